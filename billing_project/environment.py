@@ -1,0 +1,113 @@
+"""Every environment variable that the system reads, in one table.
+
+`.env.example` is generated from it (`manage.py env_example`), the settings read through `read()`,
+and nothing else looks at `os.environ`. Each secret may also be given as `NAME_FILE`, the path of
+a file that holds it (Docker and Kubernetes secrets).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parents[1]
+DEVELOPMENT_SECRET = "development-only-secret-key-never-use-it-in-production"  # noqa: S105
+ENVIRONMENTS = ("development", "test", "production")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable: its default when unset, what it is for, and whether it is secret."""
+
+    name: str
+    default: str
+    purpose: str
+    secret: bool = False
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("ENVIRONMENT", "development", "development, test or production"),
+    Variable("SECRET_KEY", DEVELOPMENT_SECRET, "signs sessions and links; 50+ random characters", True),
+    Variable("BRAND_NAME", "Countinghouse", "the name that pages, mails and documents show"),
+    Variable("DATA_DIR", ".data", "where the embedded database, logs and schedules live"),
+    Variable("HOST", "127.0.0.1", "the address that `up` serves on"),
+    Variable("PORT", "8000", "the port that `up` serves on"),
+    Variable("API_BASE_URL", "", "public address of this system; default http://localhost:PORT"),
+    Variable("ALLOWED_HOSTS", "", "comma-separated host names; required in production"),
+    Variable("DATABASE_URL", "", "PostgreSQL 16+ as the run-time login; empty = embedded", True),
+    Variable("DATABASE_OWNER_URL", "", "the same database as its owner, for migrations", True),
+    Variable("DB_MAX_CONNECTIONS", "0", "pool size per process; 0 = one lasting connection per thread"),
+    Variable("DB_CONNECTION_TIMEOUT", "10000", "milliseconds to wait for a database connection"),
+    Variable("REDIS_URL", "", "Redis for the task queue and the cache; empty = PostgreSQL and memory", True),
+    Variable("BROKER_URL", "", "Celery's broker when it is not REDIS_URL", True),
+    Variable("CACHE_URL", "", "cache when it is not REDIS_URL", True),
+    Variable("EMAIL_URL", "consolemail://", "smtp+tls://user:password@host:587 sends real mail", True),
+    Variable("MAIL_FROM", "Countinghouse <billing@localhost>", "sender of the mails"),
+    Variable("LOG_LEVEL", "info", "debug, info, warning or error"),
+    Variable("WEB_WORKERS", "1", "web server processes that `up` starts"),
+    Variable("SECURE_SSL", "", "true behind TLS; default: true in production"),
+    Variable("ENABLE_AUDIT_LOG", "true", "false hides the audit pages; records are kept all the same"),
+    Variable("USAGE_MAX_AGE_DAYS", "35", "the API refuses events older than this; commands do not"),
+    Variable("USAGE_MAX_BATCH", "1000", "events accepted in one API request"),
+    Variable("USAGE_MAX_BYTES", "1048576", "largest body of an API request, in bytes"),
+)
+KNOWN = {variable.name: variable for variable in VARIABLES}
+
+
+def load_dotenv() -> None:
+    """Read `.env` beside manage.py, if there is one; real environment variables win."""
+    path = BASE_DIR / ".env"
+    if path.is_file():
+        environ.Env.read_env(str(path))
+
+
+def read(name: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the variable's value: itself, the content of `NAME_FILE`, or the default."""
+    variable = KNOWN[name]
+    if value := environment.get(name, ""):
+        return value
+    if variable.secret and (file := environment.get(f"{name}_FILE", "")):
+        return Path(file).read_text(encoding="utf-8").strip()
+    return variable.default
+
+
+def read_bool(name: str, *, default: bool = False) -> bool:
+    """Return the variable as a truth value; an empty one is `default`."""
+    value = read(name).strip().lower()
+    if not value:
+        return default
+    if value not in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
+        raise ValueError(f"{name} must be true or false, not {value!r}.")
+    return value in {"1", "true", "yes", "on"}
+
+
+def read_int(name: str) -> int:
+    """Return the variable as a whole number."""
+    value = read(name)
+    if not value.lstrip("-").isdigit():
+        raise ValueError(f"{name} must be a whole number, not {value!r}.")
+    return int(value)
+
+
+def read_list(name: str) -> list[str]:
+    """Return the comma-separated variable as a list without blanks."""
+    return [part.strip() for part in read(name).split(",") if part.strip()]
+
+
+def data_dir() -> Path:
+    """Return DATA_DIR as an absolute path; relative ones start beside manage.py."""
+    return (BASE_DIR / read("DATA_DIR")).resolve()
+
+
+def example() -> str:
+    """Return the text of `.env.example`: every variable, commented, with its default."""
+    lines = ["# Every setting, with its default. An empty environment is a working development system.", ""]
+    for variable in VARIABLES:
+        lines += [f"# {variable.purpose}", f"# {variable.name}={variable.default}", ""]
+        if variable.secret:
+            lines.insert(-1, f"# {variable.name}_FILE=")
+    return "\n".join(lines).rstrip() + "\n"
