@@ -42,6 +42,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DATABASE_OWNER_URL", "", "the same database as its owner, for migrations", True),
     Variable("DB_MAX_CONNECTIONS", "0", "pool size per process; 0 = one lasting connection per thread"),
     Variable("DB_CONNECTION_TIMEOUT", "10000", "milliseconds to wait for a database connection"),
+    Variable("DB_STATEMENT_TIMEOUT", "0", "milliseconds a statement may run; `up` gives the web 15000"),
     Variable("REDIS_URL", "", "Redis for the task queue and the cache; empty = PostgreSQL and memory", True),
     Variable("BROKER_URL", "", "Celery's broker when it is not REDIS_URL", True),
     Variable("CACHE_URL", "", "cache when it is not REDIS_URL", True),

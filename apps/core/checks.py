@@ -1,0 +1,104 @@
+"""System checks: a broken set-up says what to do before it serves anybody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connection
+from django.db.utils import OperationalError
+
+DEVELOPMENT_MARK = "development-only"
+OLDEST_POSTGRESQL = 160000
+
+ROLE_QUERY = """
+SELECT r.rolsuper, r.rolbypassrls,
+  EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND pg_has_role(r.oid, c.relowner, 'USAGE')),
+  EXISTS (SELECT FROM pg_roles o WHERE o.rolname = 'billing_ops' AND pg_has_role(r.oid, o.oid, 'USAGE'))
+FROM pg_roles r WHERE r.rolname = session_user
+"""
+
+
+@register()
+def production_settings(**_: Any) -> list[CheckMessage]:
+    """Refuse to start a production system on development defaults."""
+    if not settings.PRODUCTION:
+        return []
+    found = [
+        (
+            DEVELOPMENT_MARK in settings.SECRET_KEY or len(settings.SECRET_KEY) < 50,
+            "core.E001",
+            "SECRET_KEY is the development default or too short.",
+            "Set SECRET_KEY (or SECRET_KEY_FILE) to 50 or more random characters.",
+        ),
+        (
+            not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS,
+            "core.E002",
+            "ALLOWED_HOSTS is not set.",
+            "Set ALLOWED_HOSTS to the host names that this system answers to.",
+        ),
+        (
+            settings.DATABASE_IS_EMBEDDED,
+            "core.E003",
+            "The embedded database is for development.",
+            "Set DATABASE_URL and DATABASE_OWNER_URL to a PostgreSQL server of 16 or later.",
+        ),
+        (
+            settings.EMAIL_BACKEND.endswith("console.EmailBackend"),
+            "core.E004",
+            "Mail is printed instead of sent.",
+            "Set EMAIL_URL, for instance smtp+tls://user:password@host:587.",
+        ),
+        (
+            "localhost" in settings.API_BASE_URL,
+            "core.E005",
+            "API_BASE_URL is the development default.",
+            "Set API_BASE_URL to the public https:// address of this system.",
+        ),
+    ]
+    return [Error(text, hint=hint, id=code) for wrong, code, text, hint in found if wrong]
+
+
+@register(Tags.database)
+def run_time_login(databases: list[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Refuse a run-time login that row-level security would not bind, and a PostgreSQL too old.
+
+    Runs with the database checks: `up`, `migrate`, `doctor` and the web server's entry ask for it.
+    """
+    if not databases or "default" not in databases:
+        return []
+    try:
+        return [*_old_server(), *_loose_login()]
+    except OperationalError as error:
+        hint = "Check DATABASE_URL, and that the server is up."
+        return [Error(f"The database cannot be reached: {error}", hint=hint, id="core.E010")]
+
+
+def _old_server() -> list[CheckMessage]:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version_num")
+        version = int(cursor.fetchone()[0])
+    if version >= OLDEST_POSTGRESQL:
+        return []
+    hint = "Use PostgreSQL 16 or later: older ones cannot grant a role without inheriting it."
+    return [Error(f"PostgreSQL {version // 10000} is too old.", hint=hint, id="core.E011")]
+
+
+def _loose_login() -> list[CheckMessage]:
+    with connection.cursor() as cursor:
+        cursor.execute(ROLE_QUERY)
+        superuser, bypasses, owns, inherits = cursor.fetchone()
+    reasons = {
+        "is a superuser": superuser,
+        "has BYPASSRLS": bypasses,
+        "owns tables": owns,
+        "inherits billing_ops": inherits,
+    }
+    hint = "Connect as billing_app; `manage.py prepare_database` makes the roles."
+    return [
+        Error(f"The run-time login {reason}, so tenants are not isolated.", hint=hint, id="core.E012")
+        for reason, wrong in reasons.items()
+        if wrong
+    ]

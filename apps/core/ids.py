@@ -1,0 +1,36 @@
+"""Public ids: a prefix and 26 characters of base32 over a UUID of version 7.
+
+Rows keep integer keys inside; the outside world sees `org_01jd…`. The ids sort by time of
+creation, so lists page by id. Alphabet: Crockford's base32 in lower case (no i, l, o, u).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PATTERN = re.compile(r"^[a-z]{2,8}_[0-7][0-9a-hjkmnp-tv-z]{25}$")
+
+
+def uuid7(unix_ms: int | None = None) -> int:
+    """Return a new UUIDv7 as a 128-bit integer (RFC 9562, 5.7)."""
+    milliseconds = time.time_ns() // 1_000_000 if unix_ms is None else unix_ms
+    random_a, random_b = secrets.randbits(12), secrets.randbits(62)
+    return (milliseconds << 80) | (0x7 << 76) | (random_a << 64) | (0b10 << 62) | random_b
+
+
+def base32(number: int) -> str:
+    """Return a 128-bit integer as 26 characters, most significant first."""
+    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def new_id(prefix: str) -> str:
+    """Return a fresh public id such as `inv_01jd0c…`."""
+    return f"{prefix}_{base32(uuid7())}"
+
+
+def is_public_id(text: str, prefix: str = "") -> bool:
+    """Tell whether `text` has the form of a public id (of that prefix)."""
+    return bool(_PATTERN.match(text)) and text.startswith(f"{prefix}_" if prefix else "")

@@ -1,0 +1,32 @@
+"""What every request gets: an id that its answer, its log lines and its error page share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from apps.core.ids import new_id
+
+GIVEN = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+
+
+class RequestId:
+    """Take the caller's X-Request-Id when it is well-formed, else make one; send it back."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if GIVEN.match(given) else new_id("req")
+        request.META["HTTP_X_REQUEST_ID"] = request_id
+        response = self.get_response(request)
+        response["X-Request-Id"] = request_id
+        return response
+
+
+def request_id(request: HttpRequest) -> str:
+    """Return the id that RequestId gave the request."""
+    return str(request.META.get("HTTP_X_REQUEST_ID", ""))

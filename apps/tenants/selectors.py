@@ -1,0 +1,187 @@
+"""Questions about who is who. Answers are typed; rooms above never see these rows' tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.core import signing
+from django.db import connection
+from django.db.models import Q
+
+from apps.core import ids
+from apps.core.actor import Actor
+from apps.tenants import roles
+from apps.tenants.errors import InvitationInvalid, UnknownOrganization
+from apps.tenants.models import (
+    ApiKey,
+    Application,
+    ExternalId,
+    Invitation,
+    Membership,
+    Organization,
+    User,
+)
+
+INVITATION_SALT = "tenants.invitation"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """An API key that was presented and found: who acts, and the state of the key."""
+
+    key_id: int
+    actor: Actor
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+    def is_good(self, at: datetime) -> bool:
+        """Tell whether the key works at this instant."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """An organization that a user belongs to, and the role there."""
+
+    organization_id: int
+    public_id: str
+    slug: str
+    name: str
+    role: str
+
+
+def find_organization(reference: str, *, application: str | None = None) -> Organization | None:
+    """Return the organization with this slug, public id or external id (of the application).
+
+    Without `application` an external id counts only when it means one organization.
+    """
+    found = Organization.objects.filter(
+        Q(public_id=reference) if ids.is_public_id(reference, "org") else Q(slug=reference)
+    ).first()
+    if found is not None and application is None:
+        return found
+    external = ExternalId.objects.filter(
+        kind=ExternalId.Kind.ORGANIZATION, external_id=reference
+    ).select_related("organization")
+    if application is not None:
+        external = external.filter(application__slug=application)
+    matches = {row.organization_id: row.organization for row in external[:2]}
+    return next(iter(matches.values())) if len(matches) == 1 else found
+
+
+def get_organization(reference: str) -> Organization:
+    """Return the organization with this slug, public id or external id, or raise."""
+    found = find_organization(reference)
+    if found is None:
+        raise UnknownOrganization(
+            f"There is no organization '{reference}'; create_organization makes one."
+        )
+    return found
+
+
+def organization(organization_id: int) -> Organization:
+    """Return the organization with this integer id."""
+    return Organization.objects.select_related("billing_entity").get(pk=organization_id)
+
+
+def find_application(slug: str) -> Application | None:
+    """Return the application with this slug."""
+    return Application.objects.filter(slug=slug).first()
+
+
+def belongings(user_id: int) -> list[Belonging]:
+    """Return the organizations of a user, by name. Works before any scope is open."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tenants_belongings(%s)", [user_id])
+        return [Belonging(*row) for row in cursor.fetchall()]
+
+
+def member_actor(user: User, belonging: Belonging) -> Actor:
+    """Return the actor for a member at work in one organization."""
+    return Actor(
+        "user",
+        user.public_id,
+        belonging.role,
+        belonging.organization_id,
+        roles.capabilities_of(belonging.role),
+    )
+
+
+def staff_actor(user: User) -> Actor:
+    """Return the actor for a staff user at work on the platform."""
+    groups = list(user.groups.values_list("name", flat=True))
+    held = frozenset({"*"}) if user.is_superuser else roles.capabilities_of_staff(groups)
+    return Actor("staff", user.public_id, "/".join(groups) or "staff", None, held)
+
+
+def members(organization_id: int) -> Sequence[Membership]:
+    """Return the members with their users, owners first."""
+    rows = Membership.objects.filter(organization_id=organization_id).select_related("user")
+    return sorted(rows, key=lambda row: (roles.ROLES.index(row.role), row.user.email))
+
+
+def open_invitations(organization_id: int, *, at: datetime) -> Sequence[Invitation]:
+    """Return the invitations that may still be accepted."""
+    return list(
+        Invitation.objects.filter(
+            organization_id=organization_id, accepted_at=None, revoked_at=None, expires_at__gt=at
+        ).order_by("email")
+    )
+
+
+def invitation_token(invitation: Invitation) -> str:
+    """Return the signed token that the invitation's link carries."""
+    return signing.dumps(invitation.public_id, salt=INVITATION_SALT)
+
+
+def find_invitation(token: str, *, at: datetime) -> Invitation:
+    """Return the open invitation of a signed token; needs the ops scope. Raises when it is not."""
+    try:
+        public_id = signing.loads(token, salt=INVITATION_SALT)
+    except signing.BadSignature:
+        raise InvitationInvalid("This invitation link is not valid; ask for a new one.") from None
+    found = (
+        Invitation.objects.select_related("organization")
+        .filter(public_id=public_id, accepted_at=None, revoked_at=None, expires_at__gt=at)
+        .first()
+    )
+    if found is None:
+        raise InvitationInvalid("This invitation was used, withdrawn or has expired; ask anew.")
+    return found
+
+
+def invitation_for_mail(invitation_id: str) -> Invitation | None:
+    """Return the invitation a mail is about, unless it was taken up or withdrawn meanwhile."""
+    return (
+        Invitation.objects.select_related("organization")
+        .filter(public_id=invitation_id, accepted_at=None, revoked_at=None)
+        .first()
+    )
+
+
+def api_keys(organization_id: int | None) -> Sequence[ApiKey]:
+    """Return the keys of an organization (None: the platform's), newest first."""
+    return list(ApiKey.objects.filter(organization_id=organization_id).order_by("-id"))
+
+
+def key_holder(key: str) -> KeyHolder | None:
+    """Return who holds this API key; None when there is no such key. Works without a scope."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tenants_key_holder(%s)", [hash_key(key)])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    key_id, public_id, organization_id, name, scopes, expires_at, revoked_at, used_at = row
+    actor = Actor(
+        "api_key", public_id, name, organization_id, roles.capabilities_of_scopes(scopes)
+    )
+    return KeyHolder(key_id, actor, expires_at, revoked_at, used_at)
+
+
+def hash_key(key: str) -> str:
+    """Return the SHA-256 under which a key is stored: the key has 190 bits, no salt is needed."""
+    return hashlib.sha256(key.encode()).hexdigest()

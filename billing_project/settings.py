@@ -1,0 +1,259 @@
+"""One settings file: every difference between systems is an environment variable."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import environ
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+
+from billing_project import environment
+from billing_project.environment import BASE_DIR, read, read_bool, read_int, read_list
+
+environment.load_dotenv()
+
+ENVIRONMENT = read("ENVIRONMENT")
+PRODUCTION = ENVIRONMENT == "production"
+DEBUG = False  # error pages never show code; `up` shows the log instead
+SECRET_KEY = read("SECRET_KEY")
+BRAND_NAME = read("BRAND_NAME")
+DATA_DIR = environment.data_dir()
+PORT = read_int("PORT")
+API_BASE_URL = (read("API_BASE_URL") or f"http://localhost:{PORT}").rstrip("/")
+ALLOWED_HOSTS = read_list("ALLOWED_HOSTS") or ([] if PRODUCTION else ["*"])
+CSRF_TRUSTED_ORIGINS = [API_BASE_URL]
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "csp",
+    "django_structlog",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "djstripe",
+    "apps.core",
+    "apps.audit",
+    "apps.tenants",
+    "apps.usage",
+    "apps.plans",
+    "apps.subscriptions",
+    "apps.invoicing",
+    "apps.payments",
+    "apps.notifications",
+    "apps.api",
+    "apps.portal",
+    "apps.backoffice",
+]
+
+MIDDLEWARE = [
+    "apps.core.middleware.RequestId",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "apps.portal.access.PortalScope",
+    "apps.backoffice.access.AdminScope",
+]
+
+ROOT_URLCONF = "billing_project.urls"
+WSGI_APPLICATION = "billing_project.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "apps.portal.context.portal",
+            ],
+        },
+    }
+]
+
+# --- Database -----------------------------------------------------------------------------------
+# Two logins to one database: `default` is the run-time login, which row-level security binds and
+# which owns nothing; `owner` runs migrations and is never used to serve a request.
+
+
+def database(url: str, **extra: Any) -> dict[str, Any]:
+    """Return Django's settings for one login; `url` is postgresql://user:password@host/name."""
+    found: dict[str, Any] = environ.Env.db_url_config(url)
+    options = {
+        **found.get("OPTIONS", {}),
+        "connect_timeout": max(1, read_int("DB_CONNECTION_TIMEOUT") // 1000),
+        "options": f"-c lock_timeout=10s -c statement_timeout={read_int('DB_STATEMENT_TIMEOUT')}",
+    }
+    return {**found, "OPTIONS": options, **extra}
+
+
+_app_url = read("DATABASE_URL") or "postgresql://billing_app@localhost/countinghouse"
+_owner_url = read("DATABASE_OWNER_URL") or _app_url
+DATABASE_IS_EMBEDDED = os.environ.get("DATABASE_EMBEDDED") == "1"
+DATABASES = {
+    "default": database(
+        _app_url, ENGINE="apps.core.postgres", CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=True
+    ),
+    "owner": database(_owner_url, ENGINE="django.db.backends.postgresql", TEST={"MIRROR": "default"}),
+}
+if _pool := read_int("DB_MAX_CONNECTIONS"):
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = False
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": _pool}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# dj-stripe's own migrations take the better part of a minute; this squashed copy takes a second.
+MIGRATION_MODULES = {"djstripe": "apps.payments.djstripe_migrations"}
+
+# --- Who ----------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "tenants.User"
+LOGIN_URL = "/portal/login/"
+LOGIN_REDIRECT_URL = "/portal/"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+AUTH_PASSWORD_VALIDATORS[1]["OPTIONS"] = {"min_length": 10}  # type: ignore[assignment]
+
+# --- Language, time, files ----------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = not PRODUCTION  # development needs no collectstatic
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# --- Safety -------------------------------------------------------------------------------------
+_ssl = read_bool("SECURE_SSL", default=PRODUCTION)
+SECURE_SSL_REDIRECT = _ssl
+SESSION_COOKIE_SECURE = _ssl
+CSRF_COOKIE_SECURE = _ssl
+SECURE_HSTS_SECONDS = 31_536_000 if _ssl else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _ssl
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _ssl else None
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$"]
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = read_int("USAGE_MAX_BYTES")
+_strict = {
+    "default-src": [SELF],
+    "img-src": [SELF, "data:"],
+    "object-src": [NONE],
+    "base-uri": [SELF],
+    "frame-ancestors": [NONE],
+    "form-action": [SELF],
+}
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": _strict}
+# Unfold's Alpine needs eval and inline styles; the admin alone gets them (apps/backoffice/access.py).
+ADMIN_CONTENT_SECURITY_POLICY = {
+    "script-src": [SELF, UNSAFE_EVAL, UNSAFE_INLINE],
+    "style-src": [SELF, UNSAFE_INLINE],
+}
+
+# --- Work in the background ---------------------------------------------------------------------
+REDIS_URL = read("REDIS_URL")
+CELERY_BROKER_URL = read("BROKER_URL") or REDIS_URL or _app_url.replace("postgresql://", "pgmq://", 1)
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "roll up usage": {"task": "usage.roll_up", "schedule": 5.0, "options": {"expires": 5}},
+    "deliver facts": {"task": "core.deliver", "schedule": 5.0, "options": {"expires": 5}},
+    "bill what is due": {"task": "invoicing.bill_due", "schedule": 60.0, "options": {"expires": 60}},
+    "forget old keys": {"task": "core.forget_old_keys", "schedule": 86_400.0},
+}
+
+_cache_url = read("CACHE_URL") or REDIS_URL
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": _cache_url}
+    if _cache_url
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}
+
+# --- Mail ---------------------------------------------------------------------------------------
+vars().update(environ.Env.email_url_config(read("EMAIL_URL")))
+DEFAULT_FROM_EMAIL = read("MAIL_FROM")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# --- The doors ----------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "apps.api.errors.problem_details",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Countinghouse API",
+    "DESCRIPTION": "Organizations, plans, subscriptions, usage and invoices.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": r"/api/v[0-9]+",
+}
+USAGE_MAX_AGE_DAYS = read_int("USAGE_MAX_AGE_DAYS")
+USAGE_MAX_BATCH = read_int("USAGE_MAX_BATCH")
+ENABLE_AUDIT_LOG = read_bool("ENABLE_AUDIT_LOG", default=True)
+
+# --- Stripe's mirror ----------------------------------------------------------------------------
+DJSTRIPE_SUBSCRIBER_MODEL = "tenants.Organization"
+DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+STRIPE_LIVE_MODE = False
+
+# --- Logs ---------------------------------------------------------------------------------------
+LOG_LEVEL = read("LOG_LEVEL").upper()
+LOGGING_CONFIG = "apps.core.logging.configure"
+LOGGING = {"level": LOG_LEVEL, "json": PRODUCTION, "quiet": "pytest" in sys.modules}
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+DJANGO_STRUCTLOG_USER_ID_FIELD = "public_id"
