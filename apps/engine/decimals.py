@@ -1,0 +1,69 @@
+"""Exact decimals: read strictly, computed without a rounding context, printed plainly.
+
+`Decimal` operators round to the 28 digits of the current context without saying so. Every sum of
+the engine goes through `EXACT`, which raises instead of rounding, or through `Fraction`.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from fractions import Fraction
+
+ZERO = Decimal(0)
+
+# 200 digits hold any product of two bounded amounts; a result that would not fit raises Inexact.
+EXACT = Context(prec=200, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
+
+_PLAIN = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+
+
+class NotADecimal(ValueError):
+    """A value that cannot be read as an exact, finite, plain decimal."""
+
+
+def decimal_of(value: object) -> Decimal:
+    """Read a plain decimal string, an int or a Decimal exactly.
+
+    Raises NotADecimal for everything else: binary fractions, booleans, NaN, infinities, exponents,
+    signs other than a leading minus, spaces and digit separators.
+    """
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return Decimal(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if isinstance(value, Decimal) and value.is_finite():
+        return value
+    raise NotADecimal(f"{value!r} is not an exact decimal; write it as a quoted number")
+
+
+def places_of(value: Decimal) -> int:
+    """How many digits behind the point the value needs; trailing zeros do not count."""
+    _, _, fraction = plain(value).partition(".")
+    return len(fraction)
+
+
+def plain(value: Decimal) -> str:
+    """The one spelling of a decimal: no exponent, no trailing zeros, no minus zero."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def exact_text(value: Fraction) -> str:
+    """A fraction as a decimal when it has a finite one, else as "numerator/denominator"."""
+    places = _finite_places(value.denominator)
+    if places is None:
+        return f"{value.numerator}/{value.denominator}"
+    scaled = value.numerator * 10**places // value.denominator
+    return plain(Decimal(f"{scaled}E-{places}"))
+
+
+def _finite_places(denominator: int) -> int | None:
+    twos = fives = 0
+    while denominator % 2 == 0:
+        denominator, twos = denominator // 2, twos + 1
+    while denominator % 5 == 0:
+        denominator, fives = denominator // 5, fives + 1
+    return max(twos, fives) if denominator == 1 else None
