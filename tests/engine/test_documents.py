@@ -1,0 +1,211 @@
+"""The tables of docs/algorithms are worked examples: every row is run against the engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from apps.engine.calendar import Cycle, Interval, Unit
+from apps.engine.invoice import Agreement, Item, ItemKind, QuantityStep, Timing, propose
+from apps.engine.money import Money, allocate, exponent, round_half_away
+from apps.engine.period import Period, iso
+from apps.engine.prices import Flat, Terms, parse_terms
+from apps.engine.proration import prorate_quantity_change
+from apps.engine.rating import rate
+
+FOLDER = Path(__file__).parents[2] / "docs" / "algorithms"
+DOCUMENTS = ["periods.md", "proration.md", "rating.md", "rounding.md"]
+
+
+class Row(NamedTuple):
+    where: str
+    header: tuple[str, ...]
+    cells: dict[str, str]
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def rows_of(name: str) -> list[Row]:
+    rows: list[Row] = []
+    header: tuple[str, ...] = ()
+    for number, line in enumerate((FOLDER / name).read_text().splitlines(), 1):
+        if not line.startswith("|"):
+            header = ()
+        elif not header:
+            header = tuple(cells_of(line))
+        elif not line.startswith("|---"):
+            cells = dict(zip(header, cells_of(line), strict=True))
+            rows.append(Row(f"{name}:{number}", header, cells))
+    return rows
+
+
+ROWS = [row for name in DOCUMENTS for row in rows_of(name)]
+
+
+def terms_of(text: str) -> Terms:
+    """Read `graduated 5: 10 + 100; then 8`, `package 1000: 0.006`, `per_unit 0.05`, `flat 50`."""
+    text, free = re.subn(r" \(zero is free\)$", "", text)
+    model, _, rest = text.partition(" ")
+    if model == "flat":
+        return parse_terms({"model": model, "amount": rest})
+    if model == "per_unit":
+        return parse_terms({"model": model, "unit_amount": rest})
+    if model == "package":
+        size, _, amount = rest.partition(": ")
+        return parse_terms({"model": model, "package_size": size, "unit_amount": amount})
+    tiers = [tier_of(tier) for tier in rest.split("; ")]
+    return parse_terms({"model": model, "tiers": tiers, "zero_quantity_flat": not free})
+
+
+def tier_of(text: str) -> dict[str, Any]:
+    bound, _, price = text.partition(": ") if ": " in text else text.partition(" ")
+    unit, _, flat = price.partition(" + ")
+    return {
+        "up_to": None if bound == "then" else bound,
+        "unit_amount": unit,
+        "flat_amount": flat or "0",
+    }
+
+
+def money_of(text: str) -> Money:
+    amount, currency = text.split(" ")
+    return Money.of(amount, currency)
+
+
+def rounding(row: dict[str, str]) -> None:
+    assert round_half_away(Fraction(row["exact minor units"])) == int(row["rounded"])
+
+
+def scaling(row: dict[str, str]) -> None:
+    assert money_of(row["amount"]).times(Fraction(row["times"])) == money_of(row["result"])
+
+
+def currencies(row: dict[str, str]) -> None:
+    assert exponent(row["currency"]) == int(row["decimals"])
+    assert str(Money(1, row["currency"])) == row["one minor unit"]
+
+
+def splitting(row: dict[str, str]) -> None:
+    weights = [Fraction(weight) for weight in row["weights"].split(", ")]
+    assert allocate(int(row["total"]), weights) == [int(part) for part in row["parts"].split(", ")]
+
+
+def models(row: dict[str, str]) -> None:
+    example = {
+        "package": "package 1: 1",
+        "graduated": "graduated then 1",
+        "volume": "volume then 1",
+    }
+    terms = terms_of(example.get(row["model"], f"{row['model']} 1"))
+    assert terms.model == row["model"]
+
+
+def prices(row: dict[str, str]) -> None:
+    expected = money_of(row["amount"])
+    rated = rate(
+        terms_of(row["terms"]),
+        quantity=Decimal(row["quantity"]),
+        included=Decimal(row["included"]),
+        currency=expected.currency,
+    )
+    assert rated.amount == expected
+
+
+def boundaries(row: dict[str, str]) -> None:
+    count, unit = row["interval"].split(" ")
+    anchor = datetime.fromisoformat(row["anchor"])
+    cycle = Cycle(anchor, Interval(Unit(unit), int(count)), row["zone"])
+    assert [iso(cycle.boundary(k)) for k in (1, 2, 3)] == row["next three boundaries"].split(", ")
+
+
+def shares(row: dict[str, str]) -> None:
+    zone = ZoneInfo(row["zone"])
+    start, end, moment = (
+        datetime.fromisoformat(text).replace(tzinfo=zone)
+        for text in (*row["period"].split(" to "), row["moment"])
+    )
+    assert Period(start, end).share_after(moment) == Fraction(row["share after"])
+
+
+def quantity_changes(row: dict[str, str]) -> None:
+    expected = money_of(row["amount"])
+    moved = prorate_quantity_change(
+        terms_of(row["terms"]),
+        included=Decimal(row["included"]),
+        old=Decimal(row["old"]),
+        new=Decimal(row["new"]),
+        period=Period(datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)),
+        at=datetime.fromisoformat(row["at"]),
+        currency=expected.currency,
+    )
+    assert moved.amount == expected
+
+
+def day_of(text: str) -> datetime:
+    return datetime.fromisoformat(f"2023-{text}T00:00:00Z")
+
+
+def steps_of(text: str, start: datetime) -> tuple[QuantityStep, ...]:
+    parts = [part.partition(" from ") for part in text.split(", ")]
+    return tuple(
+        QuantityStep(i, day_of(day) if day else start, Decimal(quantity))
+        for i, (quantity, _, day) in enumerate(parts)
+    )
+
+
+def item_of(row: dict[str, str]) -> Item:
+    start, _, end = row["during"].removesuffix(" on").partition(" to ")
+    terms = terms_of(row["terms"])
+    flat = isinstance(terms, Flat)
+    return Item(
+        1,
+        "item",
+        ItemKind.FLAT if flat else ItemKind.LICENSED,
+        Timing(row["timing"]),
+        terms,
+        (day_of(start), day_of(end) if end else None),
+        included=Decimal(row["included"]),
+        steps=() if flat else steps_of(row["quantity"], day_of(start)),
+    )
+
+
+def invoice_lines(row: dict[str, str]) -> None:
+    cycle = Cycle(day_of("11-01"), Interval(Unit.MONTH), "UTC")
+    lines = propose(Agreement(cycle, "USD", (item_of(row),)), 1, {})
+    written = ", ".join(f"{line.reason.value} {line.amount.major}" for line in lines)
+    assert (written or "none") == row["lines"]
+
+
+Runner = Callable[[dict[str, str]], None]
+RUNNERS: dict[tuple[str, ...], Runner] = {
+    ("exact minor units", "rounded"): rounding,
+    ("amount", "times", "result"): scaling,
+    ("currency", "decimals", "one minor unit"): currencies,
+    ("total", "weights", "parts"): splitting,
+    ("model", "the billable units cost"): models,
+    ("terms", "quantity", "included", "amount"): prices,
+    ("anchor", "zone", "interval", "next three boundaries"): boundaries,
+    ("period", "zone", "moment", "share after"): shares,
+    ("terms", "included", "old", "new", "at", "amount"): quantity_changes,
+    ("timing", "terms", "included", "during", "quantity", "lines"): invoice_lines,
+}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.where)
+def test_every_row_of_the_documents_holds(row: Row) -> None:
+    RUNNERS[row.header](row.cells)
+
+
+def test_every_kind_of_table_is_there_and_none_is_empty() -> None:
+    assert {row.header for row in ROWS} == set(RUNNERS)
+    assert {row.where.partition(":")[0] for row in ROWS} == set(DOCUMENTS)
