@@ -44,7 +44,7 @@ class _TableOperation(Operation):
         """Run the operation's statements."""
         model = to_state.apps.get_model(app_label, self.model)
         for statement in self.forwards(model):
-            schema_editor.execute(statement)
+            schema_editor.execute(statement, params=None)
 
     def database_backwards(
         self,
@@ -56,7 +56,7 @@ class _TableOperation(Operation):
         """Run the statements that take it back."""
         model = from_state.apps.get_model(app_label, self.model)
         for statement in self.backwards(model):
-            schema_editor.execute(statement)
+            schema_editor.execute(statement, params=None)
 
     def forwards(self, model: type[Model]) -> Iterable[str]:
         """Return the statements for this table."""

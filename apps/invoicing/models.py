@@ -1,0 +1,253 @@
+"""Documents and the ledger: what the database itself keeps true about money."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import DateTimeRangeField
+from django.db import models
+from django.db.models import F, Q
+
+from apps.core.fields import CurrencyField, MoneyField, PublicIdField, QuantityField, TenantForeignKey
+from apps.core.models import Row, TenantRow
+
+TRANSITIONS = (
+    ("draft", "open"),
+    ("open", "paid"),
+    ("open", "void"),
+    ("open", "uncollectible"),
+    ("uncollectible", "paid"),
+    ("uncollectible", "void"),
+)
+
+
+class NumberSeries(Row):
+    """The next number of an issuer's series; taken as the last statement of a finalisation."""
+
+    billing_entity = models.ForeignKey(
+        "tenants.BillingEntity", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    series = models.CharField(max_length=20, default="invoice")
+    next = models.BigIntegerField(default=1)
+
+    class Meta:
+        verbose_name_plural = "number series"
+        constraints = [
+            models.UniqueConstraint(fields=["billing_entity", "series"], name="one_counter_a_series")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.series} of {self.billing_entity_id}: {self.next}"
+
+
+class Invoice(TenantRow):
+    """A bill. A draft may still change; from `open` on only what was paid or voided does.
+
+    Amounts are minor units of `currency`. `boundary_at` names the subscription's boundary that it
+    bills, `revision` counts how often that boundary was billed anew after a void.
+    """
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        OPEN = "open", "Open"
+        PAID = "paid", "Paid"
+        VOID = "void", "Void"
+        UNCOLLECTIBLE = "uncollectible", "Uncollectible"
+
+    public_id = PublicIdField("inv")
+    billing_entity = models.ForeignKey(
+        "tenants.BillingEntity", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    billing_entity_id: int
+    subscription = TenantForeignKey("subscriptions.Subscription", null=True)
+    subscription_id: int | None
+    status = models.CharField(max_length=14, choices=Status, default=Status.DRAFT)
+    series = models.CharField(max_length=20, default="invoice")
+    sequence = models.BigIntegerField(null=True)
+    number = models.CharField(max_length=40, null=True, db_collation="C")  # noqa: DJ001 - no number is NULL, so that it may be unique
+    currency = CurrencyField()
+    collection = models.CharField(max_length=16, default="manual")
+    timezone = models.CharField(max_length=64)
+    locale = models.CharField(max_length=20, default="en")
+    boundary_at = models.DateTimeField(null=True)
+    boundary_index = models.PositiveIntegerField(null=True)
+    revision = models.PositiveSmallIntegerField(default=0)
+    period = DateTimeRangeField()
+    issued_at = models.DateTimeField(help_text="the date on the document")
+    due_at = models.DateTimeField()
+    subtotal = MoneyField(default=0)
+    total = MoneyField(default=0)
+    amount_paid = MoneyField(default=0)
+    parties = models.JSONField(default=dict, help_text="issuer and customer as they were")
+    finalized_at = models.DateTimeField(null=True)
+    paid_at = models.DateTimeField(null=True)
+    voided_at = models.DateTimeField(null=True)
+    void_reason = models.CharField(max_length=200, blank=True, default="")
+    content_hash = models.CharField(max_length=64, blank=True, default="")
+
+    class Meta:
+        ordering = ["-issued_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "subscription", "boundary_at"],
+                name="one_invoice_a_boundary",
+                condition=~Q(status="void") & Q(boundary_at__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["billing_entity", "series", "sequence"], name="one_invoice_a_number"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="draft", number=None, sequence=None, finalized_at=None)
+                | (
+                    ~Q(status="draft")
+                    & Q(number__isnull=False, sequence__isnull=False, finalized_at__isnull=False)
+                    & ~Q(content_hash="")
+                ),
+                name="a_number_when_final_and_only_then",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_paid__gte=0, amount_paid__lte=F("total")) | Q(total__lt=0),
+                name="never_paid_too_much",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="paid") | Q(amount_paid=F("total")) | Q(total__lt=0),
+                name="paid_means_all_of_it",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-issued_at"], name="invoices_of_organization"),
+            models.Index(fields=["status", "due_at"], name="invoices_by_status"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number or f"draft {self.public_id}"
+
+    @property
+    def amount_due(self) -> int:
+        """What is still to be paid, in minor units; nothing of a draft or a void invoice."""
+        return self.total - self.amount_paid if self.status in {"open", "uncollectible"} else 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has been issued."""
+        return self.status != self.Status.DRAFT
+
+
+class InvoiceLine(TenantRow):
+    """One line, with its arithmetic as data in `explanation`.
+
+    Metered lines say exactly which events they counted: those that the transaction snapshot
+    `usage_snapshot` of the usage epoch `usage_epoch` could see. `live` turns false when the invoice
+    is voided, which lets the period be billed anew; nothing else about a final line changes.
+    """
+
+    public_id = PublicIdField("il")
+    invoice = TenantForeignKey(Invoice, related_name="lines")
+    invoice_id: int
+    item = TenantForeignKey("subscriptions.SubscriptionItem", null=True)
+    item_id: int | None
+    step = TenantForeignKey("subscriptions.QuantityStep", null=True)
+    step_id: int | None
+    price = models.ForeignKey(
+        "plans.Price", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    price_id: int | None
+    position = models.PositiveIntegerField()
+    key = models.CharField(max_length=50)
+    kind = models.CharField(max_length=12)
+    reason = models.CharField(max_length=20)
+    name = models.CharField(max_length=200)
+    during = DateTimeRangeField()
+    quantity = QuantityField()
+    amount = MoneyField()
+    explanation = models.JSONField()
+    usage_epoch = models.IntegerField(null=True)
+    usage_snapshot = models.TextField(blank=True, default="")
+    live = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "invoice", "position"], name="one_line_a_position"
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "step"],
+                name="a_step_is_billed_once",
+                condition=Q(live=True, step__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.invoice_id}"
+
+
+class LedgerTransaction(TenantRow):
+    """One balanced movement in the ledger, caused by one thing, once."""
+
+    public_id = PublicIdField("ltx")
+    currency = CurrencyField()
+    source = models.CharField(max_length=60, help_text="public id of the cause")
+    kind = models.CharField(max_length=20)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "source", "kind"], name="a_cause_is_booked_once"
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "id", "currency"], name="ledger_currency_key"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.source}"
+
+
+class LedgerEntry(TenantRow):
+    """One side of a movement: debits are positive, credits negative."""
+
+    class Account(models.TextChoices):
+        RECEIVABLE = "receivable", "Receivable"
+        CASH = "cash", "Cash"
+        REVENUE = "revenue", "Revenue"
+
+    transaction = TenantForeignKey(LedgerTransaction, related_name="entries")
+    transaction_id: int
+    currency = CurrencyField()
+    account = models.CharField(max_length=20, choices=Account)
+    amount = MoneyField()
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "ledger entries"
+        constraints = [models.CheckConstraint(condition=~Q(amount=0), name="an_entry_moves_money")]
+        indexes = [models.Index(fields=["organization", "transaction"], name="entries_of_movement")]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.amount} {self.currency}"
+
+
+class Parked(TenantRow):
+    """A subscription whose billing failed: left out of runs until somebody has looked at it."""
+
+    public_id = PublicIdField("park")
+    subscription = TenantForeignKey("subscriptions.Subscription")
+    subscription_id: int
+    boundary_at = models.DateTimeField()
+    reason = models.TextField()
+    parked_at = models.DateTimeField()
+    released_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "parked subscription"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "subscription"],
+                name="parked_once",
+                condition=Q(released_at=None),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id}: {self.reason[:60]}"

@@ -1,0 +1,34 @@
+"""The facts this room tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStarted:
+    """An organization subscribed to a plan."""
+
+    subscription_id: str
+    organization_id: int
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStatusChanged:
+    """A subscription went from one state to another."""
+
+    subscription_id: str
+    organization_id: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityChanged:
+    """The quantity bought of an item changed; `quantity` is the new total."""
+
+    subscription_id: str
+    organization_id: int
+    item: str
+    quantity: str
