@@ -258,7 +258,20 @@ def test_of_two_steps_at_one_instant_the_later_recorded_holds() -> None:
     item = replace(
         SEATS, steps=(QuantityStep(9, on(11, 1), D(5)), QuantityStep(8, on(11, 1), D(9)))
     )
-    assert told(propose(agreed(item), 0, {})) == [("seats", "recurring", 24_00)]
+    for k in (0, 1):
+        assert told(propose(agreed(item), k, {})) == [("seats", "recurring", 24_00)]
+
+
+def test_a_step_to_the_same_quantity_makes_no_line() -> None:
+    item = replace(
+        SEATS, steps=(QuantityStep(1, on(11, 1), D(5)), QuantityStep(2, on(11, 9), D(5)))
+    )
+    assert told(propose(agreed(item), 1, {})) == [("seats", "recurring", 24_00)]
+
+
+def test_a_flat_item_stands_even_when_it_is_free() -> None:
+    free = replace(BASE, terms=Flat(D(0)))
+    assert told(propose(agreed(free), 0, {})) == [("base", "recurring", 0)]
 
 
 def test_an_item_that_starts_inside_a_period_pays_for_the_rest() -> None:
