@@ -1,0 +1,196 @@
+"""Features, plans, versions, prices and entitlements: rows of the platform, not of a tenant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from apps.core.fields import CurrencyField, PublicIdField, QuantityField
+from apps.core.models import Row
+
+
+class Feature(Row):
+    """Something a plan can grant. The key and the kind stay; the words may change."""
+
+    class Kind(models.TextChoices):
+        SWITCH = "switch", "Switch"
+        CONFIG = "config", "Setting"
+        LIMIT = "limit", "Limit"
+        SEATS = "seats", "Seats"
+
+    key = models.SlugField(unique=True, db_collation="C")
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10, choices=Kind)
+    description = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["key"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Plan(Row):
+    """A thing for sale. What it costs and grants is said by its versions."""
+
+    class Kind(models.TextChoices):
+        BASE = "base", "Plan"
+        ADD_ON = "add_on", "Add-on"
+
+    class Visibility(models.TextChoices):
+        PUBLIC = "public", "Public"
+        PRIVATE = "private", "Private"
+
+    public_id = PublicIdField("plan")
+    code = models.SlugField(unique=True, db_collation="C")
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True, default="")
+    application = models.ForeignKey(
+        "tenants.Application", on_delete=models.PROTECT, related_name="+"
+    )
+    application_id: int
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.BASE)
+    visibility = models.CharField(
+        max_length=10,
+        choices=Visibility,
+        default=Visibility.PUBLIC,
+        help_text="private plans are sold by staff and shown to nobody",
+    )
+    industries = models.JSONField(
+        default=list, blank=True, help_text="whom it is for; none means everybody"
+    )
+    custom = models.BooleanField(default=False, help_text="prices are agreed with each customer")
+    position = models.PositiveSmallIntegerField(default=0, help_text="its place in a price list")
+
+    class Meta:
+        ordering = ["application_id", "position", "code"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PlanVersion(Row):
+    """What a plan costs and grants, fixed for good once published.
+
+    At most one version of a plan is published: new subscriptions get it. A retired one serves those
+    who subscribed to it.
+    """
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        PUBLISHED = "published", "Published"
+        RETIRED = "retired", "Retired"
+
+    class Unit(models.TextChoices):
+        DAY = "day", "Day"
+        WEEK = "week", "Week"
+        MONTH = "month", "Month"
+        QUARTER = "quarter", "Quarter"
+        YEAR = "year", "Year"
+
+    public_id = PublicIdField("plv")
+    plan = models.ForeignKey(
+        Plan, on_delete=models.PROTECT, related_name="versions", db_index=False
+    )
+    plan_id: int
+    number = models.PositiveIntegerField(help_text="1, 2, 3 … within the plan")
+    status = models.CharField(max_length=10, choices=Status, default=Status.DRAFT)
+    interval_unit = models.CharField(max_length=10, choices=Unit)
+    interval_count = models.PositiveSmallIntegerField(default=1)
+    trial_days = models.PositiveSmallIntegerField(default=0)
+    currency = CurrencyField()
+    content_hash = models.CharField(max_length=64, help_text="SHA-256 of all that is fixed")
+    published_at = models.DateTimeField(null=True)
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["plan_id", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["plan", "number"], name="one_version_per_number"),
+            models.UniqueConstraint(
+                fields=["plan"], name="one_published_version", condition=Q(status="published")
+            ),
+            models.CheckConstraint(
+                condition=Q(number__gte=1, interval_count__gte=1), name="version_counts_from_one"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="draft") | Q(published_at__isnull=False),
+                name="published_version_says_when",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan} v{self.number}"
+
+
+class Price(Row):
+    """One thing that a version charges for. `terms` are the engine's, in their canonical form."""
+
+    class Type(models.TextChoices):
+        FLAT = "flat", "Flat fee"
+        LICENSED = "licensed", "Per seat or licence"
+        METERED = "metered", "By usage"
+
+    class Timing(models.TextChoices):
+        ADVANCE = "advance", "In advance"
+        ARREARS = "arrears", "In arrears"
+
+    public_id = PublicIdField("price")
+    version = models.ForeignKey(
+        PlanVersion, on_delete=models.PROTECT, related_name="prices", db_index=False
+    )
+    version_id: int
+    key = models.SlugField(db_collation="C", db_index=False, help_text="the invoice line's key")
+    type = models.CharField(max_length=10, choices=Type)
+    meter = models.ForeignKey("usage.Meter", on_delete=models.PROTECT, null=True, related_name="+")
+    meter_id: int | None
+    terms: models.JSONField[Any, Any] = models.JSONField()
+    included = QuantityField(default=0, help_text="units that cost nothing")
+    timing = models.CharField(max_length=10, choices=Timing)
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True, default="")
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["version_id", "position", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "key"], name="one_price_per_key"),
+            models.CheckConstraint(
+                condition=Q(type="metered", timing="arrears", meter__isnull=False)
+                | (~Q(type="metered") & Q(meter=None)),
+                name="metered_price_has_its_meter",
+            ),
+            models.CheckConstraint(
+                condition=Q(included__gte=0, included__lt=10**18)
+                & (Q(included=0) | ~Q(type="flat")),
+                name="included_units_are_sane",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Entitlement(Row):
+    """What a version grants of a feature: a boolean, a number (null: unlimited) or a text."""
+
+    version = models.ForeignKey(
+        PlanVersion, on_delete=models.PROTECT, related_name="entitlements", db_index=False
+    )
+    version_id: int
+    feature = models.ForeignKey(Feature, on_delete=models.PROTECT, related_name="+")
+    feature_id: int
+    value: models.JSONField[Any, Any] = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ["version_id", "feature__key"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "feature"], name="one_entitlement_per_feature"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.feature}: {self.value}"
