@@ -1,0 +1,264 @@
+"""Questions about what is for sale, answered without a row in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from apps.core import ids
+from apps.engine.calendar import Interval, Unit
+from apps.engine.decimals import plain
+from apps.engine.prices import Terms, parse_terms
+from apps.plans.document import Value
+from apps.plans.errors import UnknownPlan, UnknownVersion
+from apps.plans.models import Feature, Plan, PlanVersion, Price
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTerms:
+    """One price of a version. Terms are in major units; `included` and `unit` count usage."""
+
+    id: int
+    public_id: str
+    key: str
+    name: str
+    description: str
+    type: str
+    timing: str
+    terms: Terms
+    included: Decimal
+    meter_id: int | None
+    meter_key: str | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionTerms:
+    """All that a version fixes, with the names its plan has today."""
+
+    version_id: int
+    public_id: str
+    plan_id: int
+    plan_public_id: str
+    plan_code: str
+    plan_name: str
+    number: int
+    status: str
+    currency: str
+    interval: Interval
+    trial_days: int
+    application_id: int
+    application_slug: str
+    custom: bool
+    prices: tuple[PriceTerms, ...]
+    entitlements: dict[str, Value]
+
+    def price(self, key: str) -> PriceTerms:
+        """Return the price with this key, or raise KeyError."""
+        return {price.key: price for price in self.prices}[key]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOffer:
+    """A plan as a price list shows it, with the version that a new subscription gets."""
+
+    id: int
+    public_id: str
+    code: str
+    name: str
+    description: str
+    kind: str
+    visibility: str
+    industries: tuple[str, ...]
+    custom: bool
+    application_slug: str
+    application_name: str
+    version: VersionTerms
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureWords:
+    """A feature's kind and the words to show for it."""
+
+    key: str
+    name: str
+    kind: str
+    description: str
+
+
+def version_terms(version_id: int) -> VersionTerms:
+    """Return the terms of one version, of whatever status. Raises UnknownVersion."""
+    found = terms_of([version_id]).get(version_id)
+    if found is None:
+        raise UnknownVersion(f"There is no plan version {version_id}.")
+    return found
+
+
+def terms_of(version_ids: Collection[int]) -> dict[int, VersionTerms]:
+    """Return the terms of many versions by id; unknown ids are left out. Five queries in all."""
+    return {row.pk: _version_terms(row) for row in _with_content().filter(pk__in=set(version_ids))}
+
+
+def find_version(public_id: str) -> VersionTerms:
+    """Return the terms of the version with this public id. Raises UnknownVersion."""
+    row = _with_content().filter(public_id=public_id).first()
+    if row is None:
+        raise UnknownVersion(f"There is no plan version '{public_id}'.", param="plan_version")
+    return _version_terms(row)
+
+
+def current_version(plan: str) -> VersionTerms:
+    """Return the published version of the plan with this code or public id.
+
+    Raises UnknownPlan, also when the plan has none to subscribe to.
+    """
+    row = _with_content().filter(_of_plan(plan), status="published").first()
+    if row is None:
+        raise UnknownPlan(f"There is no plan '{plan}' to subscribe to.", param="plan")
+    return _version_terms(row)
+
+
+def published_version(plan_id: int) -> VersionTerms | None:
+    """Return the published version of the plan with this integer id, if it has one."""
+    row = _with_content().filter(plan_id=plan_id, status="published").first()
+    return None if row is None else _version_terms(row)
+
+
+def plan_versions(plan: str) -> list[VersionTerms]:
+    """Return every version of the plan, newest first. Raises UnknownPlan."""
+    found = [_version_terms(row) for row in _with_content().filter(_of_plan(plan))]
+    if not found:
+        raise UnknownPlan(f"There is no plan '{plan}'.", param="plan")
+    return found[::-1]
+
+
+def find_plan(plan: str) -> PlanOffer:
+    """Return the plan with this code or public id. Raises UnknownPlan."""
+    offers = _offers(_of_plan(plan))
+    if not offers:
+        raise UnknownPlan(f"There is no plan '{plan}' for sale.", param="plan")
+    return offers[0]
+
+
+def list_plans(
+    *, visibility: str | None = "public", application: str | None = None, industry: str = ""
+) -> list[PlanOffer]:
+    """Return the plans for sale: by application, then in their order in the price list.
+
+    `visibility` None shows all; `application` is a slug; with an `industry` only plans for it or
+    for everybody.
+    """
+    wanted = Q()
+    if visibility is not None:
+        wanted &= Q(plan__visibility=visibility)
+    if application is not None:
+        wanted &= Q(plan__application__slug=application)
+    offers = _offers(wanted)
+    return [o for o in offers if not industry or not o.industries or industry in o.industries]
+
+
+def features() -> list[FeatureWords]:
+    """Return every feature by key."""
+    return [
+        FeatureWords(row.key, row.name, row.kind, row.description) for row in Feature.objects.all()
+    ]
+
+
+def content_of(version: VersionTerms) -> dict[str, Any]:
+    """Return what the version fixes in the shape of `PlanEntry.content()`."""
+    return {
+        "currency": version.currency,
+        "interval": {"unit": str(version.interval.unit), "count": version.interval.count},
+        "trial_days": version.trial_days,
+        "prices": {
+            price.key: {
+                "type": price.type,
+                "timing": price.timing,
+                "meter": price.meter_key,
+                "included": plain(price.included),
+                "terms": price.terms.as_dict(),
+            }
+            for price in version.prices
+        },
+        "entitlements": dict(version.entitlements),
+    }
+
+
+def _of_plan(plan: str) -> Q:
+    by_id = ids.is_public_id(plan, "plan")
+    return Q(plan__public_id=plan) if by_id else Q(plan__code=plan)
+
+
+def _with_content() -> QuerySet[PlanVersion]:
+    return PlanVersion.objects.select_related("plan__application").prefetch_related(
+        "prices__meter", "entitlements__feature"
+    )
+
+
+def _offers(wanted: Q) -> list[PlanOffer]:
+    rows: Iterable[PlanVersion] = (
+        _with_content()
+        .filter(wanted, status="published")
+        .order_by("plan__application__name", "plan__position", "plan__code")
+    )
+    return [_offer(row.plan, _version_terms(row)) for row in rows]
+
+
+def _offer(plan: Plan, version: VersionTerms) -> PlanOffer:
+    return PlanOffer(
+        id=plan.pk,
+        public_id=plan.public_id,
+        code=plan.code,
+        name=plan.name,
+        description=plan.description,
+        kind=plan.kind,
+        visibility=plan.visibility,
+        industries=tuple(plan.industries),
+        custom=plan.custom,
+        application_slug=plan.application.slug,
+        application_name=plan.application.name,
+        version=version,
+    )
+
+
+def _version_terms(row: PlanVersion) -> VersionTerms:
+    plan = row.plan
+    return VersionTerms(
+        version_id=row.pk,
+        public_id=row.public_id,
+        plan_id=plan.pk,
+        plan_public_id=plan.public_id,
+        plan_code=plan.code,
+        plan_name=plan.name,
+        number=row.number,
+        status=row.status,
+        currency=row.currency,
+        interval=Interval(Unit(row.interval_unit), row.interval_count),
+        trial_days=row.trial_days,
+        application_id=plan.application_id,
+        application_slug=plan.application.slug,
+        custom=plan.custom,
+        prices=tuple(_price_terms(price) for price in row.prices.all()),
+        entitlements={grant.feature.key: grant.value for grant in row.entitlements.all()},
+    )
+
+
+def _price_terms(price: Price) -> PriceTerms:
+    return PriceTerms(
+        id=price.pk,
+        public_id=price.public_id,
+        key=price.key,
+        name=price.name,
+        description=price.description,
+        type=price.type,
+        timing=price.timing,
+        terms=parse_terms(price.terms),
+        included=price.included,
+        meter_id=price.meter_id,
+        meter_key=price.meter.key if price.meter else None,
+        unit=price.meter.unit if price.meter else "",
+    )

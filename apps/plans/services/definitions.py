@@ -1,0 +1,161 @@
+"""What plans refer to: applications, features and meters, of the file or there already."""
+
+from __future__ import annotations
+
+from apps.plans.document import (
+    EntitlementEntry,
+    FeatureEntry,
+    MeterEntry,
+    PlanEntry,
+    PriceEntry,
+    Value,
+    label_of,
+)
+from apps.plans.models import Feature
+from apps.plans.report import Outcome
+from apps.plans.services.load import Load
+from apps.tenants import selectors as tenant_selectors
+from apps.tenants import services as tenants
+from apps.usage import selectors as usage_selectors
+from apps.usage import services as usage
+from apps.usage.errors import InvalidMeter, MeterChanged
+
+
+def define_applications(load: Load) -> None:
+    """Define the file's applications through their own room."""
+    for entry in load.document.applications:
+        before = tenant_selectors.find_application(entry.slug)
+        industry = entry.industry
+        if industry is None:
+            industry = before.industry if before else ""
+        row = tenants.define_application(
+            entry.slug, name=entry.name, industry=industry, actor=load.actor, at=load.at
+        )
+        same = before is not None and (before.name, before.industry) == (row.name, row.industry)
+        load.applications[entry.slug] = row.pk
+        load.report("application", entry.slug, outcome_of(created=before is None, same=same))
+
+
+def define_features(load: Load) -> None:
+    """Create features and bring their words up to date; note a changed kind."""
+    load.features.update({row.key: row for row in Feature.objects.all()})
+    for entry in load.document.features:
+        known = load.features.get(entry.key)
+        if known is None or known.kind == entry.kind:
+            load.features[entry.key] = _define_feature(load, known, entry)
+            continue
+        advice = "a feature keeps its kind, so give the new one a key of its own"
+        load.note(entry.place, f"feature {entry.key!r} is of kind {known.kind}: {advice}")
+
+
+def _define_feature(load: Load, known: Feature | None, entry: FeatureEntry) -> Feature:
+    row = known or Feature(key=entry.key, kind=entry.kind, name=label_of(entry.key))
+    before = {} if known is None else _words(row)
+    row.name = entry.name or row.name
+    row.description = row.description if entry.description is None else entry.description
+    outcome = outcome_of(created=known is None, same=before == _words(row))
+    load.report("feature", entry.key, outcome)
+    if outcome is not Outcome.UNCHANGED:
+        row.save()
+        load.record(f"feature.{outcome}", entry.key, before=before, after=_words(row))
+    return row
+
+
+def _words(row: Feature) -> dict[str, str]:
+    return {"kind": row.kind, "name": row.name, "description": row.description}
+
+
+def define_meters(load: Load) -> None:
+    """Define the file's meters through their own room; note what it refuses."""
+    for entry in load.document.meters:
+        try:
+            _define_meter(load, entry)
+        except (InvalidMeter, MeterChanged) as error:
+            load.note(entry.places.get(error.param, entry.place), error.message)
+
+
+def _define_meter(load: Load, entry: MeterEntry) -> None:
+    before = usage_selectors.find_meter(entry.key)
+    row = usage.define_meter(
+        entry.key,
+        event_type=entry.event_type,
+        aggregation=entry.aggregation,
+        value=entry.value,
+        allow_negative=entry.allow_negative,
+        unit=_or_kept(entry.unit, before.unit if before else ""),
+        description=_or_kept(entry.description, before.description if before else ""),
+        actor=load.actor,
+        at=load.at,
+    )
+    same = before is not None and (before.unit, before.description) == (row.unit, row.description)
+    load.meters[entry.key] = row.pk
+    load.report("meter", entry.key, outcome_of(created=before is None, same=same))
+
+
+def _or_kept(written: str | None, kept: str) -> str:
+    return kept if written is None else written
+
+
+def outcome_of(*, created: bool, same: bool) -> Outcome:
+    if created:
+        return Outcome.CREATED
+    return Outcome.UNCHANGED if same else Outcome.UPDATED
+
+
+def check_references(load: Load) -> None:
+    """Find what the plans refer to, in the file or already there; note what is missing."""
+    for plan in load.document.plans:
+        _find_application(load, plan)
+        for price in plan.prices:
+            if price.meter:
+                _find_meter(load, price)
+        for grant in plan.entitlements:
+            _check_grant(load, grant)
+
+
+def _find_application(load: Load, plan: PlanEntry) -> None:
+    if plan.application in load.applications:
+        return
+    row = tenant_selectors.find_application(plan.application)
+    if row is None:
+        unknown = f"there is no application {plan.application!r}"
+        load.note(plan.application_place, f"{unknown}; define it under 'applications'")
+    else:
+        load.applications[plan.application] = row.pk
+
+
+def _find_meter(load: Load, price: PriceEntry) -> None:
+    if price.meter in {entry.key for entry in load.document.meters}:
+        return  # defined, or refused with a better reason
+    row = usage_selectors.find_meter(price.meter)
+    if row is None:
+        unknown = f"there is no meter {price.meter!r}"
+        load.note(price.meter_place, f"{unknown}; define it under 'meters'")
+    else:
+        load.meters[price.meter] = row.id
+
+
+def _check_grant(load: Load, grant: EntitlementEntry) -> None:
+    feature = load.features.get(grant.feature)
+    if feature is None:
+        unknown = f"there is no feature {grant.feature!r}"
+        load.note(grant.place, f"{unknown}; define it under 'features'")
+    elif not _suits(feature.kind, grant.value):
+        rule = _GRANTS[feature.kind]
+        load.note(grant.place, f"{grant.feature!r} is of kind {feature.kind}: write {rule}")
+
+
+_GRANTS: dict[str, str] = {
+    Feature.Kind.SWITCH: "true or false",
+    Feature.Kind.CONFIG: "a text or a number",
+    Feature.Kind.LIMIT: "a whole number without quotes, or null for unlimited",
+    Feature.Kind.SEATS: "a whole number without quotes, or null for unlimited",
+}
+
+
+def _suits(kind: str, value: Value) -> bool:
+    if kind == Feature.Kind.SWITCH:
+        return isinstance(value, bool)
+    if kind == Feature.Kind.CONFIG:
+        return value is not None
+    return not isinstance(value, bool | str)
