@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFinalized:
-    """An invoice was issued: it has a number and will not change."""
+    """An invoice was issued: it has a number and will not change.
+
+    The fact does not carry the number, which is taken after everything else.
+    """
 
     invoice_id: str
     organization_id: int
-    number: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,6 @@ class InvoicePaid:
 
     invoice_id: str
     organization_id: int
-    number: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,11 @@ def by_id(subscription_id: int) -> SubscriptionFacts:
     return facts(_rows().filter(pk=subscription_id))[0]
 
 
+def by_ids(subscription_ids: Iterable[int]) -> dict[int, SubscriptionFacts]:
+    """Return many subscriptions by their integer ids, in a handful of statements."""
+    return {found.id: found for found in facts(_rows().filter(pk__in=set(subscription_ids)))}
+
+
 def of_organization(organization_id: int, *, live: bool = False) -> list[SubscriptionFacts]:
     """Return the organization's subscriptions, newest first; only those that stand when `live`."""
     rows = _rows().filter(organization_id=organization_id)

@@ -217,12 +217,12 @@ def change_quantity(
     facts = selectors.by_id(row.pk)
     if not facts.is_live:
         raise WrongState("The subscription has ended; subscribe again.")
-    if at < facts.started_at:
+    if at <= facts.started_at:
         raise WrongState("The subscription has not started yet.")
     chosen = _licensed(facts, key)
     if chosen.item.quantity_at(at) == quantity:
         return facts
-    if facts.next_boundary and at < facts.agreement.cycle.boundary(facts.next_boundary - 1):
+    if facts.next_boundary and at <= facts.agreement.cycle.boundary(facts.next_boundary - 1):
         raise AlreadyBilled("That moment lies in a period that has been billed.")
     item = SubscriptionItem.objects.get(pk=chosen.id)
     before = chosen.item.quantity_at(at)

@@ -40,7 +40,12 @@ from apps.tenants.models import (
 SLUG = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 INVITATION_LASTS = timedelta(days=7)
 LAST_USED_GRAIN = timedelta(minutes=1)
-COUNTRIES = frozenset(code for code in Locale("en").territories if re.fullmatch("[A-Z]{2}", code))
+NO_COUNTRIES = {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"}  # CLDR's groups and test regions
+COUNTRIES = frozenset(
+    code
+    for code in Locale("en").territories
+    if re.fullmatch("[A-Z]{2}", code) and code not in NO_COUNTRIES
+)
 EDITABLE = (
     "name", "legal_name", "email", "address", "country", "tax_id", "timezone", "locale",
     "industry", "metadata",

@@ -1,0 +1,135 @@
+"""What every management command shares: actor, formats, one-line errors, progress, exit codes.
+
+Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or findings,
+2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from apps.core import clock
+from apps.core.actor import Actor, operator
+from apps.core.errors import DomainError
+from apps.engine.money import Money
+
+
+class Command(BaseCommand):
+    """A command: parses, calls one service or selector, prints. `examples` end its help."""
+
+    requires_system_checks: Sequence[str] = []
+    examples: str = ""
+    formats: Sequence[str] = ("table", "json")
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Show the examples under the help, as written."""
+        kwargs.setdefault("epilog", f"Examples:\n{self.examples}" if self.examples else None)
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        return parser
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add --format; subclasses add theirs in `arguments`."""
+        self.arguments(parser)
+        if self.formats:
+            parser.add_argument(
+                "--format", choices=self.formats, default=self.formats[0], help="how to print"
+            )
+
+    def arguments(self, parser: CommandParser) -> None:
+        """Add the command's own arguments."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the command; a refusal becomes one line on stderr and exit code 1."""
+        self.output_format = options.get("format", "table")
+        try:
+            self.run(**options)
+        except DomainError as refusal:
+            raise CommandError(refusal.message) from refusal
+        except ValidationError as refusal:
+            raise CommandError(" ".join(refusal.messages)) from refusal
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader has gone; nothing is left to say
+            raise SystemExit(0) from None
+        except KeyboardInterrupt:
+            self.note("Interrupted. What was finished is kept; run the command again to go on.")
+            raise SystemExit(130) from None
+        except DatabaseError as error:
+            first = str(error).strip().split("\n", 1)[0]
+            raise CommandError(f"The database refused: {first}") from error
+
+    def run(self, **options: Any) -> None:
+        """Do the work; subclasses implement it."""
+        raise NotImplementedError
+
+    @property
+    def actor(self) -> Actor:
+        """Whoever can run a command on this machine."""
+        return operator(type(self).__module__.rsplit(".", 1)[-1])
+
+    @property
+    def as_json(self) -> bool:
+        """Whether JSON was asked for."""
+        return bool(self.output_format == "json")
+
+    def print_json(self, value: Any) -> None:
+        """Print one JSON document on stdout."""
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+    def print_table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print rows under headings; columns whose heading starts with '>' are right-aligned."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            right = column.startswith(">")
+            table.add_column(column.lstrip(">"), justify="right" if right else "left")
+        for row in rows:
+            table.add_row(*(str(cell) for cell in row))
+        console = Console(file=self.stdout._out, soft_wrap=True)  # noqa: SLF001 - Django's wrapper adds newlines
+        console.print(table)
+
+    def note(self, text: str) -> None:
+        """Say something to the person at the terminal, on stderr."""
+        self.stderr.write(text, self.style.NOTICE)
+
+    @contextlib.contextmanager
+    def progress(self, what: str, total: int | None = None) -> Iterator[Any]:
+        """Show a progress bar on a terminal; yields a function that takes the steps done."""
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda steps=1: bar.advance(task, steps)
+
+
+def instant(text: str) -> datetime:
+    """Read an ISO 8601 instant for argparse; a date alone is its midnight, no zone means UTC."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no instant; write 2026-01-31T00:00:00Z"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def now() -> datetime:
+    """Return the current instant, for commands."""
+    return clock.now()
+
+
+def amount(minor: int, currency: str) -> str:
+    """Return minor units as people read them: 262.99 USD."""
+    return str(Money(minor, currency))

@@ -1,0 +1,273 @@
+"""The books: recompute every final invoice from stored facts and say what no longer agrees.
+
+Five proofs, each naming what it finds:
+1. every event still has the digest it was stored with;
+2. every usage bucket equals a recount of its events;
+3. every line follows from its own explanation, from the price it names, and, when metered, from a
+   recount of exactly the events it counted when it was made;
+4. every final invoice adds up and has the content that its hash sealed;
+5. the ledger balances, agrees with the invoices and payments, and numbers have no gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import Prefetch
+
+from apps.audit import selectors as audit
+from apps.core import rls
+from apps.engine.explanation import BrokenExplanation, replay
+from apps.engine.invoice import BilledKey, Measured, Proposal, Window, propose
+from apps.engine.period import Period
+from apps.invoicing import selectors
+from apps.invoicing.models import Invoice, InvoiceLine
+from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions.selectors import SubscriptionFacts
+from apps.usage import selectors as usage
+
+CHUNK = 200
+
+LEDGER_CHECKS = {
+    "movement {} does not balance": """
+        SELECT t.public_id FROM invoicing_ledgertransaction t
+        LEFT JOIN invoicing_ledgerentry e ON e.transaction_id = t.id
+        GROUP BY t.id HAVING coalesce(sum(e.amount), 1) <> 0 OR count(DISTINCT e.currency) <> 1""",
+    "invoice {} is not booked at its total": """
+        SELECT i.number FROM invoicing_invoice i
+        LEFT JOIN invoicing_ledgertransaction t ON t.source = i.public_id AND t.kind = 'issued'
+        LEFT JOIN invoicing_ledgerentry e ON e.transaction_id = t.id AND e.account = 'receivable'
+        WHERE i.status <> 'draft' AND coalesce(e.amount, 0) <> i.total""",
+    "void invoice {} is not reversed": """
+        SELECT i.number FROM invoicing_invoice i
+        LEFT JOIN invoicing_ledgertransaction t ON t.source = i.public_id AND t.kind = 'voided'
+        LEFT JOIN invoicing_ledgerentry e ON e.transaction_id = t.id AND e.account = 'receivable'
+        WHERE coalesce(-e.amount, 0) <> CASE WHEN i.status = 'void' THEN i.total ELSE 0 END""",
+    "invoice {}: what was paid is not what the payments add up to": """
+        SELECT i.number FROM invoicing_invoice i
+        WHERE i.status <> 'draft' AND i.amount_paid <> (
+          SELECT coalesce(sum(p.amount), 0) FROM payments_payment p WHERE p.invoice_id = i.id)""",
+    "payment {} is not booked at its amount": """
+        SELECT p.public_id FROM payments_payment p
+        LEFT JOIN invoicing_ledgertransaction t ON t.source = p.public_id AND t.kind = 'paid'
+        LEFT JOIN invoicing_ledgerentry e ON e.transaction_id = t.id AND e.account = 'cash'
+        WHERE coalesce(e.amount, 0) <> p.amount""",
+    "movement {} has no cause": """
+        SELECT t.public_id FROM invoicing_ledgertransaction t
+        WHERE NOT EXISTS (SELECT FROM invoicing_invoice i WHERE i.public_id = t.source)
+          AND NOT EXISTS (SELECT FROM payments_payment p WHERE p.public_id = t.source)""",
+    "number series {} has a gap or a number twice": """
+        SELECT e.slug || '/' || s.series FROM invoicing_numberseries s
+        JOIN tenants_billingentity e ON e.id = s.billing_entity_id
+        LEFT JOIN invoicing_invoice i ON i.billing_entity_id = s.billing_entity_id
+          AND i.series = s.series AND i.sequence IS NOT NULL
+        GROUP BY e.id, s.id
+        HAVING count(DISTINCT i.sequence) <> s.next - 1
+          OR coalesce(max(i.sequence), 0) <> s.next - 1""",
+    "invoice {} has a number outside every series": """
+        SELECT i.number FROM invoicing_invoice i
+        WHERE i.sequence IS NOT NULL AND NOT EXISTS (
+          SELECT FROM invoicing_numberseries s
+          WHERE s.billing_entity_id = i.billing_entity_id AND s.series = i.series)""",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that no longer agrees: what it is about, and a sentence."""
+
+    kind: str
+    target: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The result of a verification."""
+
+    invoices: int
+    lines: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def hold(self) -> bool:
+        """Whether everything agrees."""
+        return not self.findings
+
+
+def verify(
+    *, organization_id: int | None = None, step: Callable[[int], None] = lambda _: None
+) -> Books:
+    """Prove all the books, or one organization's invoices and events; opens its own scopes.
+
+    Reads in chunks of one snapshot each, so it may run while invoices are made. The audit chains,
+    the ledger and the numbers are proven only when all organizations are.
+    """
+    findings: list[Finding] = []
+    with rls.ops_scope("books: usage"):
+        findings += _usage_findings(organization_id)
+        if organization_id is None:
+            findings += _ledger_findings()
+            findings += [Finding("audit", "", sentence) for sentence in audit.broken_links()]
+    invoices = lines = 0
+    last = 0
+    while True:
+        with rls.ops_scope("books: invoices"):
+            rows = _chunk(last, organization_id)
+            findings += _chunk_findings(rows)
+        if not rows:
+            return Books(invoices, lines, tuple(findings))
+        last = rows[-1].pk
+        invoices += len(rows)
+        lines += sum(len(row.lines.all()) for row in rows)
+        step(len(rows))
+
+
+def count(organization_id: int | None = None) -> int:
+    """Return how many invoices `verify` will look at; needs a scope."""
+    rows = Invoice.objects.exclude(status="draft")
+    return rows.filter(organization_id=organization_id).count() if organization_id else rows.count()
+
+
+def _chunk(last: int, organization_id: int | None) -> list[Invoice]:
+    rows = Invoice.objects.exclude(status="draft").filter(pk__gt=last).order_by("pk")
+    if organization_id is not None:
+        rows = rows.filter(organization_id=organization_id)
+    lines = InvoiceLine.objects.order_by("position")
+    return list(rows.select_related("subscription").prefetch_related(Prefetch("lines", lines))[:CHUNK])
+
+
+def _usage_findings(organization_id: int | None) -> Iterator[Finding]:
+    for event in usage.altered_events(organization_id):
+        yield Finding("event", event.key, str(event))
+    for bucket in usage.bucket_differences(organization_id):
+        yield Finding("bucket", f"{bucket.meter_key} {bucket.hour:%Y-%m-%dT%H:%MZ}", str(bucket))
+
+
+def _ledger_findings() -> Iterator[Finding]:
+    for sentence, query in LEDGER_CHECKS.items():
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            for (target,) in cursor.fetchall():
+                yield Finding("ledger", str(target), sentence.format(target))
+
+
+def _chunk_findings(rows: Sequence[Invoice]) -> list[Finding]:
+    """Check a chunk: one recount and one reading of the agreements for all of it."""
+    lines = [line for row in rows for line in row.lines.all() if line.usage_epoch is not None]
+    claims = [(line.organization_id, _claim(line)) for line in lines]
+    counted = dict(zip((line.pk for line in lines), usage.recount_all(claims), strict=True))
+    agreements = subscriptions.by_ids([row.subscription_id for row in rows if row.subscription_id])
+    found: list[Finding] = []
+    for row in rows:
+        facts = agreements.get(row.subscription_id or 0)
+        found += _invoice_findings(row, facts, counted)
+    return found
+
+
+def _claim(line: InvoiceLine) -> usage.Claim:
+    period = _measured_period(line)
+    want = usage.Want(line.explanation["meter"], period.start, period.end)
+    return usage.Claim(want, line.usage_epoch or 0, line.usage_snapshot)
+
+
+def _measured_period(line: InvoiceLine) -> Period:
+    window = line.explanation.get("window") or line.explanation["period"]
+    return Period(*(datetime.fromisoformat(window[side]) for side in ("start", "end")))
+
+
+def _invoice_findings(
+    row: Invoice, facts: SubscriptionFacts | None, counted: Mapping[int, usage.Measured]
+) -> Iterator[Finding]:
+    document = selectors.document(row)
+    lines = sorted(row.lines.all(), key=lambda line: line.position)
+    if sum(line.amount for line in lines) != row.total:
+        yield _about(row, "its lines do not add up to its total")
+    for line in lines:
+        for problem in (*_line_problems(line), *_usage_problems(line, counted.get(line.pk))):
+            yield _about_line(row, line, problem)
+    if facts is not None:
+        yield from _against_the_agreement(row, lines, facts, counted)
+    if document.hash() != row.content_hash:
+        yield _about(row, "its content is not what was sealed when it became final")
+
+
+def _about(row: Invoice, problem: str) -> Finding:
+    return Finding("invoice", str(row.number), f"invoice {row.number}: {problem}")
+
+
+def _about_line(row: Invoice, line: InvoiceLine, problem: str) -> Finding:
+    where = f"invoice {row.number}, line {line.position} ({line.key})"
+    return Finding("line", line.public_id, f"{where}: {problem}")
+
+
+def _line_problems(line: InvoiceLine) -> Iterator[str]:
+    """Say where the stored line does not follow from its own explanation."""
+    try:
+        explained = replay(line.explanation)
+    except BrokenExplanation as error:
+        yield f"its explanation contradicts itself: {error}"
+        return
+    if explained != line.amount:
+        yield f"its amount is {line.amount}, its explanation gives {explained}"
+
+
+def _usage_problems(line: InvoiceLine, counted: usage.Measured | None) -> Iterator[str]:
+    """Say where the events that the line counted are no longer the ones that are there."""
+    if counted is None:
+        return
+    said = line.explanation.get("usage", {})
+    if counted.event_count != said.get("event_count"):
+        yield f"it counted {said.get('event_count')} events; {counted.event_count} are there"
+    elif counted.hash != said.get("events_hash"):
+        yield "the events that it counted were altered or exchanged"
+
+
+def _against_the_agreement(
+    row: Invoice,
+    lines: Sequence[InvoiceLine],
+    facts: SubscriptionFacts,
+    counted: Mapping[int, usage.Measured],
+) -> Iterator[Finding]:
+    """Compute the boundary again from agreement, prices and recounted events, and compare."""
+    expected = _expected(row, lines, facts, counted)
+    for line in lines:
+        proposal = expected.get(_key(line))
+        if proposal is None:
+            yield _about_line(row, line, "the agreement does not call for it")
+        elif (proposal.amount.minor, proposal.quantity) != (line.amount, line.quantity):
+            yield _about_line(
+                row,
+                line,
+                f"it bills {line.amount} for {line.quantity.normalize():f}; agreement and facts "
+                f"give {proposal.amount.minor} for {proposal.quantity.normalize():f}",
+            )
+
+
+def _expected(
+    row: Invoice,
+    lines: Sequence[InvoiceLine],
+    facts: SubscriptionFacts,
+    counted: Mapping[int, usage.Measured],
+) -> dict[BilledKey, Proposal]:
+    measured: dict[Window, Measured] = {}
+    for line in lines:
+        if line.pk in counted:
+            found = counted[line.pk]
+            window = Window(line.item_id or 0, line.explanation["meter"], _measured_period(line))
+            measured[window] = Measured(found.quantity, found.event_count)
+    # Metered items without a line here were not measured, and are not this invoice's to prove.
+    billed = {window.item_id for window in measured}
+    items = tuple(i for i in facts.agreement.items if i.meter is None or i.id in billed)
+    agreement = replace(facts.agreement, items=items)
+    proposals = propose(agreement, row.boundary_index or 0, measured)
+    return {proposal.billed_key: proposal for proposal in proposals}
+
+
+def _key(line: InvoiceLine) -> BilledKey:
+    return BilledKey(
+        line.item_id or 0, line.kind, line.during.lower, line.during.upper, line.step_id
+    )

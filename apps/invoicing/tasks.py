@@ -1,0 +1,17 @@
+"""Background work on what is owed."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from apps.core import clock
+from apps.core.actor import system
+from apps.invoicing import services
+
+
+@shared_task(name="invoicing.bill_due")
+def bill_due() -> int:
+    """Bill what came due since the last run; backdated boundaries are left to operators."""
+    at = clock.now()
+    report = services.bill_due(as_of=at, actor=system("scheduler"), at=at, scheduled=True)
+    return len(report.issued)
