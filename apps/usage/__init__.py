@@ -1,0 +1,6 @@
+"""What was consumed.
+
+Owns: meters, usage events, rejected events, the buckets they are rolled up into and the epochs that
+say how far, and every measurement: a quantity with the evidence to count it again.
+Never: prices, subscriptions, invoices. It knows what was used, not who sells it or what it costs.
+"""

@@ -1,0 +1,36 @@
+"""What this room refuses."""
+
+from __future__ import annotations
+
+from apps.core.errors import Conflict, Invalid, NotFound
+
+
+class MeterChanged(Conflict):
+    """A meter that exists was defined with another meaning: bills were made with the old one."""
+
+    code = "meter_changed"
+
+
+class InvalidMeter(Invalid):
+    """The definition of a meter cannot be used."""
+
+    code = "invalid_meter"
+
+
+class UnknownMeter(NotFound):
+    """No meter has this key."""
+
+    code = "unknown_meter"
+
+
+class UsageNotReady(Conflict):
+    """The database was restored from a dump: what is rolled up must be counted anew first."""
+
+    code = "usage_not_ready"
+    status = 503
+
+
+class UnknownEpoch(NotFound):
+    """No such epoch: the evidence is not of this database."""
+
+    code = "unknown_epoch"

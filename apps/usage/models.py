@@ -1,0 +1,215 @@
+"""Meters, the events they count, and what is rolled up from them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from apps.core.fields import PublicIdField, QuantityField, TenantForeignKey
+from apps.core.models import Row, TenantRow
+from apps.engine.aggregation import Aggregation
+from apps.usage.columns import CurrentTransaction, LaneField, TotalField, TransactionIdField
+
+# Both bounds on every time: 'infinity' passes a lower one.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class Meter(Row):
+    """How events of one type become one quantity. Its meaning never changes."""
+
+    class Kind(models.TextChoices):
+        COUNT = Aggregation.COUNT.value, "Number of events"
+        SUM = Aggregation.SUM.value, "Sum of the values"
+        MAX = Aggregation.MAX.value, "Largest value"
+        UNIQUE_COUNT = Aggregation.UNIQUE_COUNT.value, "Number of different values"
+        LATEST = Aggregation.LATEST.value, "Last value"
+
+    public_id = PublicIdField("meter")
+    key = models.CharField(max_length=64, unique=True, db_collation="C")
+    event_type = models.CharField(max_length=200, db_collation="C")
+    aggregation = models.CharField(max_length=20, choices=Kind)
+    value = models.CharField(
+        max_length=200, blank=True, default="", help_text="key of the event's data, dots go deeper"
+    )
+    unit = models.CharField(max_length=40, blank=True, default="")
+    description = models.TextField(blank=True, default="")
+    allow_negative = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["key"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(aggregation="count", value="") | ~Q(aggregation="count") & ~Q(value=""),
+                name="meter_reads_what_it_needs",
+            )
+        ]
+        indexes = [models.Index(fields=["event_type"], name="meter_by_event_type")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Event(TenantRow):
+    """One fact of use. Never changes; `digest` and `xid` are set by the statement that stores it.
+
+    The organization has no database constraint here: it would lock the organization's row once per
+    event. Row-level security fixes the column, and an organization is never deleted.
+    """
+
+    created_at = None  # type: ignore[assignment]
+    organization = models.ForeignKey(
+        "tenants.Organization",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    dedupe_key = models.UUIDField(help_text="blake2b-16 of source and key")
+    source = models.TextField()
+    key = models.TextField(help_text="the event's id, unique within its source")
+    type = models.TextField(db_collation="C")
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField(db_default=Now())
+    data = models.JSONField()
+    digest = models.BinaryField(help_text="SHA-256 of the content")
+    xid = TransactionIdField(db_default=CurrentTransaction())
+
+    class Meta:
+        db_table = "usage_event"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "dedupe_key"], name="event_once"),
+            models.CheckConstraint(
+                condition=Q(occurred_at__gte=EARLIEST, occurred_at__lt=LATEST),
+                name="event_occurred_in_bounds",
+            ),
+            models.CheckConstraint(
+                condition=Q(received_at__gte=EARLIEST, received_at__lt=LATEST),
+                name="event_received_in_bounds",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "type", "occurred_at"], name="event_by_time"),
+            models.Index(fields=["organization", "xid"], name="event_tail"),
+            models.Index(fields=["xid"], name="event_to_roll_up"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.key}"
+
+
+class RejectedEvent(TenantRow):
+    """What came and could not be counted, whole, with the reason; it may be tried again.
+
+    Without an organization the subject was unknown; only staff see such rows.
+    """
+
+    organization = models.ForeignKey(  # type: ignore[assignment]
+        "tenants.Organization",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+    )
+    public_id = PublicIdField("rej")
+    code = models.CharField(max_length=40)
+    detail = models.TextField()
+    pointer = models.CharField(max_length=300, blank=True, default="")
+    payload = models.TextField(help_text="what came, as it came")
+    fingerprint = models.BinaryField(help_text="SHA-256 of the payload")
+    origin = models.CharField(max_length=300, blank=True, default="", help_text="file or door")
+    line = models.BigIntegerField(null=True, help_text="line or row in the file, from 1")
+    application = models.CharField(max_length=50, blank=True, default="")
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    times_seen = models.PositiveIntegerField(default=1)
+    replayed_at = models.DateTimeField(null=True)
+    event = TenantForeignKey(Event, null=True)
+
+    class Meta:
+        db_table = "usage_rejected_event"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "fingerprint"],
+                name="rejected_once",
+                nulls_distinct=False,
+            )
+        ]
+        indexes = [models.Index(fields=["id"], name="rejected_open", condition=Q(replayed_at=None))]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+class UsageBucket(TenantRow):
+    """What a meter makes of one organization's rolled-up events of one hour (UTC)."""
+
+    created_at = None  # type: ignore[assignment]
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="+", db_index=False)
+    hour = models.DateTimeField(help_text="its start")
+    event_count = models.BigIntegerField()
+    value_count = models.BigIntegerField()
+    total = TotalField()
+    maximum = QuantityField(null=True)
+    latest_at = models.DateTimeField(null=True)
+    latest_id = models.BigIntegerField(null=True, help_text="the event, which breaks ties")
+    latest_value = QuantityField(null=True)
+    lane_a = LaneField()
+    lane_b = LaneField()
+
+    class Meta:
+        db_table = "usage_bucket"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "meter", "hour"], name="bucket_once"),
+            models.CheckConstraint(
+                condition=Q(value_count__gte=0, event_count__gte=F("value_count")),
+                name="bucket_counts_add_up",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} {self.hour:%Y-%m-%d %H}h"
+
+
+class UsageDistinct(TenantRow):
+    """A value that a unique_count meter saw in one hour, as a hash."""
+
+    created_at = None  # type: ignore[assignment]
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="+", db_index=False)
+    hour = models.DateTimeField()
+    value = models.UUIDField(help_text="the first half of its SHA-256")
+
+    class Meta:
+        db_table = "usage_distinct"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "meter", "hour", "value"], name="distinct_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class UsageEpoch(Row):
+    """How far events are rolled up, in one database cluster.
+
+    Events up to `base_event_id` are all rolled up, whatever their transaction number: those numbers
+    are another cluster's. Later ones are when their transaction is below `watermark`.
+    """
+
+    number = models.PositiveIntegerField(unique=True)
+    system_identifier = models.BigIntegerField(help_text="the cluster whose numbers count here")
+    base_event_id = models.BigIntegerField()
+    watermark = TransactionIdField()
+    started_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "usage_epoch"
+
+    def __str__(self) -> str:
+        return f"epoch {self.number}"
