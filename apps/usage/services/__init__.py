@@ -1,0 +1,23 @@
+"""The verbs of this room: the only writers of its rows."""
+
+from __future__ import annotations
+
+from apps.usage.services.ingest import EventResult, Outcome, Status, ingest, reject
+from apps.usage.services.meters import define_meter
+from apps.usage.services.replay import Replayed, replay_rejected
+from apps.usage.services.rollup import Rebuilt, RolledUp, rebuild, roll_up
+
+__all__ = [
+    "EventResult",
+    "Outcome",
+    "Rebuilt",
+    "Replayed",
+    "RolledUp",
+    "Status",
+    "define_meter",
+    "ingest",
+    "rebuild",
+    "reject",
+    "replay_rejected",
+    "roll_up",
+]

@@ -1,0 +1,105 @@
+"""Trying rejected events again: after a meter was defined, a customer created, a limit lifted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from apps.core.actor import Actor, require
+from apps.tenants import selectors as tenants
+from apps.usage import cloudevents
+from apps.usage.checking import NewEvent, Unread
+from apps.usage.models import RejectedEvent
+from apps.usage.services.ingest import EventResult, Status, clean, take
+
+BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of a batch; `last_id` continues with the next, `tried` 0 means the end."""
+
+    tried: int
+    accepted: int
+    duplicate: int
+    rejected: int
+    last_id: int
+
+
+@transaction.atomic
+def replay_rejected(
+    *,
+    actor: Actor,
+    at: datetime,
+    organization_id: int | None = None,
+    after_id: int = 0,
+    limit: int = BATCH,
+) -> Replayed:
+    """Try a batch of rejected events again, by id from `after_id`; needs the ops scope.
+
+    Whatever age they have. What is taken now (or was there already) is marked and linked to its
+    event; what is refused again keeps the newest reason. Safe to repeat and to run twice at once.
+    """
+    require("replay_usage", actor=actor, organization_id=organization_id)
+    rows = _open(organization_id, after_id, limit)
+    results: dict[int, EventResult] = {}
+    for owner, group in _by_owner(rows).items():
+        answers = take(owner, [event for _, event in group], at=at)
+        for (row, _), result in zip(group, answers, strict=True):
+            _note(row, result, at)
+            results[row.pk] = result
+    statuses = [result.status for result in results.values()]
+    accepted, duplicate = statuses.count(Status.ACCEPTED), statuses.count(Status.DUPLICATE)
+    return Replayed(
+        tried=len(rows),
+        accepted=accepted,
+        duplicate=duplicate,
+        rejected=len(rows) - accepted - duplicate,
+        last_id=rows[-1].pk if rows else after_id,
+    )
+
+
+def _open(organization_id: int | None, after_id: int, limit: int) -> list[RejectedEvent]:
+    rows = RejectedEvent.objects.filter(replayed_at__isnull=True, id__gt=after_id)
+    if organization_id is not None:
+        rows = rows.filter(organization_id=organization_id)
+    return list(rows.select_for_update(skip_locked=True, of=("self",)).order_by("id")[:limit])
+
+
+def _by_owner(
+    rows: Sequence[RejectedEvent],
+) -> dict[int, list[tuple[RejectedEvent, NewEvent | Unread]]]:
+    """Return the rows with their events by organization, unknown subjects left out."""
+    found: dict[int, list[tuple[RejectedEvent, NewEvent | Unread]]] = defaultdict(list)
+    owners: dict[tuple[str, str], int | None] = {}
+    for row in rows:
+        event = cloudevents.read(row.payload.encode(), line=row.line)
+        owner = row.organization_id or _subject(row, event, owners)
+        if owner is not None:
+            found[owner].append((row, event))
+    return dict(sorted(found.items()))
+
+
+def _subject(
+    row: RejectedEvent, event: NewEvent | Unread, known: dict[tuple[str, str], int | None]
+) -> int | None:
+    if isinstance(event, Unread):
+        return None
+    name = (event.subject, row.application)
+    if name not in known:
+        found = tenants.find_organization(event.subject, application=row.application or None)
+        known[name] = None if found is None else found.pk
+    return known[name]
+
+
+def _note(row: RejectedEvent, result: EventResult, at: datetime) -> None:
+    if result.status in {Status.ACCEPTED, Status.DUPLICATE}:
+        row.replayed_at, row.event_id = at, result.event_id
+        row.save(update_fields=["replayed_at", "event_id"])
+    elif (row.code, row.pointer) != (result.code, result.pointer):
+        row.code, row.detail, row.pointer = result.code, result.reason, clean(result.pointer, 300)
+        row.save(update_fields=["code", "detail", "pointer"])
