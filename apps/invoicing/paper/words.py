@@ -1,0 +1,106 @@
+"""Numbers, money and time in a document's language, zone and currency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_datetime
+from babel.numbers import format_currency, format_decimal
+
+from apps.engine.decimals import places_of, plain
+from apps.engine.money import Money, exponent
+from apps.engine.period import Period
+from apps.invoicing.document import Document
+
+FALLBACK = "en"
+SHOWN_PLACES = 6  # of an amount that no decimal can write
+ENGLISH_DATE = "d MMM y"
+
+
+def locale_of(name: str) -> str:
+    """Return a locale that Babel knows: the one named, its language, or English."""
+    wanted = name.replace("-", "_")
+    for candidate in (wanted, wanted.split("_")[0]):
+        try:
+            return str(Locale.parse(candidate))
+        except (UnknownLocaleError, ValueError):
+            continue
+    return FALLBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How one document writes what it says."""
+
+    locale: str
+    zone: ZoneInfo
+    currency: str
+
+    @classmethod
+    def of(cls, document: Document) -> Words:
+        """Return the words for a document."""
+        return cls(locale_of(document.locale), ZoneInfo(document.timezone), document.currency)
+
+    def money(self, minor: int) -> str:
+        """Write minor units of the document's currency: $262.99."""
+        return format_currency(Money(minor, self.currency).major, self.currency, locale=self.locale)
+
+    def rate(self, major: str) -> str:
+        """Write a price in major units with all its decimals: $0.0000015.
+
+        What no decimal can write exactly (1/3) is cut to six places and marked as such.
+        """
+        exact = Fraction(major)
+        if "/" not in major:
+            return self._rate(Decimal(major))
+        places = Decimal(round(exact * 10**SHOWN_PLACES)).scaleb(-SHOWN_PLACES)
+        return f"≈ {self._rate(places)}"
+
+    def _rate(self, value: Decimal) -> str:
+        whole = places_of(value) <= exponent(self.currency)
+        return format_currency(
+            Decimal(plain(value)),
+            self.currency,
+            locale=self.locale,
+            currency_digits=whole,
+            decimal_quantization=whole,
+        )
+
+    def number(self, value: Decimal | str | int) -> str:
+        """Write a number with all its decimals: 18,059,974."""
+        text = plain(Decimal(value))
+        return format_decimal(Decimal(text), locale=self.locale, decimal_quantization=False)
+
+    def country(self, code: str) -> str:
+        """Write the name of a country; a code that nobody knows stays as it is."""
+        return Locale.parse(self.locale).territories.get(code, code)
+
+    def date(self, moment: datetime) -> str:
+        """Write the day in the document's zone: 1 Dec 2023."""
+        local = moment.astimezone(self.zone)
+        form = ENGLISH_DATE if self.locale == FALLBACK else "medium"
+        return format_date(local, format=form, locale=self.locale)
+
+    def instant(self, moment: datetime) -> str:
+        """Write day and time in the document's zone, with the zone."""
+        local = moment.astimezone(self.zone)
+        return f"{format_datetime(local, 'medium', locale=self.locale)} {local:%Z}"
+
+    def period(self, period: Period) -> str:
+        """Write a span of whole local days from the first to the last one; else both instants."""
+        start, end = (moment.astimezone(self.zone) for moment in (period.start, period.end))
+        if not (_is_midnight(start) and _is_midnight(end)):
+            return f"{self.instant(start)} – {self.instant(end)}"
+        last = end - timedelta(days=1)
+        if last.date() == start.date():
+            return self.date(start)
+        return f"{self.date(start)} – {self.date(last)}"
+
+
+def _is_midnight(local: datetime) -> bool:
+    return (local.hour, local.minute, local.second, local.microsecond) == (0, 0, 0, 0)

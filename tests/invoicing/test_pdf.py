@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from pypdf import PdfReader
+
+from apps.invoicing import pdf
+from apps.invoicing.document import Document
+from apps.invoicing.paper.words import Words, locale_of
+from tests.invoicing import papers
+
+HOSTILE = (
+    '#read("invoice.typ")',
+    '#{panic("executed")}',
+    "$x^2$ *bold* _soft_ `code` <label> @reference",
+    "[brackets] {braces} \\ backslash // comment /* open",
+    '"; #import "secret.typ"',
+    "=heading\n- list\n+ list",
+)
+FOREIGN = (
+    "漢字株式会社",
+    "😀 & Sons",
+    "שלום בע״מ",
+    "شركة مرحبا",
+    "Ελληνικά ЖЖ",
+    "a\x00\x01\u202eb",
+)
+
+
+def text_of(document: Document) -> str:
+    pages = PdfReader(io.BytesIO(pdf.render(document))).pages
+    return "\n".join(page.extract_text() for page in pages).replace("\u200b", "")
+
+
+def test_the_invoice_says_what_is_owed_and_how_it_came_about() -> None:
+    text = text_of(papers.gateway())
+    for said in (
+        "INV-000003",
+        "$262.99 due 15 Dec 2023",
+        "1 Nov 2023 – 30 Nov 2023",
+        "8,819 − 5,000 included = 3,819 billable",
+        "$20.559974 exactly, rounded once to $20.56",
+        "above 5,000,000",
+        "8,819 events counted by the meter ai_requests",
+        "0f" * 16,
+        "IBAN GB33",
+        papers.gateway().content_hash,
+    ):
+        assert said in text, said
+
+
+def test_the_same_document_makes_the_same_bytes() -> None:
+    assert pdf.render(papers.gateway()) == pdf.render(papers.gateway())
+
+
+def test_the_file_declares_that_it_may_be_archived() -> None:
+    content = pdf.render(papers.gateway())
+    metadata = PdfReader(io.BytesIO(content)).xmp_metadata
+    assert metadata is not None
+    assert b"pdfaid:part>3<" in content or b'pdfaid:part="3"' in content
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_printed_and_not_executed(name: str) -> None:
+    hostile = papers.document(
+        papers.line("x", {"model": "flat", "amount": "1"}, "1", name=name),
+        customer={"name": name, "address": name, "email": name},
+    )
+    text = text_of(hostile)
+    assert "".join(name.split()) in "".join(text.split())
+    assert "sys.inputs" not in text
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_name_in_any_script_makes_a_file(name: str) -> None:
+    assert pdf.render(papers.document(*papers.gateway_lines(), customer={"name": name}))
+
+
+def test_what_our_fonts_cannot_write_is_written_in_english() -> None:
+    text = text_of(papers.yen())
+    assert "1,853" in text
+    assert "28 Feb 2026" in text or "2026/02/28" in text
+
+
+def test_yen_have_no_decimals() -> None:
+    words = Words.of(replace(papers.yen(), locale="en"))
+    assert (words.money(4980), words.rate("4980"), words.rate("1852.5")) == (
+        "¥4,980",
+        "¥4,980",
+        "¥1,852.50",
+    )
+
+
+def test_dates_are_those_of_the_customers_zone() -> None:
+    words = Words.of(replace(papers.yen(), locale="en"))
+    assert words.period(papers.yen().period) == "1 Feb 2026 – 28 Feb 2026"
+    elsewhere = Words.of(replace(papers.gateway(), timezone="Asia/Tokyo"))
+    assert "9:00:00" in elsewhere.period(papers.NOVEMBER)
+
+
+def test_an_amount_without_a_finite_decimal_is_marked() -> None:
+    assert Words.of(papers.gateway()).rate("1/3") == "≈ $0.333333"
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("de-DE", "de_DE"), ("tlh", "en"), ("", "en"), ("de_XX_bad", "de")]
+)
+def test_an_unknown_locale_falls_back(name: str, known: str) -> None:
+    assert locale_of(name) == known
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("draft", "Draft"), ("upcoming", "to be billed on"), ("void", "this invoice is void")],
+)
+def test_what_is_no_open_invoice_says_so(status: str, said: str) -> None:
+    number = papers.gateway().number if status == "void" else None
+    text = text_of(replace(papers.gateway(), status=status, number=number, amount_due=0))
+    assert said in text
+    assert "Please pay" not in text
+
+
+def test_a_partly_paid_invoice_asks_for_the_rest() -> None:
+    text = text_of(replace(papers.gateway(), amount_paid=100_00, amount_due=162_99))
+    assert "Please pay $162.99" in text
+    assert "-$100.00" in text
+
+
+def test_many_long_lines_take_several_pages() -> None:
+    assert len(PdfReader(io.BytesIO(pdf.render(papers.long()))).pages) > 5
+
+
+def test_the_file_name_is_the_number() -> None:
+    assert pdf.file_name(papers.gateway()) == "INV-000003.pdf"
+    assert pdf.file_name(replace(papers.gateway(), number="../../etc/x")) == "etc-x.pdf"
