@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typst
 from django.conf import settings
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 
 PAPER = Path(__file__).resolve().parent / "paper"
 FONTS = PAPER / "fonts"
-ARCHIVAL = ["a-3b"]
+Standard = Literal["a-3b", "1.7"]
+ARCHIVAL: Standard = "a-3b"
 # What a page cannot show: control characters and bidirectional overrides that could fake a text.
 INVISIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 UNBROKEN = re.compile(r"\S{24}(?=\S)")
@@ -47,12 +48,12 @@ def render(document: Document) -> bytes:
     for chosen in dict.fromkeys((words, plain_words)):
         for system_fonts in (False, True):
             try:
-                return _print(document, chosen, system_fonts=system_fonts, standards=ARCHIVAL)
+                return _print(document, chosen, system_fonts=system_fonts, standard=ARCHIVAL)
             except typst.TypstError as error:
                 if "could not be displayed" not in str(error):
                     raise
     log.warning("invoice_pdf_lacks_glyphs", extra={"invoice": document.id})
-    return _print(document, plain_words, system_fonts=True, standards=["1.7"])
+    return _print(document, plain_words, system_fonts=True, standard="1.7")
 
 
 def file_name(document: Document) -> str:
@@ -61,7 +62,7 @@ def file_name(document: Document) -> str:
     return f"{stem.strip('-.') or 'invoice'}.pdf"
 
 
-def _print(document: Document, words: Words, *, system_fonts: bool, standards: list[str]) -> bytes:
+def _print(document: Document, words: Words, *, system_fonts: bool, standard: Standard) -> bytes:
     with translation.override(words.locale):
         page = _clean(_page(document, words))
     made = typst.compile(
@@ -71,7 +72,7 @@ def _print(document: Document, words: Words, *, system_fonts: bool, standards: l
         font_paths=[str(FONTS)],
         ignore_system_fonts=not system_fonts,
         sys_inputs={"document": json.dumps(page, ensure_ascii=False)},
-        pdf_standards=standards,
+        pdf_standards=standard,
         timestamp=int(utc(document.finalized_at or document.issued_at).timestamp()),
     )
     return bytes(made)

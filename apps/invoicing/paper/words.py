@@ -78,7 +78,7 @@ class Words:
 
     def country(self, code: str) -> str:
         """Write the name of a country; a code that nobody knows stays as it is."""
-        return Locale.parse(self.locale).territories.get(code, code)
+        return str(Locale.parse(self.locale).territories.get(code, code))
 
     def date(self, moment: datetime) -> str:
         """Write the day in the document's zone: 1 Dec 2023."""
