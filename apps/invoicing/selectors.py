@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Prefetch, QuerySet, Sum
+from django.db.models import Count, Prefetch, Q, QuerySet, Sum
 
 from apps.core import ids
 from apps.engine.invoice import (
     BilledKey,
     Measured,
     Proposal,
+    Reason,
     Window,
     propose,
     subtract_billed,
@@ -135,11 +136,38 @@ def upcoming(subscription_id: str, *, at: datetime) -> Document | None:
 
     None for one that has ended or is paused, or when the next boundary bills nothing.
     """
-    facts = subscriptions.get(subscription_id)
+    return upcoming_of(subscriptions.get(subscription_id))
+
+
+def upcoming_of(facts: SubscriptionFacts) -> Document | None:
+    """Return the next invoice of these facts, which may be facts that are only considered."""
     if not facts.is_live or facts.status == "paused":
         return None
     composed = compose(facts, facts.next_boundary)
     return upcoming_document(facts, composed) if composed else None
+
+
+def upcoming_with_quantity(
+    facts: SubscriptionFacts, *, quantity: Decimal, at: datetime, key: str = ""
+) -> Document | None:
+    """Return the next invoice as it would be with this total quantity from `at` on.
+
+    The change is made in memory only. `key` names the licensed item where there are several.
+    Raises Invalid as `change_quantity` would.
+    """
+    return upcoming_of(facts.with_quantity(quantity, at=at, key=key))
+
+
+def usage_lines(facts: SubscriptionFacts, boundary: int) -> list[Line]:
+    """Return what the usage of the period behind the boundary costs as it stands, billed or not."""
+    measured = _measure(facts, windows_needed(facts.agreement, boundary))
+    counted = {window: _counted(found) for window, found in measured.items()}
+    proposals = propose(facts.agreement, boundary, counted)
+    return [
+        _composed(facts, proposal, measured).line()
+        for proposal in proposals
+        if proposal.reason is Reason.USAGE
+    ]
 
 
 def upcoming_document(facts: SubscriptionFacts, composed: Sequence[Composed]) -> Document:
@@ -286,6 +314,58 @@ def of_organization(
     if status:
         rows = rows.filter(status=status)
     return list(rows.order_by("-issued_at", "-id")[:limit])
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many final invoices an organization has, by what a list of them is cut into."""
+
+    all: int
+    open: int
+    overdue: int
+    paid: int
+    void: int
+
+
+def tally(organization_id: int, *, at: datetime) -> Tally:
+    """Count the organization's final invoices; an overdue one is open too."""
+    final = _final(organization_id)
+    counts = {tab: Count("id", filter=_tab(tab, at)) for tab in ("open", "overdue", "paid", "void")}
+    return Tally(**final.aggregate(all=Count("id"), **counts))
+
+
+def final_invoices(
+    organization_id: int, *, at: datetime, tab: str = "", before: str = "", limit: int = 20
+) -> list[Invoice]:
+    """Return final invoices without their lines, newest first.
+
+    `tab` is a status or `overdue`; `before` is the public id of the last one on the page before.
+    """
+    rows = _final(organization_id)
+    if tab:
+        rows = rows.filter(_tab(tab, at))
+    last = rows.filter(public_id=before).first() if before else None
+    if last is not None:
+        earlier = Q(issued_at__lt=last.issued_at) | Q(issued_at=last.issued_at, id__lt=last.pk)
+        rows = rows.filter(earlier)
+    return list(rows.order_by("-issued_at", "-id")[:limit])
+
+
+def final_document(reference: str, *, organization_id: int) -> Document:
+    """Return a final invoice of the organization, or raise: its drafts are nobody's business."""
+    row = get(reference, organization_id=organization_id)
+    if row.status == Invoice.Status.DRAFT:
+        raise UnknownInvoice(f"There is no invoice '{reference}'.")
+    return document(row)
+
+
+def _final(organization_id: int) -> QuerySet[Invoice]:
+    rows = Invoice.objects.filter(organization_id=organization_id)
+    return rows.exclude(status=Invoice.Status.DRAFT)
+
+
+def _tab(tab: str, at: datetime) -> Q:
+    return Q(status="open", due_at__lt=at) if tab == "overdue" else Q(status=tab)
 
 
 @dataclass(frozen=True, slots=True)

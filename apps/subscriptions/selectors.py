@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import F, Prefetch, QuerySet
 
-from apps.core.errors import NotFound
+from apps.core.errors import Invalid, NotFound
 from apps.engine.agreement import Agreement, Item, QuantityStep
 from apps.engine.calendar import Cycle, zone
 from apps.engine.period import Period
@@ -70,6 +70,27 @@ class SubscriptionFacts:
         if self.ended_at is not None and at >= self.ended_at:
             at = max(cycle.anchor, self.ended_at - timedelta(microseconds=1))
         return cycle.period(cycle.index_at(at))
+
+    def licensed(self, key: str = "") -> ItemFacts:
+        """Return the licensed item (of that key, where there are several), or raise Invalid."""
+        found = [i for i in self.items if i.price.type == "licensed" and key in {"", i.item.key}]
+        if len(found) != 1:
+            raise Invalid("Say which item's quantity to change, by its key.", param="item")
+        return found[0]
+
+    def with_quantity(
+        self, quantity: Decimal, *, at: datetime, key: str = ""
+    ) -> SubscriptionFacts:
+        """Return these facts as they would be with another quantity from `at` on; stores nothing."""
+        chosen = self.licensed(key)
+        latest = max((step.id for step in chosen.item.steps), default=0)
+        step = QuantityStep(latest + 1, at, quantity)
+        changed = replace(chosen.item, steps=(*chosen.item.steps, step))
+        items = tuple(
+            replace(facts, item=changed) if facts is chosen else facts for facts in self.items
+        )
+        agreement = replace(self.agreement, items=tuple(facts.item for facts in items))
+        return replace(self, items=items, agreement=agreement)
 
     def quantities(self, at: datetime) -> dict[str, Decimal]:
         """Return the quantity of every licensed item in force at `at`, by key."""
@@ -195,3 +216,61 @@ def trial_end(start: datetime, days: int, timezone: str) -> datetime | None:
         return None
     local = start.astimezone(zone(timezone))
     return (local.replace(tzinfo=None) + timedelta(days=days)).replace(tzinfo=zone(timezone))
+
+
+def considered(
+    organization_id: int,
+    version: VersionTerms,
+    *,
+    start: datetime,
+    timezone: str,
+    seats: int | None = None,
+) -> SubscriptionFacts:
+    """Return the facts that subscribing to the version would make; stores nothing.
+
+    Ids are negative: no row has them, so nothing counts as billed.
+    """
+    ends = trial_end(start, version.trial_days, timezone)
+    cycle = Cycle(ends or start, version.interval, timezone)
+    items = tuple(
+        _considered_item(-position, price, start=start, seats=seats)
+        for position, price in enumerate(version.prices, 1)
+    )
+    return SubscriptionFacts(
+        id=-1,
+        public_id="",
+        organization_id=organization_id,
+        status=states.ACTIVE if ends is None else states.TRIALING,
+        collection="manual",
+        version=version,
+        started_at=start,
+        trial_end=ends,
+        next_boundary=0,
+        next_boundary_at=ends or start,
+        recorded_at=start,
+        cancel_at=None,
+        cancel_reason="",
+        ended_at=None,
+        agreement=Agreement(cycle, version.currency, tuple(facts.item for facts in items)),
+        items=items,
+    )
+
+
+def _considered_item(
+    item_id: int, price: PriceTerms, *, start: datetime, seats: int | None
+) -> ItemFacts:
+    quantity = price.included if seats is None else Decimal(seats)
+    steps = (QuantityStep(item_id, start, quantity),) if price.type == "licensed" else ()
+    item = Item(
+        id=item_id,
+        key=price.key,
+        kind=price.type,  # type: ignore[arg-type] # the engine reads the word
+        timing=price.timing,  # type: ignore[arg-type]
+        terms=price.terms,
+        included=price.included,
+        during=(start, None),
+        steps=steps,
+        meter=price.meter_key,
+        meter_id=price.meter_id,
+    )
+    return ItemFacts(item_id, "", price, item, agreed=False)

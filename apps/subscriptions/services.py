@@ -219,7 +219,7 @@ def change_quantity(
         raise WrongState("The subscription has ended; subscribe again.")
     if at <= facts.started_at:
         raise WrongState("The subscription has not started yet.")
-    chosen = _licensed(facts, key)
+    chosen = facts.licensed(key)
     if chosen.item.quantity_at(at) == quantity:
         return facts
     if facts.next_boundary and at <= facts.agreement.cycle.boundary(facts.next_boundary - 1):
@@ -238,13 +238,6 @@ def change_quantity(
     fact = QuantityChanged(row.public_id, row.organization_id, item.key, str(quantity))
     outbox.emit(fact, at=at, organization_id=row.organization_id)
     return selectors.by_id(row.pk)
-
-
-def _licensed(facts: SubscriptionFacts, key: str) -> selectors.ItemFacts:
-    found = [i for i in facts.items if i.price.type == "licensed" and key in {"", i.item.key}]
-    if len(found) != 1:
-        raise Invalid("Say which item's quantity to change, by its key.", param="item")
-    return found[0]
 
 
 @transaction.atomic

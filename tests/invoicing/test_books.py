@@ -1,0 +1,189 @@
+"""The books name whatever was altered behind the system's back."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from apps.core import rls
+from apps.engine.money import Money
+from apps.invoicing import books, selectors, services
+from apps.payments import services as payments
+from apps.tenants.models import Organization
+from tests.conftest import STAFF, make_organization
+from tests.invoicing import world
+from tests.invoicing.world import NOW, day
+from tests.races import at_once
+
+
+@pytest.fixture
+def books_of_two_months(committed_db: str) -> Organization:
+    """Two invoices with usage, one payment, everything rolled up and committed."""
+    world.load()
+    organization = make_organization("acme")
+    world.subscribe(organization, start=day(1, 1), seats=5)
+    world.use(organization, *world.hourly(day(1, 5), 30))
+    world.roll_up()
+    world.bill(day(2, 1))
+    with rls.tenant_scope(organization.pk):
+        payments.record_payment(
+            "CH-000002", amount=Money(10_00, "USD").major, reference="B-1", actor=STAFF, at=NOW
+        )
+    return organization
+
+
+def as_superuser(app_url: str, statement: str) -> None:
+    """Alter rows by hand, with the triggers out of the way."""
+    url = app_url.replace("//billing_app@", "//postgres@")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        assert connection.execute(statement).rowcount == 1, "the alteration altered nothing"
+
+
+def test_untouched_books_hold(books_of_two_months: Organization) -> None:
+    found = books.verify()
+    assert (found.invoices, found.lines, found.findings) == (2, 6, ())
+
+
+ONE_LINE = "WHERE key = 'requests' AND amount > 0"
+ONE_EVENT = "WHERE id = (SELECT min(id) FROM usage_event)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "names"),
+    [
+        (f"UPDATE invoicing_invoiceline SET amount = amount + 1 {ONE_LINE}", "line", "requests"),
+        (f"UPDATE invoicing_invoiceline SET quantity = 7 {ONE_LINE}", "line", "requests"),
+        (
+            "UPDATE invoicing_invoiceline SET explanation = jsonb_set(explanation, "
+            f"'{{usage,event_count}}', '29') {ONE_LINE}",
+            "line",
+            "requests",
+        ),
+        (
+            "UPDATE invoicing_invoiceline SET explanation = jsonb_set(explanation, "
+            f"'{{steps,0,unit_amount}}', '\"0.06\"') {ONE_LINE}",
+            "line",
+            "contradicts itself",
+        ),
+        (f"UPDATE invoicing_invoiceline SET name = 'Gift' {ONE_LINE}", "invoice", "sealed"),
+        (f"DELETE FROM invoicing_invoiceline {ONE_LINE}", "invoice", "add up"),
+        (
+            "UPDATE invoicing_invoice SET total = total + 1 WHERE number = 'CH-000001'",
+            "invoice",
+            "CH-000001",
+        ),
+        (
+            "UPDATE invoicing_invoice SET number = 'CH-9' WHERE number = 'CH-000001'",
+            "invoice",
+            "CH-9",
+        ),
+        (
+            f"UPDATE usage_event SET data = jsonb_set(data, '{{tokens}}', '99') {ONE_EVENT}",
+            "event",
+            "was altered",
+        ),
+        (
+            f"UPDATE usage_event SET occurred_at = occurred_at + interval '1 day' {ONE_EVENT}",
+            "event",
+            "was altered",
+        ),
+        (f"DELETE FROM usage_event {ONE_EVENT}", "bucket", "2026-01-05T00:00Z"),
+        (
+            "UPDATE usage_bucket SET event_count = event_count + 1 "
+            "WHERE hour = '2026-01-05T00:00Z' AND value_count = 0",
+            "bucket",
+            "2026-01-05",
+        ),
+        (
+            "INSERT INTO usage_event (received_at, organization_id, dedupe_key, source, key, type, "
+            "occurred_at, data, digest, xid) SELECT received_at, organization_id, "
+            "gen_random_uuid(), source, 'forged', type, occurred_at, data, usage_event_digest("
+            "organization_id, source, 'forged', type, occurred_at, data), xid "
+            f"FROM usage_event {ONE_EVENT}",
+            "bucket",
+            "2026-01-05T00:00Z",
+        ),
+        ("UPDATE invoicing_ledgerentry SET amount = 1 WHERE account = 'cash'", "ledger", "balance"),
+        ("UPDATE payments_payment SET amount = 999", "ledger", "payment"),
+        ("DELETE FROM payments_payment", "ledger", "no cause"),
+        ("UPDATE invoicing_numberseries SET next = next + 1", "ledger", "number series"),
+        (
+            "UPDATE invoicing_invoice SET amount_paid = 9 WHERE number = 'CH-000002'",
+            "ledger",
+            "CH-000002",
+        ),
+        (
+            "UPDATE subscriptions_quantitystep SET quantity = 9",
+            "line",
+            "agreement and facts give",
+        ),
+        (
+            "UPDATE plans_price SET terms = jsonb_set(terms, '{unit_amount}', '\"13.00\"') "
+            "WHERE key = 'seats' AND terms ? 'unit_amount'",
+            "line",
+            "agreement and facts give",
+        ),
+        (
+            "UPDATE audit_auditentry SET actor_label = 'nobody' WHERE action = 'invoice.finalized' "
+            "AND seq = (SELECT min(seq) FROM audit_auditentry WHERE action = 'invoice.finalized')",
+            "audit",
+            "was altered",
+        ),
+        (
+            "DELETE FROM audit_auditentry WHERE id = (SELECT max(id) FROM audit_auditentry)",
+            "audit",
+            "cut",
+        ),
+    ],
+)
+def test_an_alteration_by_hand_is_named(
+    committed_db: str, books_of_two_months: Organization, statement: str, kind: str, names: str
+) -> None:
+    as_superuser(committed_db, statement)
+    findings = books.verify().findings
+    assert any(f.kind == kind and names in f.message for f in findings), findings
+
+
+def test_late_usage_leaves_a_final_invoice_proven(books_of_two_months: Organization) -> None:
+    world.use(books_of_two_months, day(1, 20), tokens=5)
+    world.roll_up()
+    assert books.verify().hold
+
+
+def test_an_event_in_the_tail_is_billed_and_proven(committed_db: str) -> None:
+    world.load()
+    organization = make_organization("acme")
+    world.subscribe(organization, start=day(1, 1))
+    world.use(organization, *world.hourly(day(1, 5), 12))  # not rolled up
+    world.bill(day(2, 1))
+    assert world.amounts(world.invoices(organization)[1])["requests"] == 10
+    assert books.verify().hold
+    world.roll_up()
+    assert books.verify().hold
+
+
+def test_one_organizations_books_can_be_proven_alone(
+    committed_db: str, books_of_two_months: Organization
+) -> None:
+    stranger = make_organization("stranger")
+    world.subscribe(stranger, start=day(1, 1))
+    world.bill(day(1, 1))
+    as_superuser(
+        committed_db,
+        "UPDATE invoicing_invoiceline SET amount = 1 WHERE organization_id = "
+        f"{books_of_two_months.pk} AND key = 'requests'",
+    )
+    assert books.verify(organization_id=stranger.pk).hold
+    assert not books.verify(organization_id=books_of_two_months.pk).hold
+
+
+def test_two_runs_at_once_bill_each_boundary_once(committed_db: str) -> None:
+    world.load()
+    organization = make_organization("acme")
+    world.subscribe(organization, start=day(1, 1))
+    issued = at_once(2, lambda: services.bill_due(as_of=day(6, 1), actor=STAFF, at=NOW))
+    assert sum(len(report.issued) for report in issued) == 6
+    with rls.tenant_scope(organization.pk):
+        rows = selectors.of_organization(organization.pk)
+        assert sorted(row.sequence or 0 for row in rows) == [1, 2, 3, 4, 5, 6]
