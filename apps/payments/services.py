@@ -9,6 +9,7 @@ from django.db import transaction
 
 from apps.core.actor import Actor
 from apps.core.errors import Conflict, Invalid
+from apps.core.faults import point
 from apps.engine.money import InvalidAmount, Money
 from apps.invoicing import services as invoicing
 from apps.payments.models import Payment
@@ -60,5 +61,7 @@ def record_payment(
     )
     payment.reference = reference or payment.public_id
     payment.save(force_insert=True)
+    point("payment.recorded")
     invoicing.apply_payment(row.pk, amount=money, payment=payment.public_id, actor=actor, at=at)
+    point("payment.applied")
     return payment

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from apps.audit import services as audit
 from apps.core.actor import Actor, require
+from apps.core.faults import point
 from apps.usage import counting, selectors
 from apps.usage.models import Meter, UsageBucket, UsageDistinct, UsageEpoch
 from apps.usage.selectors import BucketDifference
@@ -99,7 +100,7 @@ def _advance(epoch: UsageEpoch) -> RolledUp:
     if until <= epoch.watermark:
         return RolledUp()
     _take_time()
-    span = {
+    span: dict[str, int | str] = {
         "since": str(epoch.watermark),  # as texts: there is no cast from an integer
         "until": str(until),
         "base": epoch.base_event_id,
@@ -111,6 +112,7 @@ def _advance(epoch: UsageEpoch) -> RolledUp:
         return RolledUp()  # the watermark may stay: there is nothing between it and `until`
     if Meter.objects.filter(aggregation=Meter.Kind.UNIQUE_COUNT).exists():
         _execute(counting.ROLL_UP_DISTINCT, span)
+    point("usage.rolled_up")
     UsageEpoch.objects.filter(pk=epoch.pk).update(watermark=until)
     return RolledUp(events=events, buckets=buckets)
 
