@@ -13,11 +13,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import transaction
+from django.db.models import Min
 
 from apps.core import clock, rls
 from apps.core.models import OutboxDelivery, OutboxEvent
@@ -59,7 +60,9 @@ def emit(fact: Fact, *, at: datetime, organization_id: int | None = None) -> Non
         name=name, payload=asdict(fact), occurred_at=at, organization_id=organization_id
     )
     OutboxDelivery.objects.bulk_create(
-        OutboxDelivery(event=event, organization_id=organization_id, handler=handler, next_try_at=at)
+        OutboxDelivery(
+            event=event, organization_id=organization_id, handler=handler, next_try_at=at
+        )
         for handler in _handlers[name]
     )
 
@@ -131,3 +134,29 @@ def retry(delivery_ids: list[int]) -> int:
     return OutboxDelivery.objects.filter(
         pk__in=delivery_ids, status=OutboxDelivery.Status.DEAD
     ).update(status=OutboxDelivery.Status.PENDING, tries=0, next_try_at=clock.now())
+
+
+def retry_dead() -> int:
+    """Put every dead delivery back in the queue; return how many."""
+    with rls.ops_scope("outbox: retry dead deliveries"):
+        dead = OutboxDelivery.objects.filter(status=OutboxDelivery.Status.DEAD)
+        return retry(list(dead.values_list("pk", flat=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many deliveries wait, since when the oldest one has been due, and how many are dead."""
+
+    pending: int
+    oldest_due_at: datetime | None
+    dead: int
+
+
+def backlog() -> Backlog:
+    """Return what is not delivered, of all organizations."""
+    status = OutboxDelivery.Status
+    with rls.ops_scope("outbox: backlog"):
+        pending = OutboxDelivery.objects.filter(status=status.PENDING)
+        oldest = pending.aggregate(oldest=Min("next_try_at"))["oldest"]
+        dead = OutboxDelivery.objects.filter(status=status.DEAD).count()
+        return Backlog(pending.count(), oldest, dead)
