@@ -73,9 +73,7 @@ def compose(facts: SubscriptionFacts, boundary: int) -> list[Composed]:
     return [_composed(facts, proposal, measured) for proposal in left]
 
 
-def _measure(
-    facts: SubscriptionFacts, windows: Sequence[Window]
-) -> dict[Window, usage.Measured]:
+def _measure(facts: SubscriptionFacts, windows: Sequence[Window]) -> dict[Window, usage.Measured]:
     wants = [usage.Want(w.meter, w.period.start, w.period.end) for w in windows]
     return dict(zip(windows, usage.measure(facts.organization_id, wants), strict=True))
 
@@ -120,9 +118,7 @@ def billed_keys(facts: SubscriptionFacts, boundary: int) -> set[BilledKey]:
     ).values_list("item_id", "kind", "during", "step_id")
     return {
         BilledKey(item_id, kind, during.lower, during.upper, step_id)
-        for item_id, kind, during, step_id in rows.filter(
-            during__overlap=_around(facts, boundary)
-        )
+        for item_id, kind, during, step_id in rows.filter(during__overlap=_around(facts, boundary))
     }
 
 
@@ -398,6 +394,34 @@ def parked_subscriptions() -> set[int]:
     """Return the integer ids of subscriptions that runs leave out; needs the ops scope."""
     rows = Parked.objects.filter(released_at=None)
     return set(rows.values_list("subscription_id", flat=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedFacts:
+    """A subscription that runs leave out. Ids are public ones."""
+
+    id: str
+    subscription_id: str
+    organization_id: int
+    boundary_at: datetime
+    parked_at: datetime
+    reason: str
+
+
+def parked() -> list[ParkedFacts]:
+    """Return what waits to be released, oldest first; needs the ops scope."""
+    rows = Parked.objects.filter(released_at=None).select_related("subscription").order_by("id")
+    return [
+        ParkedFacts(
+            row.public_id,
+            row.subscription.public_id,
+            row.organization_id,
+            row.boundary_at,
+            row.parked_at,
+            row.reason,
+        )
+        for row in rows
+    ]
 
 
 def balances(organization_id: int) -> dict[tuple[str, str], int]:
