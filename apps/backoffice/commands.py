@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -21,16 +23,28 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from apps.core import clock
+from apps.core import clock, rls
 from apps.core.actor import Actor, operator
-from apps.core.errors import DomainError
+from apps.core.errors import Conflict, DomainError, NotFound
+from apps.engine.decimals import NotADecimal, decimal_of
 from apps.engine.money import Money
+from apps.invoicing import selectors as invoices
+from apps.subscriptions import selectors as subscriptions
+from apps.tenants import selectors as tenants
+
+if TYPE_CHECKING:
+    from apps.subscriptions.selectors import SubscriptionFacts
+    from apps.tenants.models import Organization
+
+PIPE_WIDTH = 200
+# Names are other people's: an escape sequence in one must not reach the terminal.
+INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Command(BaseCommand):
     """A command: parses, calls one service or selector, prints. `examples` end its help."""
 
-    requires_system_checks: Sequence[str] = []
+    requires_system_checks: list[str] = []
     examples: str = ""
     formats: Sequence[str] = ("table", "json")
 
@@ -96,9 +110,15 @@ class Command(BaseCommand):
             right = column.startswith(">")
             table.add_column(column.lstrip(">"), justify="right" if right else "left")
         for row in rows:
-            table.add_row(*(str(cell) for cell in row))
-        console = Console(file=self.stdout._out, soft_wrap=True)  # noqa: SLF001 - Django's wrapper adds newlines
-        console.print(table)
+            table.add_row(*(INVISIBLE.sub("", str(cell)) for cell in row))
+        self.console().print(table)
+
+    def console(self) -> Console:
+        """Return a console on stdout that takes texts as they are; as wide as needed in a pipe."""
+        wrapper: Any = self.stdout
+        out = wrapper._out  # the wrapper would add newlines
+        width = None if out.isatty() else PIPE_WIDTH
+        return Console(file=out, width=width, markup=False, emoji=False, highlight=False)
 
     def note(self, text: str) -> None:
         """Say something to the person at the terminal, on stderr."""
@@ -108,10 +128,66 @@ class Command(BaseCommand):
     def progress(self, what: str, total: int | None = None) -> Iterator[Any]:
         """Show a progress bar on a terminal; yields a function that takes the steps done."""
         console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as bar:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(
+            *columns, console=console, disable=not sys.stderr.isatty(), transient=True
+        ) as bar:
             task = bar.add_task(what, total=total)
             yield lambda steps=1: bar.advance(task, steps)
+
+
+@contextlib.contextmanager
+def inside(reference: str, why: str) -> Iterator[Organization]:
+    """Find the organization (slug, public id or external id) and stay in its scope."""
+    with rls.ops_scope(f"{why}: find the organization"):
+        found = tenants.get_organization(reference)
+    with rls.tenant_scope(found.pk):
+        yield found
+
+
+@contextlib.contextmanager
+def inside_owner_of(invoice: str, why: str) -> Iterator[None]:
+    """Find whose invoice (number or public id) it is and stay in that organization's scope."""
+    with rls.ops_scope(f"{why}: find the invoice"):
+        organization_id = invoices.get(invoice).organization_id
+    with rls.tenant_scope(organization_id):
+        yield
+
+
+def the_subscription(organization: Organization, chosen: str = "") -> SubscriptionFacts:
+    """Return the organization's live subscription: the only one, or the one that is `chosen` by
+    public id, application or plan. Raises NotFound and, when it must be said which, Conflict.
+    """
+    live = subscriptions.of_organization(organization.pk, live=True)
+    found = [
+        facts
+        for facts in live
+        if chosen in {"", facts.public_id, facts.version.application_slug, facts.version.plan_code}
+    ]
+    if not found:
+        raise NotFound(f"{organization.name} has no such live subscription.")
+    if len(found) > 1:
+        known = ", ".join(f"{f.public_id} ({f.version.plan_code})" for f in found)
+        raise Conflict(f"{organization.name} has several: say --subscription. There are {known}.")
+    return found[0]
+
+
+def decimal(text: str) -> Decimal:
+    """Read an exact decimal for argparse: 262.99."""
+    try:
+        return decimal_of(text)
+    except NotADecimal:
+        raise argparse.ArgumentTypeError(f"'{text}' is no plain number; write 262.99") from None
+
+
+def comma_separated(text: str) -> list[str]:
+    """Read `a,b` for argparse."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def instant(text: str) -> datetime:

@@ -1,0 +1,104 @@
+"""How commands print what several of them show."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from apps.core import clock
+from apps.engine.decimals import plain
+from apps.engine.period import iso
+from apps.invoicing.document import Document, Line
+from apps.invoicing.paper.arithmetic import Sum, working
+from apps.invoicing.paper.words import Words
+from apps.subscriptions.selectors import SubscriptionFacts
+
+
+def invoice_json(document: Document) -> dict[str, Any]:
+    """Return an invoice as JSON values; amounts are whole minor units of `currency`."""
+    return {
+        "id": document.id or None,
+        "number": document.number,
+        "status": document.status,
+        "currency": document.currency,
+        "subtotal": document.subtotal,
+        "total": document.total,
+        "amount_paid": document.amount_paid,
+        "amount_due": document.amount_due,
+        "period": document.period.as_dict(),
+        "issued_at": iso(document.issued_at),
+        "due_at": iso(document.due_at),
+        "finalized_at": None if document.finalized_at is None else iso(document.finalized_at),
+        "paid_at": None if document.paid_at is None else iso(document.paid_at),
+        "voided_at": None if document.voided_at is None else iso(document.voided_at),
+        "void_reason": document.void_reason,
+        "organization": document.parties["customer"]["id"],
+        "subscription": document.subscription_id,
+        "timezone": document.timezone,
+        "issuer": dict(document.parties["issuer"]),
+        "customer": dict(document.parties["customer"]),
+        "lines": [line_json(line) for line in document.lines],
+        "content_hash": document.content_hash,
+    }
+
+
+def line_json(line: Line) -> dict[str, Any]:
+    """Return a line as JSON values, with its explanation."""
+    return {
+        "id": line.id or None,
+        "key": line.key,
+        "name": line.name,
+        "kind": line.kind,
+        "reason": line.reason,
+        "period": line.period.as_dict(),
+        "quantity": number_json(line.quantity),
+        "amount": line.amount,
+        "explanation": dict(line.explanation),
+    }
+
+
+def subscription_json(slug: str, facts: SubscriptionFacts) -> dict[str, Any]:
+    """Return a subscription as JSON values."""
+    return {
+        "id": facts.public_id,
+        "organization": slug,
+        "plan": facts.version.plan_code,
+        "plan_version": facts.version.number,
+        "status": facts.status,
+        "collection": facts.collection,
+        "currency": facts.agreement.currency,
+        "timezone": facts.agreement.cycle.timezone,
+        "start": iso(facts.started_at),
+        "trial_end": None if facts.trial_end is None else iso(facts.trial_end),
+        "next_invoice_at": iso(facts.next_boundary_at),
+        "cancel_at": None if facts.cancel_at is None else iso(facts.cancel_at),
+        "quantities": {
+            key: number_json(value)
+            for key, value in facts.quantities(max(clock.now(), facts.started_at)).items()
+        },
+    }
+
+
+def number_json(value: Decimal) -> int | str:
+    """Return a whole number as a JSON number, any other as a string: JSON's readers round."""
+    return int(value) if value == value.to_integral_value() else plain(value)
+
+
+def working_text(line: Line, words: Words) -> list[str]:
+    """Return the arithmetic of a line as lines of text."""
+    told = working(line, words)
+    rows = [f"{told.title}: {told.amount}", f"  {told.period}"]
+    for part in told.sums:
+        rows += _sum_text(part)
+    rows += [f"  {sentence}" for sentence in (*told.closing, *told.evidence)]
+    return [*rows, f"  {told.source}"] if told.source else rows
+
+
+def _sum_text(part: Sum) -> list[str]:
+    rows = [f"  {text}" for text in (part.title, part.billable) if text]
+    table = [part.head, *part.rows] if part.head else [*part.rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))] if table else []
+    for row in table:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        rows.append("    " + "   ".join([row[0].ljust(widths[0]), *cells]))
+    return rows
