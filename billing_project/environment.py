@@ -21,7 +21,7 @@ ENVIRONMENTS = ("development", "test", "production")
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One environment variable: its default when unset, what it is for, and whether it is secret."""
+    """One environment variable: its default, what it is for, and whether it is a secret."""
 
     name: str
     default: str
@@ -31,7 +31,9 @@ class Variable:
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("ENVIRONMENT", "development", "development, test or production"),
-    Variable("SECRET_KEY", DEVELOPMENT_SECRET, "signs sessions and links; 50+ random characters", True),
+    Variable(
+        "SECRET_KEY", DEVELOPMENT_SECRET, "signs sessions and links; 50+ random characters", True
+    ),
     Variable("BRAND_NAME", "Countinghouse", "the name that pages, mails and documents show"),
     Variable("DATA_DIR", ".data", "where the embedded database, logs and schedules live"),
     Variable("HOST", "127.0.0.1", "the address that `up` serves on"),
@@ -40,18 +42,31 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("ALLOWED_HOSTS", "", "comma-separated host names; required in production"),
     Variable("DATABASE_URL", "", "PostgreSQL 16+ as the run-time login; empty = embedded", True),
     Variable("DATABASE_OWNER_URL", "", "the same database as its owner, for migrations", True),
-    Variable("DB_MAX_CONNECTIONS", "0", "pool size per process; 0 = one lasting connection per thread"),
+    Variable(
+        "DB_MAX_CONNECTIONS", "0", "pool size per process; 0 = one lasting connection per thread"
+    ),
     Variable("DB_CONNECTION_TIMEOUT", "10000", "milliseconds to wait for a database connection"),
-    Variable("DB_STATEMENT_TIMEOUT", "0", "milliseconds a statement may run; `up` gives the web 15000"),
-    Variable("REDIS_URL", "", "Redis for the task queue and the cache; empty = PostgreSQL and memory", True),
+    Variable(
+        "DB_STATEMENT_TIMEOUT", "0", "milliseconds a statement may run; `up` gives the web 15000"
+    ),
+    Variable(
+        "REDIS_URL",
+        "",
+        "Redis for the task queue and the cache; empty = PostgreSQL and memory",
+        True,
+    ),
     Variable("BROKER_URL", "", "Celery's broker when it is not REDIS_URL", True),
     Variable("CACHE_URL", "", "cache when it is not REDIS_URL", True),
-    Variable("EMAIL_URL", "consolemail://", "smtp+tls://user:password@host:587 sends real mail", True),
+    Variable(
+        "EMAIL_URL", "consolemail://", "smtp+tls://user:password@host:587 sends real mail", True
+    ),
     Variable("MAIL_FROM", "Countinghouse <billing@localhost>", "sender of the mails"),
     Variable("LOG_LEVEL", "info", "debug, info, warning or error"),
     Variable("WEB_WORKERS", "1", "web server processes that `up` starts"),
     Variable("SECURE_SSL", "", "true behind TLS; default: true in production"),
-    Variable("ENABLE_AUDIT_LOG", "true", "false hides the audit pages; records are kept all the same"),
+    Variable(
+        "ENABLE_AUDIT_LOG", "true", "false hides the audit pages; records are kept all the same"
+    ),
     Variable("USAGE_MAX_AGE_DAYS", "35", "the API refuses events older than this; commands do not"),
     Variable("USAGE_MAX_BATCH", "1000", "events accepted in one API request"),
     Variable("USAGE_MAX_BYTES", "1048576", "largest body of an API request, in bytes"),
@@ -106,7 +121,10 @@ def data_dir() -> Path:
 
 def example() -> str:
     """Return the text of `.env.example`: every variable, commented, with its default."""
-    lines = ["# Every setting, with its default. An empty environment is a working development system.", ""]
+    lines = [
+        "# Every setting, with its default. An empty environment is a working development system.",
+        "",
+    ]
     for variable in VARIABLES:
         lines += [f"# {variable.purpose}", f"# {variable.name}={variable.default}", ""]
         if variable.secret:

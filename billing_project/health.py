@@ -1,4 +1,4 @@
-"""`/health`: the process is alive. `/ready`: everything it needs answers, dependency by dependency."""
+"""`/health`: the process is alive. `/ready`: everything that it needs answers, one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from kombu import Connection
+from kombu.connection import Connection
 
 log = logging.getLogger(__name__)
 

@@ -114,7 +114,9 @@ DATABASES = {
     "default": database(
         _app_url, ENGINE="apps.core.postgres", CONN_MAX_AGE=None, CONN_HEALTH_CHECKS=True
     ),
-    "owner": database(_owner_url, ENGINE="django.db.backends.postgresql", TEST={"MIRROR": "default"}),
+    "owner": database(
+        _owner_url, ENGINE="django.db.backends.postgresql", TEST={"MIRROR": "default"}
+    ),
 }
 if _pool := read_int("DB_MAX_CONNECTIONS"):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
@@ -183,7 +185,7 @@ _strict = {
     "form-action": [SELF],
 }
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": _strict}
-# Unfold's Alpine needs eval and inline styles; the admin alone gets them (apps/backoffice/access.py).
+# Unfold's Alpine needs eval and inline styles; apps/backoffice/access.py gives the admin those.
 ADMIN_CONTENT_SECURITY_POLICY = {
     "script-src": [SELF, UNSAFE_EVAL, UNSAFE_INLINE],
     "style-src": [SELF, UNSAFE_INLINE],
@@ -191,7 +193,9 @@ ADMIN_CONTENT_SECURITY_POLICY = {
 
 # --- Work in the background ---------------------------------------------------------------------
 REDIS_URL = read("REDIS_URL")
-CELERY_BROKER_URL = read("BROKER_URL") or REDIS_URL or _app_url.replace("postgresql://", "pgmq://", 1)
+CELERY_BROKER_URL = (
+    read("BROKER_URL") or REDIS_URL or _app_url.replace("postgresql://", "pgmq://", 1)
+)
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -201,7 +205,11 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "roll up usage": {"task": "usage.roll_up", "schedule": 5.0, "options": {"expires": 5}},
     "deliver facts": {"task": "core.deliver", "schedule": 5.0, "options": {"expires": 5}},
-    "bill what is due": {"task": "invoicing.bill_due", "schedule": 60.0, "options": {"expires": 60}},
+    "bill what is due": {
+        "task": "invoicing.bill_due",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "forget old keys": {"task": "core.forget_old_keys", "schedule": 86_400.0},
 }
 

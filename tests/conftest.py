@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 
 import pytest
 from django.db import connections
+from pytest_django import DjangoDbBlocker
 
-from apps.core import rls
+from apps.core import embedded, rls
 from apps.core.actor import Actor, operator
 from apps.tenants import services as tenants
 from apps.tenants.models import Organization
@@ -65,14 +66,14 @@ def make_organization(slug: str, **options: str) -> Organization:
 
 
 @pytest.fixture
-def committed_db(django_db_blocker: pytest.FixtureRequest) -> Iterator[str]:
+def committed_db(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """A database of the test's own, where transactions commit; yields its run-time URL."""
     name = f"committed_{os.environ['TEST_RUN']}_{os.getpid()}_{next(_numbers)}"
     app_url, owner_url = database.clone(database.urls_of_server(), name)
-    with django_db_blocker.unblock(), _pointed_at(name), rooms_write_only_their_own():  # type: ignore[attr-defined]
-        with _environment(DATABASE_URL=app_url, DATABASE_OWNER_URL=owner_url):
-            yield app_url
-    database.embedded.drop_database(database.urls_of_server().admin, name)
+    urls = _environment(DATABASE_URL=app_url, DATABASE_OWNER_URL=owner_url)
+    with django_db_blocker.unblock(), urls, _pointed_at(name), rooms_write_only_their_own():
+        yield app_url
+    embedded.drop_database(database.urls_of_server().admin, name)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,11 @@ def fingerprint() -> str:
         for pattern in ("apps/*/migrations/*.py", "apps/payments/djstripe_migrations/*.py")
         for path in ROOT.glob(pattern)
     )
-    extra = [ROOT / "apps/core/operations.py", ROOT / "apps/core/roles.py", ROOT / "requirements.lock"]
+    extra = [
+        ROOT / "apps/core/operations.py",
+        ROOT / "apps/core/roles.py",
+        ROOT / "requirements.lock",
+    ]
     digest = hashlib.sha256()
     for path in [*files, *extra]:
         digest.update(path.read_bytes())

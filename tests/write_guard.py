@@ -28,9 +28,7 @@ def rooms_write_only_their_own() -> Iterator[None]:
         yield
 
 
-def _guard(
-    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
-) -> Any:
+def _guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
     for owner in {name.lower() for name in WRITE.findall(str(sql))} - FRAMEWORK:
         room = _nearest_room(sys._getframe())
         if room not in {None, owner}:

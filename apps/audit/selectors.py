@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import Subquery
 
 from apps.audit.models import AuditEntry
 
@@ -20,7 +21,8 @@ WITH chained AS (
   FROM audit_auditentry WINDOW w AS (PARTITION BY coalesce(organization_id, 0) ORDER BY seq)
 ), tails AS (
   SELECT h.chain, h.seq, h.hash,
-    (SELECT max(e.seq) FROM audit_auditentry e WHERE coalesce(e.organization_id, 0) = h.chain) AS last
+    (SELECT max(e.seq) FROM audit_auditentry e
+     WHERE coalesce(e.organization_id, 0) = h.chain) AS last
   FROM audit_audithead h
 )
 SELECT chain, seq, public_id,
@@ -44,6 +46,7 @@ class Entry:
     id: str
     at: datetime
     actor_kind: str
+    actor_id: str
     actor: str
     action: str
     target: str
@@ -51,17 +54,37 @@ class Entry:
     after: dict[str, Any]
 
 
-def latest(organization_id: int, *, limit: int = 50, target: str = "") -> list[Entry]:
-    """Return the organization's latest entries, newest first."""
+def latest(
+    organization_id: int, *, limit: int = 50, target: str = "", before: str = ""
+) -> list[Entry]:
+    """Return the organization's latest entries, newest first.
+
+    `before` is the public id of the last entry of the page before.
+    """
     rows = AuditEntry.objects.filter(organization_id=organization_id)
+    if before:
+        rows = rows.filter(id__lt=Subquery(rows.filter(public_id=before).values("id")))
     if target:
         rows = rows.filter(target=target)
     return [
         Entry(
-            r.public_id, r.at, r.actor_kind, r.actor_label, r.action, r.target, r.before, r.after
+            r.public_id,
+            r.at,
+            r.actor_kind,
+            r.actor_id,
+            r.actor_label,
+            r.action,
+            r.target,
+            r.before,
+            r.after,
         )
         for r in rows.order_by("-id")[:limit]
     ]
+
+
+def count() -> int:
+    """Return how many entries there are; needs the ops scope for all of them."""
+    return AuditEntry.objects.count()
 
 
 def broken_links() -> Sequence[str]:

@@ -25,7 +25,7 @@ def record(
     """Add an entry to the organization's chain, or the platform's, in the current transaction.
 
     The chain's head row stays locked until the transaction ends: record late, after the locks on
-    business rows (the order is organization, subscription, invoice, payment, ledger, audit, number).
+    business rows. The order is organization, subscription, invoice, payment, ledger, audit, number.
     """
     AuditEntry.objects.create(
         organization_id=organization_id,

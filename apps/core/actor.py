@@ -41,7 +41,7 @@ def operator(label: str) -> Actor:
 
 
 def require(capability: str, *, actor: Actor, organization_id: int | None = None) -> None:
-    """Raise Forbidden unless the actor has the capability, in that organization where one is given."""
+    """Raise Forbidden unless the actor has the capability, in that organization if one is given."""
     foreign = (
         organization_id is not None
         and actor.organization_id is not None

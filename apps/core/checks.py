@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -15,8 +16,10 @@ OLDEST_POSTGRESQL = 160000
 ROLE_QUERY = """
 SELECT r.rolsuper, r.rolbypassrls,
   EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND pg_has_role(r.oid, c.relowner, 'USAGE')),
-  EXISTS (SELECT FROM pg_roles o WHERE o.rolname = 'billing_ops' AND pg_has_role(r.oid, o.oid, 'USAGE'))
+          WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')
+            AND pg_has_role(r.oid, c.relowner, 'USAGE')),
+  EXISTS (SELECT FROM pg_roles o
+          WHERE o.rolname = 'billing_ops' AND pg_has_role(r.oid, o.oid, 'USAGE'))
 FROM pg_roles r WHERE r.rolname = session_user
 """
 
@@ -62,7 +65,7 @@ def production_settings(**_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.database)
-def run_time_login(databases: list[str] | None = None, **_: Any) -> list[CheckMessage]:
+def run_time_login(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Refuse a run-time login that row-level security would not bind, and a PostgreSQL too old.
 
     Runs with the database checks: `up`, `migrate`, `doctor` and the web server's entry ask for it.
@@ -98,7 +101,9 @@ def _loose_login() -> list[CheckMessage]:
     }
     hint = "Connect as billing_app; `manage.py prepare_database` makes the roles."
     return [
-        Error(f"The run-time login {reason}, so tenants are not isolated.", hint=hint, id="core.E012")
+        Error(
+            f"The run-time login {reason}, so tenants are not isolated.", hint=hint, id="core.E012"
+        )
         for reason, wrong in reasons.items()
         if wrong
     ]

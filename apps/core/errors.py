@@ -9,7 +9,7 @@ class DomainError(Exception):
     """A rule of the business said no. Nothing was changed.
 
     `code` is stable and machine-readable, `status` the HTTP status that fits, `message` a sentence
-    that says what to do, `param` the input at fault (where one is), `extra` plain facts for clients.
+    that says what to do, `param` the input at fault if there is one, `extra` facts for clients.
     """
 
     code = "refused"

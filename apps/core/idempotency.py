@@ -36,7 +36,7 @@ class InFlight(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request is answered: HTTP status and JSON body; `replayed` when it is the stored one."""
+    """What a request is answered: HTTP status, JSON body, and whether it is the stored one."""
 
     status: int
     body: Any

@@ -70,9 +70,7 @@ class OutboxDelivery(Row):
             models.UniqueConstraint(fields=["event", "handler"], name="one_delivery_per_handler")
         ]
         indexes = [
-            models.Index(
-                fields=["next_try_at"], name="delivery_due", condition=Q(status="pending")
-            )
+            models.Index(fields=["next_try_at"], name="delivery_due", condition=Q(status="pending"))
         ]
 
     def __str__(self) -> str:

@@ -137,7 +137,9 @@ def _chunk(last: int, organization_id: int | None) -> list[Invoice]:
     if organization_id is not None:
         rows = rows.filter(organization_id=organization_id)
     lines = InvoiceLine.objects.order_by("position")
-    return list(rows.select_related("subscription").prefetch_related(Prefetch("lines", lines))[:CHUNK])
+    return list(
+        rows.select_related("subscription").prefetch_related(Prefetch("lines", lines))[:CHUNK]
+    )
 
 
 def _usage_findings(organization_id: int | None) -> Iterator[Finding]:

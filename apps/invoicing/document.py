@@ -1,4 +1,4 @@
-"""An invoice as a document: the one shape that every door shows, the PDF prints and the hash seals."""
+"""An invoice as a document: the shape that every door shows, the PDF prints, the hash seals."""
 
 from __future__ import annotations
 

@@ -6,7 +6,13 @@ from django.contrib.postgres.fields import DateTimeRangeField
 from django.db import models
 from django.db.models import F, Q
 
-from apps.core.fields import CurrencyField, MoneyField, PublicIdField, QuantityField, TenantForeignKey
+from apps.core.fields import (
+    CurrencyField,
+    MoneyField,
+    PublicIdField,
+    QuantityField,
+    TenantForeignKey,
+)
 from apps.core.models import Row, TenantRow
 
 TRANSITIONS = (
@@ -31,7 +37,9 @@ class NumberSeries(Row):
     class Meta:
         verbose_name_plural = "number series"
         constraints = [
-            models.UniqueConstraint(fields=["billing_entity", "series"], name="one_counter_a_series")
+            models.UniqueConstraint(
+                fields=["billing_entity", "series"], name="one_counter_a_series"
+            )
         ]
 
     def __str__(self) -> str:

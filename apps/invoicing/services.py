@@ -97,7 +97,9 @@ def bill_due(
     """
     require("manage_invoices", actor=actor)
     if as_of > at:
-        raise FutureBilling(f"Nothing is billed ahead of time: --as-of is after {at:%Y-%m-%d %H:%M}.")
+        raise FutureBilling(
+            f"Nothing is billed ahead of time: --as-of is after {at:%Y-%m-%d %H:%M}."
+        )
     report = BillingReport()
     while True:
         with rls.ops_scope("billing: what is due"):
@@ -124,7 +126,7 @@ def _bill_or_park(
         issued = bill_boundary(due, as_of=as_of, actor=actor, at=at, keep_draft=keep_drafts)
     except (OperationalError, InterfaceError):
         raise  # the database went away or is busy: nobody's fault, and the next run goes on
-    except Exception as error:  # noqa: BLE001 - one customer's trouble must not stop the others
+    except Exception as error:
         log.exception("billing_parked", extra={"subscription": due.subscription_id})
         report.parked.append(_park(due, error, actor=actor, at=at))
     else:
@@ -247,9 +249,7 @@ def _finalize(row: Invoice, *, actor: Actor, at: datetime) -> None:
 
 def _take_number(row: Invoice) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT invoicing_take_number(%s, %s)", [row.billing_entity_id, row.series]
-        )
+        cursor.execute("SELECT invoicing_take_number(%s, %s)", [row.billing_entity_id, row.series])
         return int(cursor.fetchone()[0])
 
 

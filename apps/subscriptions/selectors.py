@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -78,10 +78,8 @@ class SubscriptionFacts:
             raise Invalid("Say which item's quantity to change, by its key.", param="item")
         return found[0]
 
-    def with_quantity(
-        self, quantity: Decimal, *, at: datetime, key: str = ""
-    ) -> SubscriptionFacts:
-        """Return these facts as they would be with another quantity from `at` on; stores nothing."""
+    def with_quantity(self, quantity: Decimal, *, at: datetime, key: str = "") -> SubscriptionFacts:
+        """Return these facts as they would be with another quantity from `at` on."""
         chosen = self.licensed(key)
         latest = max((step.id for step in chosen.item.steps), default=0)
         step = QuantityStep(latest + 1, at, quantity)
@@ -206,7 +204,7 @@ def _item(row: SubscriptionItem, price: PriceTerms) -> ItemFacts:
     return ItemFacts(row.pk, row.public_id, price, item, agreed)
 
 
-def _steps(rows: Sequence[StepRow]) -> tuple[QuantityStep, ...]:
+def _steps(rows: Iterable[StepRow]) -> tuple[QuantityStep, ...]:
     return tuple(QuantityStep(row.pk, row.effective_at, row.quantity) for row in rows)
 
 

@@ -143,7 +143,7 @@ def _add_items(
         raise Invalid(f"{version.plan_name} has no seats to buy.", param="seats")
     _check_agreed(version, agreed)
     for position, price in enumerate(version.prices):
-        terms = agreed_terms(price, agreed[price.key]) if price.key in agreed else None
+        terms = agreed_terms(price, amount=agreed[price.key]) if price.key in agreed else None
         item = SubscriptionItem.objects.create(
             organization_id=row.organization_id,
             subscription=row,
@@ -176,7 +176,7 @@ def _check_agreed(version: VersionTerms, agreed: Agreed) -> None:
         )
 
 
-def agreed_terms(price: PriceTerms, amount: Decimal) -> Terms:
+def agreed_terms(price: PriceTerms, *, amount: Decimal) -> Terms:
     """Return the price's terms with the amount agreed with a customer, in major units."""
     try:
         match price.terms:
@@ -189,7 +189,9 @@ def agreed_terms(price: PriceTerms, amount: Decimal) -> Terms:
     raise Invalid(f"Only flat and per-unit prices are agreed, not '{price.key}'.", param="agreed")
 
 
-def _step(item: SubscriptionItem, *, quantity: Decimal, effective_at: datetime, at: datetime) -> None:
+def _step(
+    item: SubscriptionItem, *, quantity: Decimal, effective_at: datetime, at: datetime
+) -> None:
     if quantity != quantity.to_integral_value() or not 0 <= quantity <= MAX_QUANTITY:
         raise Invalid(
             f"A quantity is a whole number from 0 to {MAX_QUANTITY}, not {quantity}.",
@@ -241,7 +243,9 @@ def change_quantity(
 
 
 @transaction.atomic
-def cancel(subscription_id: str, *, actor: Actor, at: datetime, reason: str = "") -> SubscriptionFacts:
+def cancel(
+    subscription_id: str, *, actor: Actor, at: datetime, reason: str = ""
+) -> SubscriptionFacts:
     """End the subscription when the current period (or trial) does; safe to repeat.
 
     The boundary that ends it bills the usage behind it and nothing ahead.

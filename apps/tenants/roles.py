@@ -19,9 +19,7 @@ ROLE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     MEMBER: _member,
 }
 
-_support = frozenset(
-    {"view_platform", "view_usage", "view_invoices", "view_members", "view_audit"}
-)
+_support = frozenset({"view_platform", "view_usage", "view_invoices", "view_members", "view_audit"})
 _finance = _support | {"manage_billing", "record_payments", "manage_invoices", "manage_outbox"}
 _staff_admin = (
     _finance

@@ -165,6 +165,8 @@ def invitation_for_mail(invitation_id: str) -> Invitation | None:
 
 def api_keys(organization_id: int | None) -> Sequence[ApiKey]:
     """Return the keys of an organization (None: the platform's), newest first."""
+    if organization_id is None:
+        return list(ApiKey.objects.filter(organization=None).order_by("-id"))
     return list(ApiKey.objects.filter(organization_id=organization_id).order_by("-id"))
 
 
@@ -176,9 +178,7 @@ def key_holder(key: str) -> KeyHolder | None:
     if row is None:
         return None
     key_id, public_id, organization_id, name, scopes, expires_at, revoked_at, used_at = row
-    actor = Actor(
-        "api_key", public_id, name, organization_id, roles.capabilities_of_scopes(scopes)
-    )
+    actor = Actor("api_key", public_id, name, organization_id, roles.capabilities_of_scopes(scopes))
     return KeyHolder(key_id, actor, expires_at, revoked_at, used_at)
 
 

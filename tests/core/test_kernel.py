@@ -86,7 +86,12 @@ def answer_once(organization: Organization, body: bytes, log: list[int]) -> Answ
 
     with rls.tenant_scope(organization.pk):
         return idempotency.once(
-            "k-1", organization_id=organization.pk, owner="key_x", route="POST /x", body=body, act=act
+            "k-1",
+            organization_id=organization.pk,
+            owner="key_x",
+            route="POST /x",
+            body=body,
+            act=act,
         )
 
 

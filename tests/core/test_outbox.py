@@ -54,9 +54,7 @@ def statuses() -> dict[str, str]:
         return {row.handler.rsplit(".", 1)[1]: row.status for row in rows}
 
 
-def test_each_handler_is_delivered_on_its_own(
-    organization: Organization, heard: list[str]
-) -> None:
+def test_each_handler_is_delivered_on_its_own(organization: Organization, heard: list[str]) -> None:
     ring(organization)
     with clock.frozen(AT):
         outbox.deliver_due()

@@ -182,7 +182,9 @@ def test_a_partly_paid_invoice_is_not_voided(organization: Organization) -> None
     world.bill(day(1, 1))
     with rls.tenant_scope(organization.pk):
         row = selectors.get("CH-000001")
-        services.apply_payment(row.pk, amount=Money(1_00, "USD"), payment="pay_x", actor=STAFF, at=NOW)
+        services.apply_payment(
+            row.pk, amount=Money(1_00, "USD"), payment="pay_x", actor=STAFF, at=NOW
+        )
         with pytest.raises(NotVoidable):
             services.void_invoice("CH-000001", reason="late", actor=STAFF, at=NOW)
         assert selectors.get("CH-000001").status == "open"

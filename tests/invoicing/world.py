@@ -38,8 +38,10 @@ plans:
     prices:
       - {key: base, type: flat, amount: "50.00"}
       - {key: seats, type: licensed, model: per_unit, unit_amount: "12.00", included: 3}
-      - {key: requests, type: metered, meter: requests, model: per_unit, unit_amount: "0.05", included: 10}
-      - {key: tokens, type: metered, meter: tokens, model: package, package_size: 1000, unit_amount: "0.60"}
+      - {key: requests, type: metered, meter: requests, model: per_unit, unit_amount: "0.05",
+         included: 10}
+      - {key: tokens, type: metered, meter: tokens, model: package, package_size: 1000,
+         unit_amount: "0.60"}
   - code: trial
     application: trialware
     name: Trialware
@@ -96,7 +98,13 @@ def subscribe(
 def use(organization: Organization, *times: datetime, tokens: int = 100) -> None:
     """Ingest one request at each of the times."""
     events = [
-        NewEvent("test", f"{time.isoformat()}-{n}".replace("+00:00", "Z"), "ai.request", time, {"tokens": tokens})
+        NewEvent(
+            "test",
+            f"{time.isoformat()}-{n}".replace("+00:00", "Z"),
+            "ai.request",
+            time,
+            {"tokens": tokens},
+        )
         for n, time in enumerate(times)
     ]
     with rls.tenant_scope(organization.pk):

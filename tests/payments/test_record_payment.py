@@ -30,7 +30,9 @@ def billed(slug: str = "acme") -> Organization:
     return organization
 
 
-def pay(organization: Organization, amount: str, reference: str = "", actor: Actor = STAFF) -> Payment:
+def pay(
+    organization: Organization, amount: str, reference: str = "", actor: Actor = STAFF
+) -> Payment:
     with rls.tenant_scope(organization.pk):
         return services.record_payment(
             "CH-000001", amount=Decimal(amount), reference=reference, actor=actor, at=NOW

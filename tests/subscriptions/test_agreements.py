@@ -131,8 +131,12 @@ def test_the_quantity_in_force_changes_nothing(organization: Organization) -> No
 
 def test_a_member_may_not_change_what_is_bought(organization: Organization) -> None:
     facts = world.subscribe(organization, start=day(1, 1), seats=5)
-    member = replace(STAFF, kind="user", organization_id=organization.pk,
-                     capabilities=roles.capabilities_of("ADMIN"))
+    member = replace(
+        STAFF,
+        kind="user",
+        organization_id=organization.pk,
+        capabilities=roles.capabilities_of("ADMIN"),
+    )
     with rls.tenant_scope(organization.pk):
         with pytest.raises(Forbidden):
             services.change_quantity(facts.public_id, quantity=9, actor=member, at=NOW)

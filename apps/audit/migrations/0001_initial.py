@@ -1,7 +1,7 @@
-import apps.core.fields
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+import apps.core.fields
 from apps.core import operations
 
 # The hash covers every fact of the entry and the hash before it. Times go in as microseconds, so
@@ -38,50 +38,70 @@ DROP FUNCTION audit_entry_hash(bytea, audit_auditentry);
 """
 
 
-
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
+        ("core", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AuditHead',
+            name="AuditHead",
             fields=[
-                ('chain', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('seq', models.BigIntegerField(default=0)),
-                ('hash', models.BinaryField(default=b'')),
+                ("chain", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("seq", models.BigIntegerField(default=0)),
+                ("hash", models.BinaryField(default=b"")),
             ],
         ),
         migrations.CreateModel(
-            name='AuditEntry',
+            name="AuditEntry",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('public_id', apps.core.fields.PublicIdField(prefix='aud')),
-                ('organization_id', models.BigIntegerField(editable=False, null=True)),
-                ('seq', models.BigIntegerField(default=0, editable=False)),
-                ('at', models.DateTimeField()),
-                ('actor_kind', models.CharField(max_length=20)),
-                ('actor_id', models.CharField(max_length=60)),
-                ('actor_label', models.CharField(max_length=200)),
-                ('action', models.CharField(help_text='room.verb, such as invoice.finalized', max_length=80)),
-                ('target', models.CharField(help_text='public id of what it was done to', max_length=60)),
-                ('before', models.JSONField(default=dict)),
-                ('after', models.JSONField(default=dict)),
-                ('request_id', models.CharField(blank=True, default='', max_length=64)),
-                ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('previous', models.BinaryField(default=b'')),
-                ('hash', models.BinaryField(default=b'')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("public_id", apps.core.fields.PublicIdField(prefix="aud")),
+                ("organization_id", models.BigIntegerField(editable=False, null=True)),
+                ("seq", models.BigIntegerField(default=0, editable=False)),
+                ("at", models.DateTimeField()),
+                ("actor_kind", models.CharField(max_length=20)),
+                ("actor_id", models.CharField(max_length=60)),
+                ("actor_label", models.CharField(max_length=200)),
+                (
+                    "action",
+                    models.CharField(
+                        help_text="room.verb, such as invoice.finalized", max_length=80
+                    ),
+                ),
+                (
+                    "target",
+                    models.CharField(help_text="public id of what it was done to", max_length=60),
+                ),
+                ("before", models.JSONField(default=dict)),
+                ("after", models.JSONField(default=dict)),
+                ("request_id", models.CharField(blank=True, default="", max_length=64)),
+                (
+                    "recorded_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("previous", models.BinaryField(default=b"")),
+                ("hash", models.BinaryField(default=b"")),
             ],
             options={
-                'verbose_name_plural': 'audit entries',
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['organization_id', 'target'], name='audit_by_target')],
-                'constraints': [models.UniqueConstraint(fields=('organization_id', 'seq'), name='audit_chain', nulls_distinct=False)],
+                "verbose_name_plural": "audit entries",
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(fields=["organization_id", "target"], name="audit_by_target")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("organization_id", "seq"), name="audit_chain", nulls_distinct=False
+                    )
+                ],
             },
         ),
         operations.TenantTable("AuditEntry"),

@@ -29,7 +29,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Tell whether the open transaction can only be rolled back."""
         if self.connection is None or self.connection.closed:
             return True
-        return self.connection.pgconn.transaction_status != pq.TransactionStatus.INTRANS
+        return bool(self.connection.pgconn.transaction_status != pq.TransactionStatus.INTRANS)
 
     def _send(self, sql: str) -> None:
         # One round trip without psycopg's preparation: measured at a third of the cost.

@@ -1,9 +1,9 @@
-import apps.core.fields
 import django.contrib.postgres.fields.ranges
 import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+import apps.core.fields
 from apps.core import operations
 from apps.invoicing.models import TRANSITIONS
 
@@ -115,203 +115,441 @@ ALTER TABLE invoicing_invoiceline DROP CONSTRAINT billed_once_in_arrears;
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
-        ('plans', '0001_initial'),
-        ('subscriptions', '0001_initial'),
-        ('tenants', '0001_initial'),
+        ("core", "0001_initial"),
+        ("plans", "0001_initial"),
+        ("subscriptions", "0001_initial"),
+        ("tenants", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Invoice',
+            name="Invoice",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('public_id', apps.core.fields.PublicIdField(prefix='inv')),
-                ('status', models.CharField(choices=[('draft', 'Draft'), ('open', 'Open'), ('paid', 'Paid'), ('void', 'Void'), ('uncollectible', 'Uncollectible')], default='draft', max_length=14)),
-                ('series', models.CharField(default='invoice', max_length=20)),
-                ('sequence', models.BigIntegerField(null=True)),
-                ('number', models.CharField(db_collation='C', max_length=40, null=True)),
-                ('currency', apps.core.fields.CurrencyField(max_length=3)),
-                ('collection', models.CharField(default='manual', max_length=16)),
-                ('timezone', models.CharField(max_length=64)),
-                ('locale', models.CharField(default='en', max_length=20)),
-                ('boundary_at', models.DateTimeField(null=True)),
-                ('boundary_index', models.PositiveIntegerField(null=True)),
-                ('revision', models.PositiveSmallIntegerField(default=0)),
-                ('period', django.contrib.postgres.fields.ranges.DateTimeRangeField()),
-                ('issued_at', models.DateTimeField(help_text='the date on the document')),
-                ('due_at', models.DateTimeField()),
-                ('subtotal', apps.core.fields.MoneyField(default=0)),
-                ('total', apps.core.fields.MoneyField(default=0)),
-                ('amount_paid', apps.core.fields.MoneyField(default=0)),
-                ('parties', models.JSONField(default=dict, help_text='issuer and customer as they were')),
-                ('finalized_at', models.DateTimeField(null=True)),
-                ('paid_at', models.DateTimeField(null=True)),
-                ('voided_at', models.DateTimeField(null=True)),
-                ('void_reason', models.CharField(blank=True, default='', max_length=200)),
-                ('content_hash', models.CharField(blank=True, default='', max_length=64)),
-                ('billing_entity', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.billingentity')),
-                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
-                ('subscription', apps.core.fields.TenantForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='subscriptions.subscription')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("public_id", apps.core.fields.PublicIdField(prefix="inv")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("draft", "Draft"),
+                            ("open", "Open"),
+                            ("paid", "Paid"),
+                            ("void", "Void"),
+                            ("uncollectible", "Uncollectible"),
+                        ],
+                        default="draft",
+                        max_length=14,
+                    ),
+                ),
+                ("series", models.CharField(default="invoice", max_length=20)),
+                ("sequence", models.BigIntegerField(null=True)),
+                ("number", models.CharField(db_collation="C", max_length=40, null=True)),
+                ("currency", apps.core.fields.CurrencyField(max_length=3)),
+                ("collection", models.CharField(default="manual", max_length=16)),
+                ("timezone", models.CharField(max_length=64)),
+                ("locale", models.CharField(default="en", max_length=20)),
+                ("boundary_at", models.DateTimeField(null=True)),
+                ("boundary_index", models.PositiveIntegerField(null=True)),
+                ("revision", models.PositiveSmallIntegerField(default=0)),
+                ("period", django.contrib.postgres.fields.ranges.DateTimeRangeField()),
+                ("issued_at", models.DateTimeField(help_text="the date on the document")),
+                ("due_at", models.DateTimeField()),
+                ("subtotal", apps.core.fields.MoneyField(default=0)),
+                ("total", apps.core.fields.MoneyField(default=0)),
+                ("amount_paid", apps.core.fields.MoneyField(default=0)),
+                (
+                    "parties",
+                    models.JSONField(default=dict, help_text="issuer and customer as they were"),
+                ),
+                ("finalized_at", models.DateTimeField(null=True)),
+                ("paid_at", models.DateTimeField(null=True)),
+                ("voided_at", models.DateTimeField(null=True)),
+                ("void_reason", models.CharField(blank=True, default="", max_length=200)),
+                ("content_hash", models.CharField(blank=True, default="", max_length=64)),
+                (
+                    "billing_entity",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.billingentity",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
+                (
+                    "subscription",
+                    apps.core.fields.TenantForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="subscriptions.subscription",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-issued_at', '-id'],
+                "ordering": ["-issued_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='InvoiceLine',
+            name="InvoiceLine",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('public_id', apps.core.fields.PublicIdField(prefix='il')),
-                ('position', models.PositiveIntegerField()),
-                ('key', models.CharField(max_length=50)),
-                ('kind', models.CharField(max_length=12)),
-                ('reason', models.CharField(max_length=20)),
-                ('name', models.CharField(max_length=200)),
-                ('during', django.contrib.postgres.fields.ranges.DateTimeRangeField()),
-                ('quantity', apps.core.fields.QuantityField()),
-                ('amount', apps.core.fields.MoneyField()),
-                ('explanation', models.JSONField()),
-                ('usage_epoch', models.IntegerField(null=True)),
-                ('usage_snapshot', models.TextField(blank=True, default='')),
-                ('live', models.BooleanField(default=True)),
-                ('invoice', apps.core.fields.TenantForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='lines', to='invoicing.invoice')),
-                ('item', apps.core.fields.TenantForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='subscriptions.subscriptionitem')),
-                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
-                ('price', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='plans.price')),
-                ('step', apps.core.fields.TenantForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='subscriptions.quantitystep')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("public_id", apps.core.fields.PublicIdField(prefix="il")),
+                ("position", models.PositiveIntegerField()),
+                ("key", models.CharField(max_length=50)),
+                ("kind", models.CharField(max_length=12)),
+                ("reason", models.CharField(max_length=20)),
+                ("name", models.CharField(max_length=200)),
+                ("during", django.contrib.postgres.fields.ranges.DateTimeRangeField()),
+                ("quantity", apps.core.fields.QuantityField()),
+                ("amount", apps.core.fields.MoneyField()),
+                ("explanation", models.JSONField()),
+                ("usage_epoch", models.IntegerField(null=True)),
+                ("usage_snapshot", models.TextField(blank=True, default="")),
+                ("live", models.BooleanField(default=True)),
+                (
+                    "invoice",
+                    apps.core.fields.TenantForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="lines",
+                        to="invoicing.invoice",
+                    ),
+                ),
+                (
+                    "item",
+                    apps.core.fields.TenantForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="subscriptions.subscriptionitem",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
+                (
+                    "price",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="plans.price",
+                    ),
+                ),
+                (
+                    "step",
+                    apps.core.fields.TenantForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="subscriptions.quantitystep",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position', 'id'],
+                "ordering": ["position", "id"],
             },
         ),
         migrations.CreateModel(
-            name='LedgerTransaction',
+            name="LedgerTransaction",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('public_id', apps.core.fields.PublicIdField(prefix='ltx')),
-                ('currency', apps.core.fields.CurrencyField(max_length=3)),
-                ('source', models.CharField(help_text='public id of the cause', max_length=60)),
-                ('kind', models.CharField(max_length=20)),
-                ('at', models.DateTimeField()),
-                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("public_id", apps.core.fields.PublicIdField(prefix="ltx")),
+                ("currency", apps.core.fields.CurrencyField(max_length=3)),
+                ("source", models.CharField(help_text="public id of the cause", max_length=60)),
+                ("kind", models.CharField(max_length=20)),
+                ("at", models.DateTimeField()),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('currency', apps.core.fields.CurrencyField(max_length=3)),
-                ('account', models.CharField(choices=[('receivable', 'Receivable'), ('cash', 'Cash'), ('revenue', 'Revenue')], max_length=20)),
-                ('amount', apps.core.fields.MoneyField()),
-                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
-                ('transaction', apps.core.fields.TenantForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='invoicing.ledgertransaction')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("currency", apps.core.fields.CurrencyField(max_length=3)),
+                (
+                    "account",
+                    models.CharField(
+                        choices=[
+                            ("receivable", "Receivable"),
+                            ("cash", "Cash"),
+                            ("revenue", "Revenue"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("amount", apps.core.fields.MoneyField()),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
+                (
+                    "transaction",
+                    apps.core.fields.TenantForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="invoicing.ledgertransaction",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'ledger entries',
-                'ordering': ['id'],
+                "verbose_name_plural": "ledger entries",
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='NumberSeries',
+            name="NumberSeries",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('series', models.CharField(default='invoice', max_length=20)),
-                ('next', models.BigIntegerField(default=1)),
-                ('billing_entity', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.billingentity')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("series", models.CharField(default="invoice", max_length=20)),
+                ("next", models.BigIntegerField(default=1)),
+                (
+                    "billing_entity",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.billingentity",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'number series',
+                "verbose_name_plural": "number series",
             },
         ),
         migrations.CreateModel(
-            name='Parked',
+            name="Parked",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('public_id', apps.core.fields.PublicIdField(prefix='park')),
-                ('boundary_at', models.DateTimeField()),
-                ('reason', models.TextField()),
-                ('parked_at', models.DateTimeField()),
-                ('released_at', models.DateTimeField(null=True)),
-                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
-                ('subscription', apps.core.fields.TenantForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='subscriptions.subscription')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("public_id", apps.core.fields.PublicIdField(prefix="park")),
+                ("boundary_at", models.DateTimeField()),
+                ("reason", models.TextField()),
+                ("parked_at", models.DateTimeField()),
+                ("released_at", models.DateTimeField(null=True)),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
+                (
+                    "subscription",
+                    apps.core.fields.TenantForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="subscriptions.subscription",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'parked subscription',
+                "verbose_name": "parked subscription",
             },
         ),
         migrations.AddIndex(
-            model_name='invoice',
-            index=models.Index(fields=['organization', '-issued_at'], name='invoices_of_organization'),
+            model_name="invoice",
+            index=models.Index(
+                fields=["organization", "-issued_at"], name="invoices_of_organization"
+            ),
         ),
         migrations.AddIndex(
-            model_name='invoice',
-            index=models.Index(fields=['status', 'due_at'], name='invoices_by_status'),
+            model_name="invoice",
+            index=models.Index(fields=["status", "due_at"], name="invoices_by_status"),
         ),
         migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.UniqueConstraint(condition=models.Q(models.Q(('status', 'void'), _negated=True), ('boundary_at__isnull', False)), fields=('organization', 'subscription', 'boundary_at'), name='one_invoice_a_boundary'),
+            model_name="invoice",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    models.Q(("status", "void"), _negated=True), ("boundary_at__isnull", False)
+                ),
+                fields=("organization", "subscription", "boundary_at"),
+                name="one_invoice_a_boundary",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.UniqueConstraint(fields=('billing_entity', 'series', 'sequence'), name='one_invoice_a_number'),
+            model_name="invoice",
+            constraint=models.UniqueConstraint(
+                fields=("billing_entity", "series", "sequence"), name="one_invoice_a_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finalized_at', None), ('number', None), ('sequence', None), ('status', 'draft')), models.Q(models.Q(('status', 'draft'), _negated=True), ('finalized_at__isnull', False), ('number__isnull', False), ('sequence__isnull', False), models.Q(('content_hash', ''), _negated=True)), _connector='OR'), name='a_number_when_final_and_only_then'),
+            model_name="invoice",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("finalized_at", None),
+                        ("number", None),
+                        ("sequence", None),
+                        ("status", "draft"),
+                    ),
+                    models.Q(
+                        models.Q(("status", "draft"), _negated=True),
+                        ("finalized_at__isnull", False),
+                        ("number__isnull", False),
+                        ("sequence__isnull", False),
+                        models.Q(("content_hash", ""), _negated=True),
+                    ),
+                    _connector="OR",
+                ),
+                name="a_number_when_final_and_only_then",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('amount_paid__gte', 0), ('amount_paid__lte', models.F('total'))), ('total__lt', 0), _connector='OR'), name='never_paid_too_much'),
+            model_name="invoice",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("amount_paid__gte", 0), ("amount_paid__lte", models.F("total"))),
+                    ("total__lt", 0),
+                    _connector="OR",
+                ),
+                name="never_paid_too_much",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'paid'), _negated=True), ('amount_paid', models.F('total')), ('total__lt', 0), _connector='OR'), name='paid_means_all_of_it'),
+            model_name="invoice",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "paid"), _negated=True),
+                    ("amount_paid", models.F("total")),
+                    ("total__lt", 0),
+                    _connector="OR",
+                ),
+                name="paid_means_all_of_it",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='invoiceline',
-            constraint=models.UniqueConstraint(fields=('organization', 'invoice', 'position'), name='one_line_a_position'),
+            model_name="invoiceline",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "invoice", "position"), name="one_line_a_position"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='invoiceline',
-            constraint=models.UniqueConstraint(condition=models.Q(('live', True), ('step__isnull', False)), fields=('organization', 'step'), name='a_step_is_billed_once'),
+            model_name="invoiceline",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("live", True), ("step__isnull", False)),
+                fields=("organization", "step"),
+                name="a_step_is_billed_once",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgertransaction',
-            constraint=models.UniqueConstraint(fields=('organization', 'source', 'kind'), name='a_cause_is_booked_once'),
+            model_name="ledgertransaction",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "source", "kind"), name="a_cause_is_booked_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='ledgertransaction',
-            constraint=models.UniqueConstraint(fields=('organization', 'id', 'currency'), name='ledger_currency_key'),
+            model_name="ledgertransaction",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "id", "currency"), name="ledger_currency_key"
+            ),
         ),
         migrations.AddIndex(
-            model_name='ledgerentry',
-            index=models.Index(fields=['organization', 'transaction'], name='entries_of_movement'),
+            model_name="ledgerentry",
+            index=models.Index(fields=["organization", "transaction"], name="entries_of_movement"),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.CheckConstraint(condition=models.Q(('amount', 0), _negated=True), name='an_entry_moves_money'),
+            model_name="ledgerentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount", 0), _negated=True), name="an_entry_moves_money"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='numberseries',
-            constraint=models.UniqueConstraint(fields=('billing_entity', 'series'), name='one_counter_a_series'),
+            model_name="numberseries",
+            constraint=models.UniqueConstraint(
+                fields=("billing_entity", "series"), name="one_counter_a_series"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='parked',
-            constraint=models.UniqueConstraint(condition=models.Q(('released_at', None)), fields=('organization', 'subscription'), name='parked_once'),
+            model_name="parked",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("released_at", None)),
+                fields=("organization", "subscription"),
+                name="parked_once",
+            ),
         ),
         operations.PlatformTable("NumberSeries"),
         operations.TenantTable("Invoice"),
