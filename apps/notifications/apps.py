@@ -5,3 +5,7 @@ from django.apps import AppConfig
 
 class NotificationsConfig(AppConfig):
     name = "apps.notifications"
+
+    def ready(self) -> None:
+        """Register the handlers: rooms below emit facts and do not know who listens."""
+        from apps.notifications import handlers  # noqa: F401, PLC0415 - needs the loaded models

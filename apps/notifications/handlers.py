@@ -1,0 +1,87 @@
+"""Facts that somebody wants to hear of. Each may come twice: the mails carry one Message-ID."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from apps.core.outbox import on
+from apps.invoicing import pdf
+from apps.invoicing import selectors as invoicing
+from apps.invoicing.document import Document
+from apps.invoicing.events import InvoiceFinalized, InvoicePaid
+from apps.invoicing.paper.words import Words
+from apps.notifications.mailer import Attachment, send
+from apps.tenants import selectors as tenants
+from apps.tenants.events import MemberInvited
+
+
+@on(MemberInvited)
+def mail_invitation(fact: MemberInvited) -> None:
+    """Send the link that takes the invitation up, unless it was withdrawn meanwhile."""
+    invitation = tenants.invitation_for_mail(fact.invitation_id)
+    if invitation is None:
+        return
+    token = tenants.invitation_token(invitation)
+    send(
+        "invitation",
+        to=invitation.email,
+        cause=fact.invitation_id,
+        locale=invitation.organization.locale,
+        context={
+            "organization": invitation.organization.name,
+            "role": invitation.get_role_display(),
+            "link": f"{settings.API_BASE_URL}/portal/invitations/{token}/",
+            "expires_at": invitation.expires_at,
+        },
+    )
+
+
+@on(InvoiceFinalized)
+def mail_invoice(fact: InvoiceFinalized) -> None:
+    """Send the invoice with its PDF, unless nobody is to get it or it is void by now."""
+    document = invoicing.document(invoicing.get(fact.invoice_id))
+    if document.status != "void":
+        _mail("invoice", document, attachments=[_paper(document)])
+
+
+@on(InvoicePaid)
+def mail_receipt(fact: InvoicePaid) -> None:
+    """Thank for the payment; an invoice of nothing is paid by itself and thanks nobody."""
+    document = invoicing.document(invoicing.get(fact.invoice_id))
+    if document.amount_paid > 0:
+        _mail("receipt", document, attachments=[_paper(document)])
+
+
+def _mail(template: str, document: Document, *, attachments: list[Attachment]) -> None:
+    # Where it is mailed to today: an address that was corrected since must get the second try.
+    organization = tenants.organization(document.organization_id)
+    if organization.email:
+        send(
+            template,
+            to=organization.email,
+            cause=document.id,
+            locale=document.locale,
+            context=_facts(document),
+            attachments=attachments,
+        )
+
+
+def _facts(document: Document) -> dict[str, Any]:
+    words = Words.of(document)
+    return {
+        "number": document.number,
+        "customer": document.parties["customer"]["name"],
+        "issuer": document.parties["issuer"]["name"],
+        "total": words.money(document.total),
+        "due": words.money(document.amount_due) if document.amount_due > 0 else "",
+        "due_on": words.date(document.due_at),
+        "paid": words.money(document.amount_paid),
+        "lines": [(line.name, words.money(line.amount)) for line in document.lines],
+        "link": f"{settings.API_BASE_URL}/portal/invoices/{document.id}/",
+    }
+
+
+def _paper(document: Document) -> Attachment:
+    return Attachment(pdf.file_name(document), pdf.render(document))
