@@ -24,7 +24,9 @@ class BillingEntity(Row):
     country = models.CharField(max_length=2, blank=True, default="")
     tax_id = models.CharField(max_length=40, blank=True, default="")
     email = models.EmailField(blank=True, default="")
-    invoice_prefix = models.CharField(max_length=12, default="INV")
+    invoice_prefix = models.CharField(
+        max_length=12, unique=True, db_collation="C", help_text="starts every number it issues"
+    )
     payment_terms_days = models.PositiveSmallIntegerField(default=14)
     bank_details = models.TextField(blank=True, default="")
 
