@@ -60,7 +60,8 @@ def _migrations() -> bool:
 
 
 def _broker() -> bool:
-    with Connection(settings.CELERY_BROKER_URL, connect_timeout=2) as broker:
+    options = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    with Connection(settings.CELERY_BROKER_URL, transport_options=options) as broker:
         broker.ensure_connection(max_retries=1, timeout=2)
         return True
 

@@ -9,6 +9,8 @@ from typing import Any
 import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
+from apps.backoffice.unfold import UNFOLD as UNFOLD
+from apps.core import broker
 from billing_project import environment
 from billing_project.environment import BASE_DIR, read, read_bool, read_int, read_list
 
@@ -193,9 +195,13 @@ ADMIN_CONTENT_SECURITY_POLICY = {
 
 # --- Work in the background ---------------------------------------------------------------------
 REDIS_URL = read("REDIS_URL")
-CELERY_BROKER_URL = (
-    read("BROKER_URL") or REDIS_URL or _app_url.replace("postgresql://", "pgmq://", 1)
+CELERY_BROKER_URL = read("BROKER_URL") or REDIS_URL or broker.broker_url(_app_url)
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    broker.transport_options(read("BROKER_URL") or _app_url)
+    if CELERY_BROKER_URL.startswith(f"{broker.SCHEME}:")
+    else {"visibility_timeout": broker.VISIBILITY_SECONDS}
 )
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from billing_project import environment, health
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_environment_lists_every_variable() -> None:
+    assert (ROOT / ".env.example").read_text() == environment.example()
+
+
+def test_the_settings_read_the_environment_through_the_table_only() -> None:
+    text = (ROOT / "billing_project" / "settings.py").read_text()
+    assert "getenv" not in text
+    assert text.count("os.environ") == 1  # whether manage.py has started the embedded database
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    assert environment.read("SECRET_KEY", {"SECRET_KEY_FILE": str(secret)}) == "s3cret"
+
+
+def test_a_variable_beats_its_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("file")
+    found = {"SECRET_KEY": "given", "SECRET_KEY_FILE": str(tmp_path / "secret")}
+    assert environment.read("SECRET_KEY", found) == "given"
+
+
+@pytest.mark.parametrize("word", ["maybe", "2"])
+def test_a_truth_value_is_true_or_false(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("SECURE_SSL", word)
+    with pytest.raises(ValueError, match="SECURE_SSL must be true or false"):
+        environment.read_bool("SECURE_SSL")
+
+
+def test_health_touches_nothing(client: Client) -> None:
+    response = client.get("/health")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert response["X-Request-Id"].startswith("req_")
+
+
+def test_ready_names_every_dependency(client: Client, db: None) -> None:
+    response = client.get("/ready")
+    assert response.json() == {
+        "status": "ok",
+        "dependencies": dict.fromkeys(health.CHECKS, "ok"),
+    }
+
+
+def test_a_failing_dependency_is_named_and_its_reason_is_not(
+    client: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> bool:
+        raise ConnectionError("secret-host refused")
+
+    monkeypatch.setitem(health.CHECKS, "broker", broken)
+    response = client.get("/ready")
+    assert response.status_code == 503
+    assert response.json()["dependencies"]["broker"] == "failing"
+    assert "secret-host" not in response.content.decode()
+
+
+def test_a_callers_request_id_comes_back(client: Client) -> None:
+    response = client.get("/health", headers={"X-Request-Id": "trace-12345678"})
+    assert response["X-Request-Id"] == "trace-12345678"
+
+
+def test_a_malformed_request_id_is_replaced(client: Client) -> None:
+    response = client.get("/health", headers={"X-Request-Id": "x\ty"})
+    assert response["X-Request-Id"].startswith("req_")
+
+
+def test_pages_forbid_foreign_content(client: Client) -> None:
+    policy = client.get("/health")["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+
+
+def test_stripe_is_not_in_live_mode() -> None:
+    assert settings.STRIPE_LIVE_MODE is False
