@@ -1,0 +1,59 @@
+"""Meters to count with, and short words for events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import count
+
+import pytest
+
+from apps.core import rls
+from apps.tenants.models import Organization
+from apps.usage import services
+from apps.usage.checking import NewEvent, Unread
+from apps.usage.services import Outcome
+from tests.conftest import AT, STAFF
+
+METERS = {
+    "requests": ("ai.request", "count", ""),
+    "tokens": ("ai.request", "sum", "tokens"),
+    "peak": ("ai.request", "max", "tokens"),
+    "level": ("ai.request", "latest", "gauge.level"),
+    "users": ("ai.request", "unique_count", "user"),
+}
+_keys = count(1)
+
+
+def define(*keys: str) -> None:
+    """Define some of the meters; needs the ops scope."""
+    for key in keys or METERS:
+        event_type, aggregation, value = METERS[key]
+        services.define_meter(
+            key, event_type=event_type, aggregation=aggregation, value=value, actor=STAFF, at=AT
+        )
+
+
+def event(
+    at: datetime = AT, *, key: str | None = None, source: str = "test", **data: object
+) -> NewEvent:
+    """Return an event of type ai.request."""
+    return NewEvent(
+        source=source, key=key or f"e{next(_keys)}", type="ai.request", occurred_at=at, data=data
+    )
+
+
+Take = Callable[..., Outcome]
+
+
+def take(organization: Organization, *events: NewEvent | Unread, at: datetime = AT) -> Outcome:
+    """Ingest a batch in a transaction of its own, in the organization's scope."""
+    with rls.tenant_scope(organization.pk):
+        return services.ingest(organization.pk, events=events, actor=STAFF, at=at)
+
+
+@pytest.fixture
+def meters(db: None) -> None:
+    """All the meters."""
+    with rls.ops_scope("test: meters"):
+        define()
