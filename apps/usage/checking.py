@@ -7,7 +7,7 @@ refused here, and skipped there where it came before the meter.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -28,6 +28,9 @@ EARLIEST_YEAR, LATEST_YEAR = 1970, 2199
 KEY = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 SOURCE = re.compile(r"[^\x00-\x20\x7f-\x9f\ud800-\udfff]{1,255}")
 DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,12})?")
+
+# The escape itself, not a backslash that happens to stand before u0000.
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 _json = msgspec.json.Encoder(decimal_format="number")
 
@@ -66,7 +69,7 @@ class Unread(msgspec.Struct, frozen=True):
 
 
 class MeterRule(NamedTuple):
-    """What a meter reads from an event, for checking it."""
+    """What a meter reads from an event, for checking it; meters that only count need none."""
 
     key: str
     aggregation: str
@@ -128,8 +131,7 @@ def _judge_names(event: NewEvent) -> Refusal | None:
 
 def encode(data: Mapping[str, object]) -> str | Refusal:
     """Return the data as JSON text that PostgreSQL's jsonb takes, or why it cannot."""
-    count = _Count()
-    refusal = count.refuse(data, depth=1, pointer="/data")
+    refusal = _Count().refuse(data, depth=1, pointer="/data")
     if refusal is not None:
         return refusal
     try:
@@ -138,51 +140,47 @@ def encode(data: Mapping[str, object]) -> str | Refusal:
         return Refusal("invalid_text", "A text holds half of a surrogate pair.", "/data")
     if len(text) > MAX_BYTES:
         return Refusal("too_large", f"The data is larger than {MAX_BYTES} bytes.", "/data")
+    if b"\\u0000" in text and NUL.search(text):
+        return Refusal("invalid_text", "A text holds a NUL.", "/data")
     return text.decode()
 
 
 class _Count:
-    """Walks data once and counts its keys."""
+    """Walks data once and counts its keys. Texts are left to the encoder."""
 
     def __init__(self) -> None:
         self.keys = 0
 
-    def refuse(self, value: object, *, depth: int, pointer: str) -> Refusal | None:
-        """Return why the value may not be stored, if it may not."""
-        if isinstance(value, str):
-            nul = "\x00" in value
-            return Refusal("invalid_text", "A text holds a NUL.", pointer) if nul else None
-        if value is None or isinstance(value, bool):
-            return None
-        if isinstance(value, int | Decimal):
-            return _refuse_number(value, pointer)
-        if isinstance(value, Mapping | list | tuple):
-            return self._refuse_many(value, depth, pointer)
-        return Refusal("invalid_data", f"A {type(value).__name__} is not JSON.", pointer)
-
-    def _refuse_many(
-        self, value: Mapping[str, object] | Sequence[object], depth: int, pointer: str
+    def refuse(
+        self, value: Mapping[str, object] | Sequence[object], *, depth: int, pointer: str
     ) -> Refusal | None:
+        """Return why an object or array may not be stored, if it may not."""
         if depth > MAX_DEPTH:
             return Refusal("too_deep", f"The data nests deeper than {MAX_DEPTH}.", "/data")
+        items: Iterable[tuple[object, object]] = enumerate(value)
         if isinstance(value, Mapping):
+            items = value.items()
             self.keys += len(value)
             if self.keys > MAX_KEYS:
                 return Refusal("too_many_keys", f"The data has over {MAX_KEYS} keys.", "/data")
-            if any("\x00" in key for key in value):
-                return Refusal("invalid_text", "A key holds a NUL.", pointer)
-        named = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for name, item in named:
-            if not isinstance(item, str) or "\x00" in item:
-                refusal = self.refuse(item, depth=depth + 1, pointer=f"{pointer}/{name}")
-                if refusal is not None:
-                    return refusal
+        for name, item in items:
+            kind = type(item)
+            if kind is str or (kind is int and -BOUND < item < BOUND):  # type: ignore[operator]
+                continue  # nearly always
+            refusal = self._refuse_other(item, depth + 1, f"{pointer}/{name}")
+            if refusal is not None:
+                return refusal
         return None
 
-
-def _refuse_number(value: int | Decimal, pointer: str) -> Refusal | None:
-    fits = _digits(value) <= MAX_DIGITS
-    return None if fits else Refusal("invalid_number", "The number is out of bounds.", pointer)
+    def _refuse_other(self, item: object, depth: int, pointer: str) -> Refusal | None:
+        if item is None or isinstance(item, bool | str):
+            return None
+        if isinstance(item, int | Decimal):
+            fits = _digits(item) <= MAX_DIGITS
+            return None if fits else Refusal("invalid_number", "The number is too long.", pointer)
+        if isinstance(item, Mapping | list | tuple):
+            return self.refuse(item, depth=depth, pointer=pointer)
+        return Refusal("invalid_data", f"A {type(item).__name__} is not JSON.", pointer)
 
 
 def _digits(value: int | Decimal) -> int:
@@ -196,8 +194,6 @@ def _digits(value: int | Decimal) -> int:
 
 def judge_value(meter: MeterRule, data: Mapping[str, object]) -> Refusal | None:
     """Return why the meter cannot read its value; None when it can, or when there is none."""
-    if meter.aggregation == Aggregation.COUNT:
-        return None
     found, value = value_at(data, meter.path)
     if not found:
         return None
@@ -235,9 +231,11 @@ def number_of(value: object) -> Decimal | None:
     """
     if isinstance(value, str):
         return Decimal(value) if DECIMAL.fullmatch(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return None
-    number = Decimal(value)
+    if type(value) is int:
+        return Decimal(value) if -BOUND < value < BOUND else None
+    if not isinstance(value, Decimal):
+        return None  # a boolean is no int here
+    number = value
     if not number.is_finite() or not -BOUND < number < BOUND:
         return None
     return number if _places(number) <= PLACES else None

@@ -121,5 +121,6 @@ def text_of(raw: bytes) -> str:
 def _refusal(error: msgspec.ValidationError) -> Refusal:
     """Return msgspec's message as a sentence and its path as a JSON pointer."""
     message, _, path = str(error).partition(" - at `$.")
-    pointer = "/" + path.rstrip("`").replace(".", "/") if path else ""
+    place = path.rstrip("`").partition("[")[0]  # `data[...]` is somewhere in data
+    pointer = "/" + place.replace(".", "/") if place else ""
     return Refusal("invalid_event", f"{message.replace('`', chr(39))}.", pointer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.usage.services.ingest import EventResult, Outcome, Status, ingest, reject
+from apps.usage.services.intake import EventResult, Outcome, Status, ingest, reject
 from apps.usage.services.meters import define_meter
 from apps.usage.services.replay import Replayed, replay_rejected
 from apps.usage.services.rollup import Rebuilt, RolledUp, rebuild, roll_up

@@ -14,7 +14,7 @@ from apps.tenants import selectors as tenants
 from apps.usage import cloudevents
 from apps.usage.checking import NewEvent, Unread
 from apps.usage.models import RejectedEvent
-from apps.usage.services.ingest import EventResult, Status, clean, take
+from apps.usage.services.intake import EventResult, Status, clean, take
 
 BATCH = 1000
 
