@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -178,7 +179,8 @@ def key_holder(key: str) -> KeyHolder | None:
     if row is None:
         return None
     key_id, public_id, organization_id, name, scopes, expires_at, revoked_at, used_at = row
-    actor = Actor("api_key", public_id, name, organization_id, roles.capabilities_of_scopes(scopes))
+    held = roles.capabilities_of_scopes(json.loads(scopes))  # jsonb comes as text from raw SQL
+    actor = Actor("api_key", public_id, name, organization_id, held)
     return KeyHolder(key_id, actor, expires_at, revoked_at, used_at)
 
 
