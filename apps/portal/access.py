@@ -1,2 +1,151 @@
-"""Which organization a portal request works for, and the scope it runs in."""
+"""Which organization a portal request works for, and the scope it runs in.
+
+Closed by default: every view under /portal/ needs a signed-in member, except those marked
+`open_page`. A page runs in one transaction that sees its organization only, and whatever it wrote
+is taken back when it refuses.
+"""
+
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from django.contrib.auth.views import redirect_to_login
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils import translation
+from django.views.decorators.http import require_http_methods
+
+from apps.core import rls
+from apps.core.actor import Actor, require
+from apps.core.errors import DomainError, Forbidden, NotFound
+from apps.portal import errors
+from apps.portal.formats import Formats
+from apps.portal.languages import language_of
+from apps.tenants import selectors as tenants
+from apps.tenants.selectors import Belonging
+
+if TYPE_CHECKING:
+    from apps.tenants.models import Organization
+
+PREFIX = "/portal/"
+CHOSEN = "portal_organization"
+REFUSED_FROM = 400
+
+
+class PortalRequest(HttpRequest):
+    """A request of a member at work: what the middleware has attached to it."""
+
+    actor: Actor
+    organization: Organization
+    belongings: Sequence[Belonging]
+    formats: Formats
+
+
+View = Callable[..., HttpResponse]
+AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may see a page: anybody (`is_open`), or members with the capability."""
+
+    section: str = ""
+    capability: str = ""
+    is_open: bool = False
+
+
+CLOSED = Rule()
+
+
+def page(
+    section: str, capability: str, *, methods: Sequence[str] = ("GET", "HEAD")
+) -> Callable[[View], View]:
+    """Mark a view as a page of a section that needs the capability."""
+
+    def mark(view: View) -> View:
+        @functools.wraps(view)
+        def checked(request: PortalRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            require(capability, actor=request.actor, organization_id=request.organization.pk)
+            return view(request, *args, **kwargs)
+
+        return _marked(require_http_methods([*methods])(checked), Rule(section, capability))
+
+    return mark
+
+
+def open_page(view: AnyView) -> AnyView:
+    """Mark a view that works without a member: sign-in, invitations, the theme."""
+    return _marked(view, Rule(is_open=True))
+
+
+def _marked(view: AnyView, rule: Rule) -> AnyView:
+    view.portal_rule = rule  # type: ignore[attr-defined]
+    return view
+
+
+def rule_of(view: object) -> Rule:
+    """Return who may see the view; one that says nothing is closed."""
+    return cast(Rule, getattr(view, "portal_rule", CLOSED))
+
+
+class PortalScope:
+    """Resolve who asks and for which organization, then run the page inside its tenant scope."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: View, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        """Answer for every closed page; others go on as if this were not here."""
+        if not request.path_info.startswith(PREFIX) or rule_of(view).is_open:
+            return None
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path() if request.method == "GET" else PREFIX)
+        # Before the scope: inside it the tables show no other organization and no other user.
+        belongings = tenants.belongings(request.user.pk)
+        chosen = chosen_of(belongings, request.session.get(CHOSEN))
+        if chosen is None:
+            return HttpResponseRedirect(reverse("portal:choose"))
+        request.actor = tenants.member_actor(request.user, chosen)  # type: ignore[attr-defined]
+        request.belongings = belongings  # type: ignore[attr-defined]
+        response = _within(request, chosen, functools.partial(view, request, *args, **kwargs))
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+
+def chosen_of(belongings: Sequence[Belonging], chosen: str | None) -> Belonging | None:
+    """Return the organization to work for: the chosen one, or the only one."""
+    if len(belongings) == 1:
+        return belongings[0]
+    return next((one for one in belongings if one.public_id == chosen), None)
+
+
+def _within(
+    request: HttpRequest, chosen: Belonging, view: Callable[[], HttpResponse]
+) -> HttpResponse:
+    try:
+        with rls.tenant_scope(chosen.organization_id):
+            organization = tenants.organization(chosen.organization_id)
+            request.organization = organization  # type: ignore[attr-defined]
+            formats = Formats(organization.locale, organization.timezone)
+            request.formats = formats  # type: ignore[attr-defined]
+            with translation.override(language_of(request, organization.locale)):
+                response = view()
+            if response.status_code >= REFUSED_FROM:
+                transaction.set_rollback(True)
+            return response
+    except NotFound:
+        raise Http404 from None
+    except Forbidden as refusal:
+        return errors.forbidden(request, str(refusal.extra.get("capability", "")))
+    except DomainError as refusal:
+        return errors.refused(request, refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -223,3 +224,7 @@ class ApiKey(Row):
     def facts(self) -> dict[str, Any]:
         """Return what the audit records of a key: never the key."""
         return {"name": self.name, "prefix": self.prefix, "scopes": self.scopes}
+
+    def is_good(self, at: datetime) -> bool:
+        """Tell whether the key works at this instant."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)

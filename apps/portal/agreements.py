@@ -1,0 +1,146 @@
+"""What pages show of a subscription: its period, its gauges, what it comes to so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from apps.engine.period import Period
+from apps.invoicing import selectors as invoicing
+from apps.invoicing.document import Document, Line
+from apps.portal import charts
+from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
+from apps.usage import selectors as usage
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A meter against what is included. `amount` is in minor units; None where usage is free."""
+
+    key: str
+    meter: str
+    name: str
+    unit: str
+    quantity: Decimal
+    included: Decimal
+    amount: int | None
+    event_count: int
+
+    @property
+    def percent(self) -> int:
+        """How much of the included quantity is used, 0 to 100."""
+        return charts.share(self.quantity, self.included)
+
+    @property
+    def over(self) -> Decimal:
+        """What lies above the included quantity."""
+        return max(Decimal(0), self.quantity - self.included)
+
+    @property
+    def left(self) -> Decimal:
+        """What is left of the included quantity."""
+        return max(Decimal(0), self.included - self.quantity)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A subscription now: the period under way, its gauges, and the invoice to come."""
+
+    facts: SubscriptionFacts
+    period: Period
+    gauges: tuple[Gauge, ...]
+    upcoming: Document | None
+    seats: tuple[tuple[ItemFacts, Decimal], ...]
+    trial_days_left: int | None
+
+    @property
+    def status(self) -> str:
+        """The status as a customer sees it."""
+        if self.facts.cancel_at is not None and self.facts.is_live:
+            return "canceling"
+        return self.facts.status
+
+    @property
+    def cost_so_far(self) -> int:
+        """What the usage of the period comes to, in minor units."""
+        return sum(gauge.amount or 0 for gauge in self.gauges)
+
+
+def standing(facts: SubscriptionFacts, *, at: datetime) -> Standing:
+    """Return the subscription as it stands at `at`."""
+    upcoming = invoicing.upcoming_of(facts)
+    period = facts.current_period(at)
+    return Standing(
+        facts=facts,
+        period=period,
+        gauges=tuple(_gauges_now(facts, period, upcoming)),
+        upcoming=upcoming,
+        seats=tuple((item, item.item.quantity_at(at)) for item in licensed(facts)),
+        trial_days_left=_days_left(facts, at),
+    )
+
+
+def licensed(facts: SubscriptionFacts) -> list[ItemFacts]:
+    """Return the items whose quantity is bought."""
+    return [item for item in facts.items if item.price.type == "licensed"]
+
+
+def _days_left(facts: SubscriptionFacts, at: datetime) -> int | None:
+    if facts.status != "trialing" or facts.trial_end is None:
+        return None
+    return max(0, -((at - facts.trial_end).days))
+
+
+def _gauges_now(
+    facts: SubscriptionFacts, period: Period, upcoming: Document | None
+) -> Sequence[Gauge]:
+    """Read the invoice to come where it covers the period: then nothing is measured twice."""
+    found = [line for line in upcoming.lines if line.reason == "usage"] if upcoming else []
+    if found and all(line.period == period for line in found):
+        return [_of_line(line) for line in found]
+    return gauges(facts, period)
+
+
+def gauges(facts: SubscriptionFacts, period: Period) -> list[Gauge]:
+    """Return what the meters counted in a billing period or in the trial."""
+    cycle = facts.agreement.cycle
+    if period.start >= cycle.anchor:
+        lines = invoicing.usage_lines(facts, cycle.index_at(period.start) + 1)
+        return [_of_line(line) for line in lines]
+    return _free(facts, period)
+
+
+def _of_line(line: Line) -> Gauge:
+    told = line.explanation
+    return Gauge(
+        key=line.key,
+        meter=str(told["meter"]),
+        name=line.name,
+        unit=str(told["unit"]),
+        quantity=line.quantity,
+        included=Decimal(str(told["included"])),
+        amount=line.amount,
+        event_count=int(told["usage"]["event_count"]),
+    )
+
+
+def _free(facts: SubscriptionFacts, period: Period) -> list[Gauge]:
+    """Return the gauges of a trial: its usage is counted and costs nothing."""
+    metered = [item for item in facts.items if item.item.meter is not None]
+    wants = [usage.Want(str(i.item.meter), period.start, period.end) for i in metered]
+    measured = usage.measure(facts.organization_id, wants)
+    return [
+        Gauge(
+            key=item.item.key,
+            meter=str(item.item.meter),
+            name=item.price.name,
+            unit=item.price.unit,
+            quantity=one.quantity,
+            included=item.item.included,
+            amount=None,
+            event_count=one.event_count,
+        )
+        for item, one in zip(metered, measured, strict=True)
+    ]

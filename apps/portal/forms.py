@@ -1,0 +1,169 @@
+"""What the pages' forms take in. Rules of the business are the services'; here only shapes."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from zoneinfo import available_timezones
+
+from babel import Locale
+from django import forms
+from django.contrib.auth import forms as auth
+from django.contrib.auth.password_validation import password_validators_help_texts
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+
+from apps.core.errors import DomainError
+from apps.portal import words
+from apps.tenants import roles
+from apps.tenants.services import COUNTRIES
+
+MOST_SEATS = 1_000_000
+LOCALES = ("en", "en-GB", "de", "de-AT", "de-CH", "es", "fr", "it", "ja", "nl", "pt-BR", "sv")
+KEY_LIFETIMES = (
+    ("", _("Never")),
+    ("30", _("In 30 days")),
+    ("90", _("In 90 days")),
+    ("365", _("In a year")),
+)
+
+
+def refuse(form: forms.Form, refusal: DomainError) -> None:
+    """Show a service's refusal at the field it is about, or above the form."""
+    field = refusal.param if refusal.param in form.fields else None
+    form.add_error(field, refusal.message)
+
+
+class SignInForm(auth.AuthenticationForm):
+    """E-mail and password; what was wrong with them is not said."""
+
+    username = auth.UsernameField(
+        label=_("E-mail"),
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+    error_messages = {
+        "invalid_login": _("This e-mail and password do not match an account."),
+        "inactive": _("This e-mail and password do not match an account."),
+    }
+
+
+class JoinForm(forms.Form):
+    """A new person's name and password."""
+
+    name = forms.CharField(label=_("Your name"), max_length=200)
+    password = forms.CharField(
+        label=_("Password"),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        strip=False,
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text = " ".join(password_validators_help_texts())
+
+
+class SeatsForm(forms.Form):
+    """A total quantity."""
+
+    quantity = forms.IntegerField(label=_("Seats in total"), min_value=0, max_value=MOST_SEATS)
+
+
+class CancelForm(forms.Form):
+    """Why somebody leaves."""
+
+    reason = forms.ChoiceField(
+        label=_("What is the main reason?"), choices=[*words.CANCEL_REASONS.items()]
+    )
+    comment = forms.CharField(
+        label=_("Anything to add?"),
+        required=False,
+        max_length=150,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+    def told(self) -> str:
+        """Return the reason and the comment as they are kept."""
+        reason, comment = self.cleaned_data["reason"], self.cleaned_data["comment"].strip()
+        return f"{reason}: {comment}" if comment else reason
+
+
+class DetailsForm(forms.Form):
+    """What stands on invoices, and how the organization reads."""
+
+    name = forms.CharField(label=_("Name"), max_length=200)
+    legal_name = forms.CharField(
+        label=_("Legal name"),
+        required=False,
+        max_length=200,
+        help_text=_("As it must stand on invoices; the name above when empty."),
+    )
+    email = forms.EmailField(
+        label=_("E-mail for invoices"), required=False, help_text=_("Invoices are sent there.")
+    )
+    address = forms.CharField(
+        label=_("Address"), required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 4})
+    )
+    country = forms.ChoiceField(label=_("Country"))
+    tax_id = forms.CharField(label=_("Tax or VAT id"), required=False, max_length=40)
+    timezone = forms.ChoiceField(
+        label=_("Time zone"),
+        help_text=_("For times here, and for billing periods from the next subscription on."),
+    )
+    locale = forms.ChoiceField(
+        label=_("Language and formats"), help_text=_("How amounts and dates are written.")
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("country", countries())
+        self._offer("timezone", [(name, name) for name in sorted(available_timezones())])
+        self._offer("locale", [(name, language_words(name)) for name in LOCALES])
+
+    def _offer(self, name: str, choices: list[tuple[str, str]]) -> None:
+        """Set the choices; what is chosen now stays one of them."""
+        current = str(self.initial.get(name, ""))
+        known = {value for value, _label in choices}
+        if current and current not in known:
+            choices = [(current, current), *choices]
+        cast(forms.ChoiceField, self.fields[name]).choices = choices
+
+
+def countries() -> list[tuple[str, str]]:
+    """Return codes and names of countries, by name, in the reader's language."""
+    names = Locale.parse(get_language() or "en", sep="-").territories
+    return sorted(((code, names.get(code, code)) for code in COUNTRIES), key=lambda pair: pair[1])
+
+
+def language_words(name: str) -> str:
+    """Return a locale in its own words: Deutsch (Schweiz)."""
+    return str(Locale.parse(name, sep="-").get_display_name()).capitalize()
+
+
+class InviteForm(forms.Form):
+    """Whom to invite, and as what."""
+
+    email = forms.EmailField(label=_("E-mail"))
+    role = forms.ChoiceField(label=_("Role"))
+
+    def __init__(self, *args: Any, offered: tuple[str, ...] = roles.ROLES, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = cast(forms.ChoiceField, self.fields["role"])
+        field.choices = [(role, words.ROLES[role]) for role in offered]
+        field.initial = roles.MEMBER
+
+
+class RoleForm(forms.Form):
+    """Another role for a member."""
+
+    role = forms.ChoiceField(label=_("Role"), choices=[*words.ROLES.items()])
+
+
+class KeyForm(forms.Form):
+    """A new API key."""
+
+    name = forms.CharField(
+        label=_("Name"), max_length=100, help_text=_("Where it will be used, such as 'production'.")
+    )
+    scopes = forms.MultipleChoiceField(
+        label=_("It may"), choices=[*words.SCOPES.items()], widget=forms.CheckboxSelectMultiple
+    )
+    expires = forms.ChoiceField(label=_("It expires"), choices=KEY_LIFETIMES, required=False)

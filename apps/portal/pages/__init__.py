@@ -1,0 +1,1 @@
+"""One module a section: parse, one call, render."""

@@ -1,0 +1,87 @@
+"""Invoices: the list, each one explained line by line, the one to come, and the PDF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+
+from apps.core import clock
+from apps.invoicing import pdf
+from apps.invoicing import selectors as invoicing
+from apps.invoicing.document import Document, Line
+from apps.invoicing.paper.arithmetic import Working, heading, working
+from apps.invoicing.paper.words import Words
+from apps.portal.access import PortalRequest, page
+from apps.subscriptions import selectors as subscriptions
+
+PAGE = 20
+TABS = ("", "open", "overdue", "paid", "void")
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A line with what stands under its name and how its amount came about."""
+
+    line: Line
+    heading: str
+    working: Working
+
+
+@page("invoices", "view_invoices")
+def invoices(request: PortalRequest) -> HttpResponse:
+    """List the final invoices, cut by status, newest first."""
+    at, organization_id = clock.now(), request.organization.pk
+    tab = request.GET.get("status", "")
+    if tab not in TABS:
+        raise Http404
+    before = request.GET.get("before", "")
+    rows = invoicing.final_invoices(organization_id, at=at, tab=tab, before=before, limit=PAGE + 1)
+    counts = invoicing.tally(organization_id, at=at)
+    context = {
+        "now": at,
+        "tab": tab,
+        "tabs": [(name, getattr(counts, name or "all")) for name in TABS],
+        "rows": rows[:PAGE],
+        "next": rows[PAGE - 1].public_id if len(rows) > PAGE else "",
+        "is_first": not before,
+        "owed": invoicing.standing(organization_id, at=at),
+        "live": subscriptions.of_organization(organization_id, live=True) if not before else [],
+    }
+    return render(request, "portal/invoices.html", context)
+
+
+@page("invoices", "view_invoices")
+def invoice(request: PortalRequest, reference: str) -> HttpResponse:
+    """Show one invoice with every line explained."""
+    found = invoicing.final_document(reference, organization_id=request.organization.pk)
+    context = {"document": found, "lines": explained(found), "now": clock.now()}
+    return render(request, "portal/invoice.html", context)
+
+
+@page("invoices", "view_invoices")
+def upcoming(request: PortalRequest, subscription: str) -> HttpResponse:
+    """Show what the next boundary would bill with the usage so far."""
+    facts = subscriptions.get(subscription)
+    found = invoicing.upcoming_of(facts)
+    lines = explained(found) if found else ()
+    context = {"document": found, "lines": lines, "facts": facts, "now": clock.now()}
+    return render(request, "portal/upcoming.html", context)
+
+
+@page("invoices", "view_invoices")
+def pdf_of_invoice(request: PortalRequest, reference: str) -> HttpResponse:
+    """Send the invoice as PDF."""
+    found = invoicing.final_document(reference, organization_id=request.organization.pk)
+    response = HttpResponse(pdf.render(found), content_type="application/pdf")
+    response["Content-Disposition"] = f'attachment; filename="{found.number}.pdf"'
+    return response
+
+
+def explained(document: Document) -> tuple[Explained, ...]:
+    """Return the document's lines with their arithmetic, in the document's own formats."""
+    words = Words.of(document)
+    return tuple(
+        Explained(line, heading(line, words), working(line, words)) for line in document.lines
+    )

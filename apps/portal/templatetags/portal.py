@@ -1,0 +1,109 @@
+"""Tags that write values in the organization's locale and zone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from django import template
+from django.template.context import Context
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from apps.engine.calendar import Interval
+from apps.engine.period import Period
+from apps.portal import words
+from apps.portal.formats import Formats, utc_text
+
+register = template.Library()
+
+
+def _formats(context: Context) -> Formats:
+    found: Formats = context["portal"].formats
+    return found
+
+
+@register.simple_tag(takes_context=True)
+def money(context: Context, minor: int, currency: str) -> str:
+    """Write minor units of a currency."""
+    return _formats(context).money(minor, currency)
+
+
+@register.simple_tag(takes_context=True)
+def exact(context: Context, amount: str | Decimal, currency: str) -> str:
+    """Write an unrounded amount in major units, as explanations hold it."""
+    return _formats(context).exact(str(amount), currency)
+
+
+@register.simple_tag(takes_context=True)
+def number(context: Context, value: Decimal | int | str) -> str:
+    """Write a quantity."""
+    return _formats(context).number(Decimal(value))
+
+
+@register.simple_tag(takes_context=True)
+def day(context: Context, moment: datetime, timezone: str = "") -> SafeString:
+    """Write a local date; the instant in UTC is behind it."""
+    return _time(moment, _formats(context).day(moment, timezone))
+
+
+@register.simple_tag(takes_context=True)
+def moment(context: Context, moment: datetime, timezone: str = "") -> SafeString:
+    """Write a local date and time; the instant in UTC is behind it."""
+    return _time(moment, _formats(context).moment(moment, timezone))
+
+
+@register.simple_tag(takes_context=True)
+def period(context: Context, period: Period, timezone: str = "") -> SafeString:
+    """Write a half-open period; its ends in UTC are behind it."""
+    return span(context, period.start, period.end, timezone)
+
+
+@register.simple_tag(takes_context=True)
+def span(context: Context, start: datetime, end: datetime, timezone: str = "") -> SafeString:
+    """Write [start, end) as a period."""
+    text = _formats(context).period(start, end, timezone)
+    hint = f"{utc_text(start)} – {utc_text(end)}"
+    return format_html('<span class="period" title="{}">{}</span>', hint, text)
+
+
+def _time(moment: datetime, text: str) -> SafeString:
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), utc_text(moment), text
+    )
+
+
+@register.filter
+def role(value: str) -> str:
+    """Return a role in words."""
+    return words.role_words(value)
+
+
+@register.filter
+def invoice_status(value: str) -> str:
+    """Return an invoice's status in words."""
+    return str(words.INVOICE_STATUSES[value])
+
+
+@register.filter
+def subscription_status(value: str) -> str:
+    """Return a subscription's status in words."""
+    return str(words.SUBSCRIPTION_STATUSES[value])
+
+
+@register.filter
+def line_reason(value: str) -> str:
+    """Return why a line is there."""
+    return str(words.LINE_REASONS.get(value, value))
+
+
+@register.filter
+def interval(value: Interval) -> str:
+    """Return how often a plan is billed."""
+    return words.interval_words(value)
+
+
+@register.filter
+def scope(value: str) -> str:
+    """Return what a key's scope allows."""
+    return str(words.SCOPES.get(value, value))

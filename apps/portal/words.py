@@ -1,0 +1,125 @@
+"""Words of the trade, in the reader's language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from apps.engine.calendar import Interval, Unit
+from apps.tenants import roles
+
+Words = Mapping[str, str | Promise]
+
+ROLES: Words = {
+    roles.OWNER: _("Owner"),
+    roles.BILLING_ADMIN: _("Billing admin"),
+    roles.ADMIN: _("Admin"),
+    roles.MEMBER: _("Member"),
+}
+ROLE_MEANINGS: Words = {
+    roles.OWNER: _("Everything: billing, people and their roles, API keys, company details."),
+    roles.BILLING_ADMIN: _("Plan, seats bought, invoices and activity; may invite people."),
+    roles.ADMIN: _("Invites people and sees usage; sees no amounts."),
+    roles.MEMBER: _("Sees the overview and the usage; sees no amounts."),
+}
+INVOICE_STATUSES: Words = {
+    "draft": _("Draft"),
+    "open": _("Open"),
+    "overdue": _("Overdue"),
+    "paid": _("Paid"),
+    "void": _("Void"),
+    "uncollectible": _("Uncollectible"),
+    "upcoming": _("Upcoming"),
+}
+SUBSCRIPTION_STATUSES: Words = {
+    "incomplete": _("Incomplete"),
+    "trialing": _("Trial"),
+    "active": _("Active"),
+    "past_due": _("Past due"),
+    "unpaid": _("Unpaid"),
+    "paused": _("Paused"),
+    "canceled": _("Canceled"),
+    "canceling": _("Ends soon"),
+}
+CANCEL_REASONS: Words = {
+    "too_expensive": _("It is too expensive"),
+    "missing_features": _("It lacks features we need"),
+    "switched_service": _("We are moving to another service"),
+    "unused": _("We do not use it enough"),
+    "customer_service": _("Customer service did not meet our needs"),
+    "too_complex": _("It is too hard to use"),
+    "low_quality": _("The quality did not meet our needs"),
+    "other": _("Another reason"),
+}
+SCOPES: Words = {
+    "usage:write": _("Send usage events"),
+    "usage:read": _("Read usage"),
+    "invoices:read": _("Read invoices and their PDFs"),
+    "subscriptions:read": _("Read subscriptions"),
+    "subscriptions:write": _("Subscribe, change seats, cancel"),
+    "plans:read": _("Read the price list"),
+    "organizations:read": _("Read this organization"),
+}
+LINE_REASONS: Words = {
+    "recurring": _("Recurring charge"),
+    "usage": _("Usage"),
+    "started": _("Started within the period"),
+    "quantity_changed": _("Quantity changed within the period"),
+    "ended": _("Ended within the period"),
+}
+ACTIONS: Words = {
+    "organization.created": _("Created the organization"),
+    "organization.updated": _("Changed the company details"),
+    "external_id.mapped": _("Linked an external id"),
+    "member.joined": _("Joined"),
+    "member.invited": _("Invited somebody"),
+    "member.invitation_revoked": _("Withdrew an invitation"),
+    "member.role_changed": _("Changed a role"),
+    "member.removed": _("Removed a member"),
+    "api_key.created": _("Created an API key"),
+    "api_key.revoked": _("Revoked an API key"),
+    "subscription.started": _("Subscribed"),
+    "subscription.quantity_changed": _("Changed a quantity"),
+    "subscription.cancel_scheduled": _("Scheduled the cancellation"),
+    "subscription.cancel_withdrawn": _("Took the cancellation back"),
+    "subscription.status_changed": _("Subscription changed its status"),
+    "invoice.finalized": _("Issued an invoice"),
+    "invoice.payment_applied": _("Counted a payment"),
+    "invoice.paid": _("Invoice paid"),
+    "invoice.voided": _("Declared an invoice void"),
+    "billing.parked": _("Billing set aside"),
+    "billing.released": _("Billing taken up again"),
+}
+
+
+def role_words(role: str) -> str:
+    """Return a role's name."""
+    return str(ROLES[role])
+
+
+def action_words(action: str) -> str:
+    """Return an audit entry's action in words; one without words stands as it is."""
+    return str(ACTIONS.get(action, action))
+
+
+def interval_words(interval: Interval) -> str:
+    """Return how often a plan is billed: per month, every 3 months."""
+    if interval.count == 1:
+        return {
+            Unit.DAY: gettext("per day"),
+            Unit.WEEK: gettext("per week"),
+            Unit.MONTH: gettext("per month"),
+            Unit.QUARTER: gettext("per quarter"),
+            Unit.YEAR: gettext("per year"),
+        }[interval.unit]
+    many = {
+        Unit.DAY: gettext("every %(count)d days"),
+        Unit.WEEK: gettext("every %(count)d weeks"),
+        Unit.MONTH: gettext("every %(count)d months"),
+        Unit.QUARTER: gettext("every %(count)d quarters"),
+        Unit.YEAR: gettext("every %(count)d years"),
+    }
+    return many[interval.unit] % {"count": interval.count}
