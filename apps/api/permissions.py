@@ -1,0 +1,45 @@
+"""Whether a key may call an operation: every operation names the one scope that it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from apps.api.authentication import Caller, caller_of
+from apps.api.errors import MethodNotAllowed, MissingScope, PlatformKeyNeeded
+from apps.tenants.roles import SCOPE_CAPABILITIES
+
+if TYPE_CHECKING:
+    from apps.api.schema import Operation
+
+
+class HasScope(BasePermission):
+    """Let a key in that has the operation's scope; say which one is missing otherwise."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Return True or raise MethodNotAllowed, MissingScope or PlatformKeyNeeded."""
+        operation = operation_of(view, request.method or "")
+        if operation is None:
+            raise MethodNotAllowed(f"This address does not take {request.method}.")
+        caller = caller_of(request)
+        if operation.scope and not _has(caller, operation.scope):
+            raise MissingScope(
+                f"This needs an API key with the scope '{operation.scope}'.", scope=operation.scope
+            )
+        if operation.platform_only and not caller.is_platform:
+            raise PlatformKeyNeeded("This needs an API key of the platform.")
+        return True
+
+
+def operation_of(view: APIView, method: str) -> Operation | None:
+    """Return what the view's handler for this method declares; None when there is none."""
+    name = "get" if method == "HEAD" else method.lower()
+    found: Operation | None = getattr(getattr(view, name, None), "operation", None)
+    return found
+
+
+def _has(caller: Caller, scope: str) -> bool:
+    return SCOPE_CAPABILITIES[scope] <= caller.actor.capabilities
