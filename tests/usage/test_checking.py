@@ -71,8 +71,10 @@ def test_negative_values_need_a_meter_that_takes_them() -> None:
 
 
 def test_unique_counts_take_texts_and_numbers_only() -> None:
-    assert [verdict(data={"user": user}) for user in ("u1", 7, True)] == ["taken"] * 3
-    assert [verdict(data={"user": user}) for user in (None, [], {})] == ["invalid_value"] * 3
+    good: list[object] = ["u1", 7, True]
+    bad: list[object] = [None, [], {}]
+    assert [verdict(data={"user": user}) for user in good] == ["taken"] * 3
+    assert [verdict(data={"user": user}) for user in bad] == ["invalid_value"] * 3
 
 
 def test_the_pointer_names_the_place() -> None:

@@ -290,7 +290,7 @@ def test_roll_up_and_rebuild_report(acme: Organization) -> None:
 
 
 def manage(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    process: subprocess.Popen[bytes] = subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         env=os.environ,
@@ -298,6 +298,7 @@ def manage(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         **options,  # type: ignore[call-overload]
     )
+    return process
 
 
 @pytest.mark.committed

@@ -148,7 +148,7 @@ def test_what_is_measured_under_fire_is_exact_and_can_be_counted_again(
         try:
             run_together(
                 *(
-                    lambda n=n: write(acme, events, random.Random(seed * 10 + n))  # type: ignore[misc]
+                    lambda n=n: write(acme, events, random.Random(seed * 10 + n))
                     for n in range(WRITERS)
                 )
             )

@@ -6,6 +6,7 @@ import hashlib
 from datetime import timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 from django.db import DatabaseError, ProgrammingError, connection, transaction
 
@@ -14,7 +15,7 @@ from apps.core.actor import Actor
 from apps.core.errors import Forbidden
 from apps.tenants.models import Organization
 from apps.usage import selectors, services
-from apps.usage.checking import Refusal, Unread
+from apps.usage.checking import NewEvent, Refusal, Unread
 from apps.usage.models import Event, RejectedEvent
 from apps.usage.services import Status
 from tests.conftest import AT, STAFF
@@ -76,7 +77,7 @@ def test_results_come_in_the_order_of_the_events(organization: Organization) -> 
     refused = Unread(Refusal("malformed", "This is not JSON."), "{", 4)
     known = event()
     take(organization, known)
-    batch = [event(tokens="x"), known, refused, event(), event(tokens=-1)]
+    batch: list[NewEvent | Unread] = [event(tokens="x"), known, refused, event(), event(tokens=-1)]
     outcome = take(organization, *batch)
     assert [result.code or str(result.status) for result in outcome.results] == [
         "not_numeric", "duplicate", "malformed", "accepted", "negative",
@@ -120,7 +121,8 @@ def test_hostile_texts_are_stored_as_they_are(organization: Organization) -> Non
 def test_a_refusal_about_a_hostile_text_can_be_stored(
     organization: Organization, text: str
 ) -> None:
-    outcome = take(organization, event(**{text: 0.5}), event(key=f"k{text}"))
+    named = msgspec.structs.replace(event(), data={text: 0.5})
+    outcome = take(organization, named, event(key=f"k{text}"))
     assert outcome.rejected == 2
 
 

@@ -33,7 +33,8 @@ def quantities(organization: Organization, **window: datetime) -> dict[str, Deci
 
 def test_an_empty_window_is_zero(organization: Organization) -> None:
     for one in measure(organization, *METERS):
-        assert (one.quantity, one.event_count, one.value_count, one.hash) == (0, 0, 0, "0" * 32)
+        assert one.quantity == 0
+        assert (one.event_count, one.value_count, one.hash) == (0, 0, "0" * 32)
 
 
 def test_every_aggregation_counts_what_its_word_says(organization: Organization) -> None:
@@ -97,7 +98,7 @@ def test_own_rows_count_and_can_be_counted_again(organization: Organization) -> 
         (first,) = selectors.measure(organization.pk, [want])
         take(organization, event(tokens=6))
         (second,) = selectors.measure(organization.pk, [want])
-        assert (first.quantity, second.quantity) == (5, 11)
+        assert [first.quantity, second.quantity] == [5, 11]
         again = selectors.recount(organization.pk, want, second.epoch, second.snapshot)
         assert again.quantity == 11
 
@@ -110,7 +111,7 @@ def test_a_day_series_follows_the_zone(organization: Organization) -> None:
         points = selectors.usage_series(
             organization.pk, "requests", start, end, grain="day", timezone=zone
         )
-    assert [(point.start, point.quantity) for point in points] == [
+    assert [(point.start, point.event_count) for point in points] == [
         (start, 23), (datetime(2026, 3, 29, 22, tzinfo=UTC), 24),
     ]  # fmt: skip
 
@@ -122,7 +123,11 @@ def test_an_hour_series_follows_the_zone(organization: Organization) -> None:
         points = selectors.usage_series(
             organization.pk, "requests", start, end, grain="hour", timezone="Asia/Kolkata"
         )
-    assert [(point.start.minute, point.quantity) for point in points] == [(10, 1), (30, 1), (30, 0)]
+    assert [(point.start.minute, point.event_count) for point in points] == [
+        (10, 1),
+        (30, 1),
+        (30, 0),
+    ]
     assert [point.end for point in points[:-1]] == [point.start for point in points[1:]]
 
 

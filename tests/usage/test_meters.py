@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import DatabaseError
 
@@ -16,8 +18,9 @@ from tests.conftest import AT, STAFF
 TOKENS = {"event_type": "ai.request", "aggregation": "sum", "value": "tokens"}
 
 
-def define(key: str = "tokens", **changes: object) -> Meter:
-    return services.define_meter(key, **{**TOKENS, **changes}, actor=STAFF, at=AT)  # type: ignore[arg-type]
+def define(key: str = "tokens", *, actor: Actor = STAFF, **changes: Any) -> Meter:
+    meant: dict[str, Any] = {**TOKENS, **changes}
+    return services.define_meter(key, **meant, actor=actor, at=AT)
 
 
 @pytest.mark.usefixtures("ops")
@@ -31,7 +34,7 @@ def test_the_same_definition_changes_nothing() -> None:
     "change",
     [{"event_type": "other"}, {"aggregation": "max"}, {"value": "other"}, {"allow_negative": True}],
 )
-def test_another_meaning_is_refused(change: dict[str, object]) -> None:
+def test_another_meaning_is_refused(change: dict[str, Any]) -> None:
     before = define()
     with pytest.raises(MeterChanged, match="give the new meaning a new key"):
         define(**change)
@@ -54,9 +57,9 @@ def test_words_may_change() -> None:
      {"aggregation": "median"}, {"aggregation": "count"}, {"value": "a..b"}, {"value": "a.0"},
      {"value": "a,b"}, {"value": "{a}"}],
 )  # fmt: skip
-def test_a_definition_that_cannot_count_is_refused(change: dict[str, object]) -> None:
+def test_a_definition_that_cannot_count_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidMeter):
-        define(**change)  # type: ignore[arg-type]
+        define(**change)
     assert not Meter.objects.exists()
 
 
@@ -71,7 +74,7 @@ def test_an_unknown_meter_is_said() -> None:
 def test_only_the_catalogues_keepers_define_meters() -> None:
     member = Actor("user", "usr_1", "OWNER", 1, frozenset({"manage_billing"}))
     with pytest.raises(Forbidden):
-        services.define_meter("tokens", **TOKENS, actor=member, at=AT)
+        define(actor=member)
 
 
 @pytest.mark.django_db

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -24,6 +26,7 @@ from tests.usage.conftest import METERS, define, event, take
 
 pytestmark = pytest.mark.committed
 HOUR = timedelta(hours=1)
+ROOT = Path(__file__).resolve().parents[2]
 MONTH = (AT, datetime(2026, 4, 1, tzinfo=UTC))
 LATER = datetime(2026, 4, 2, tzinfo=UTC)
 
@@ -207,7 +210,8 @@ def test_after_a_restore_the_worker_rebuilds_and_old_evidence_holds(acme: Organi
     take(acme, event(AT, tokens=80), at=LATER)
     settle()
     now = measure(acme, *MONTH)
-    assert (now[0].quantity, now[0].epoch) == (44, 2)
+    assert now[0].quantity == 44
+    assert now[0].epoch == 2
     assert counts(recount(acme, claimed, *MONTH)) == counts(claimed)
     assert counts(recount(acme, now, *MONTH)) == counts(now)
     assert differences() == []
@@ -231,8 +235,8 @@ def test_a_rebuild_says_what_was_different_and_mends_it(acme: Organization) -> N
 
 def test_a_rebuild_of_one_organization_leaves_the_others(acme: Organization) -> None:
     other = make_organization("other")
-    for owner in (acme, other):
-        take(owner, *some_events(3), at=LATER)
+    for organization in (acme, other):
+        take(organization, *some_events(3), at=LATER)
     settle()
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
         owner.execute("UPDATE usage_bucket SET event_count = event_count + 1")
@@ -301,3 +305,20 @@ def test_a_tenant_cannot_write_buckets_of_others_or_epochs(acme: Organization) -
         assert not UsageBucket.objects.exists()
         with pytest.raises(Exception, match="permission denied"):
             UsageEpoch.objects.update(watermark=0)
+
+
+def test_the_documents_table_of_windows_is_true(acme: Organization) -> None:
+    table = (ROOT / "docs/algorithms/usage.md").read_text().partition("### Reading")[2]
+    rows = re.findall(r"\| (\d\d):(\d\d) – (\d\d):(\d\d) \|.*\| (\d) \|", table)
+    assert len(rows) == 4
+
+    def moment(hour: str, minute: str) -> datetime:
+        return AT + timedelta(hours=int(hour), minutes=int(minute))
+
+    for text in ("10:20", "11:10", "11:50", "12:40"):
+        take(acme, event(moment(*text.split(":")), tokens=1), at=LATER)
+    settle()
+    take(acme, event(moment("11", "55"), tokens=1), at=LATER)
+    for *window, tokens in rows:
+        measured = measure(acme, moment(*window[:2]), moment(*window[2:]))
+        assert measured[1].quantity == int(tokens)
