@@ -127,22 +127,6 @@ def queue_statements() -> list[str]:
     ]
 
 
-def withheld_statements() -> list[str]:
-    """Return the SQL, run as owner after migrating, that keeps dj-stripe's rows from billing_app.
-
-    Its tables mirror a whole Stripe account and know no tenant, so row-level security has nothing
-    to hold on to: only billing_ops (webhook worker, synchronisation, admin) may touch them.
-    """
-    return [
-        rf"""DO $$ DECLARE held regclass; BEGIN
-            FOR held IN
-                SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace
-                AND relkind IN ('r', 'S') AND relname LIKE 'djstripe\_%'
-            LOOP EXECUTE format('REVOKE ALL ON %s FROM {APP}', held); END LOOP;
-        END $$"""  # noqa: S608 - a constant
-    ]
-
-
 def _create_role(role: str) -> str:
     """PostgreSQL has no CREATE ROLE IF NOT EXISTS."""
     return (
