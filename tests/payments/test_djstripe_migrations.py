@@ -28,12 +28,14 @@ SCHEMA = {
     "constraints": """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated
         FROM pg_constraint
-        WHERE conrelid::regclass::text LIKE '%djstripe%' OR confrelid::regclass::text LIKE '%djstripe%'
+        WHERE conrelid::regclass::text LIKE '%djstripe%'
+            OR confrelid::regclass::text LIKE '%djstripe%'
         ORDER BY 1, 2""",
     "indexes": """
         SELECT tablename, indexname, indexdef FROM pg_indexes
         WHERE tablename LIKE 'djstripe%' ORDER BY 1, 2""",
-    "sequences": "SELECT relname FROM pg_class WHERE relkind = 'S' AND relname LIKE 'djstripe%' ORDER BY 1",
+    "sequences": """
+        SELECT relname FROM pg_class WHERE relkind = 'S' AND relname LIKE 'djstripe%' ORDER BY 1""",
 }
 
 
@@ -51,10 +53,13 @@ def migrated_schema(server: embedded.Urls, name: str, settings: str) -> dict[str
         "DATABASE_URL": url(server.app, name),
         "DATABASE_OWNER_URL": url(server.owner, name),
     }
+    options = ("--database=owner", "--skip-checks", "--verbosity=0")
     subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "djstripe", "--database=owner", "--skip-checks", "-v0"],
-        cwd=ROOT, env=environment, check=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "django", "migrate", "djstripe", *options],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+    )
     with psycopg.connect(conninfo.make_conninfo(server.admin, dbname=name)) as connection:
         return {part: list(connection.execute(query)) for part, query in SCHEMA.items()}
 
