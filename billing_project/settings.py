@@ -22,7 +22,9 @@ DEBUG = False  # error pages never show code; `up` shows the log instead
 SECRET_KEY = read("SECRET_KEY")
 BRAND_NAME = read("BRAND_NAME")
 DATA_DIR = environment.data_dir()
+HOST = read("HOST")
 PORT = read_int("PORT")
+WEB_WORKERS = read_int("WEB_WORKERS")
 API_BASE_URL = (read("API_BASE_URL") or f"http://localhost:{PORT}").rstrip("/")
 ALLOWED_HOSTS = read_list("ALLOWED_HOSTS") or ([] if PRODUCTION else ["*"])
 CSRF_TRUSTED_ORIGINS = [API_BASE_URL]
@@ -201,6 +203,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     if CELERY_BROKER_URL.startswith(f"{broker.SCHEME}:")
     else {"visibility_timeout": broker.VISIBILITY_SECONDS}
 )
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Its queues are named by host and would not fit PostgreSQL's names; nobody asks the workers things.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
