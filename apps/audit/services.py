@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from django.db import transaction
 
 from apps.audit.models import AuditEntry
-from apps.core.actor import Actor
+from apps.core import outbox
+from apps.core.actor import Actor, require
 
 
 def record(
@@ -39,3 +41,18 @@ def record(
         after=dict(after or {}),
         request_id=str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64],
     )
+
+
+@transaction.atomic
+def retry_deliveries(delivery_ids: list[int], *, actor: Actor, at: datetime) -> int:
+    """Put dead deliveries of the outbox back in the queue; return how many. Needs the ops scope.
+
+    It stands here because the kernel below cannot record who asked. Safe to repeat: only dead ones
+    are taken.
+    """
+    require("manage_outbox", actor=actor)
+    found = outbox.retry(delivery_ids)
+    if found:
+        after = {"deliveries": found}
+        record(action="outbox.retried", target="outbox", actor=actor, at=at, after=after)
+    return found

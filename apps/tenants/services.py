@@ -40,6 +40,12 @@ from apps.tenants.models import (
 SLUG = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 INVITATION_LASTS = timedelta(days=7)
 LAST_USED_GRAIN = timedelta(minutes=1)
+EDITABLE_ISSUER = (
+    "legal_name", "address", "country", "tax_id", "email", "invoice_prefix", "payment_terms_days",
+    "bank_details",
+)  # fmt: skip
+PREFIX = re.compile(r"^[A-Z0-9][A-Z0-9-]{0,11}$")
+LONGEST_TERMS = 365
 NO_COUNTRIES = {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"}  # CLDR's groups and test regions
 COUNTRIES = frozenset(
     code
@@ -174,6 +180,52 @@ def _check_email(email: str) -> None:
 
 
 @transaction.atomic
+def update_billing_entity(
+    entity_id: str, *, changes: dict[str, Any], actor: Actor, at: datetime
+) -> BillingEntity:
+    """Change what stands on the issuer's invoices from now on (see EDITABLE_ISSUER); final ones
+    keep what they were issued with. Needs the ops scope. Raises Invalid and NotFound.
+    """
+    require("manage_platform", actor=actor)
+    unknown = sorted(set(changes) - set(EDITABLE_ISSUER))
+    if unknown:
+        raise Invalid(f"'{unknown[0]}' cannot be changed.", param=unknown[0])
+    row = BillingEntity.objects.select_for_update().filter(public_id=entity_id).first()
+    if row is None:
+        raise NotFound("There is no such billing entity.")
+    for key, value in changes.items():
+        setattr(row, key, value)
+    _check_issuer(row)
+    row.save(update_fields=[*changes] or None)
+    audit.record(
+        action="billing_entity.updated",
+        target=row.public_id,
+        actor=actor,
+        at=at,
+        after={"fields": sorted(changes)},
+    )
+    return row
+
+
+def _check_issuer(row: BillingEntity) -> None:
+    if not row.legal_name.strip():
+        raise Invalid("An issuer needs a legal name.", param="legal_name")
+    if row.country and row.country not in COUNTRIES:
+        raise Invalid(f"'{row.country}' is no ISO 3166 country.", param="country")
+    if not PREFIX.match(row.invoice_prefix):
+        raise Invalid(
+            "A prefix is 1 to 12 capital letters, digits and hyphens.", param="invoice_prefix"
+        )
+    if not 0 <= row.payment_terms_days <= LONGEST_TERMS:
+        raise Invalid("Payment terms are 0 to 365 days.", param="payment_terms_days")
+    # Two issuers with one prefix would give two invoices one number.
+    if BillingEntity.objects.exclude(pk=row.pk).filter(invoice_prefix=row.invoice_prefix).exists():
+        raise Invalid("Another issuer has this prefix.", param="invoice_prefix")
+    if row.email:
+        _check_email(row.email)
+
+
+@transaction.atomic
 def define_application(
     slug: str, *, name: str, actor: Actor, at: datetime, industry: str = ""
 ) -> Application:
@@ -245,6 +297,26 @@ def create_user(
         after={"groups": groups or []},
     )
     return row
+
+
+@transaction.atomic
+def change_password(user_id: str, *, password: str, actor: Actor, at: datetime) -> None:
+    """Give a user another password: their own, or with manage_platform anybody's.
+
+    Raises Invalid for a weak one. Doors check the old password first.
+    """
+    if actor.id != user_id:
+        require("manage_platform", actor=actor)
+    row = User.objects.filter(public_id=user_id).first()
+    if row is None:
+        raise NotFound("There is no such user.")
+    try:
+        validate_password(password, row)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), param="password") from None
+    row.set_password(password)
+    row.save(update_fields=["password"])
+    audit.record(action="user.password_changed", target=user_id, actor=actor, at=at)
 
 
 def _group(name: str) -> int:
