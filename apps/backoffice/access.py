@@ -1,0 +1,85 @@
+"""Who is staff, and the scope that the admin runs in: every organization, one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+
+from apps.core import rls
+from apps.core.actor import Actor
+from apps.tenants import selectors as tenants
+
+PREFIX = "/admin/"
+
+
+class AdminScope:
+    """Run the admin's pages for staff in the ops scope, and take back what was refused.
+
+    Signing in and everybody who is not staff stay outside any scope: the database then shows them
+    no tenant row, whatever a page asks for.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith(PREFIX):
+            return self.get_response(request)
+        response: Any = self._answer(request)
+        response._csp_replace = settings.ADMIN_CONTENT_SECURITY_POLICY
+        return response  # type: ignore[no-any-return]
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        user = request.user  # read before the scope opens
+        if not (user.is_authenticated and user.is_active and user.is_staff):
+            return self.get_response(request)
+        request.actor = tenants.staff_actor(user)  # type: ignore[attr-defined]
+        with rls.ops_scope(f"admin: {request.method} {request.path}"):
+            response = self.get_response(request)
+            if response.status_code >= 400:
+                transaction.set_rollback(True)
+        return response
+
+
+def is_staff(request: HttpRequest) -> bool:
+    """Tell whether a member of staff asks: signed in, and in a group that may look around."""
+    actor = getattr(request, "actor", None)
+    return isinstance(actor, Actor) and actor.may("view_platform")
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Return who acts; raises PermissionDenied when nobody of the staff does."""
+    if not is_staff(request):
+        raise PermissionDenied
+    return request.actor  # type: ignore[attr-defined,no-any-return]
+
+
+def may(request: HttpRequest, capability: str) -> bool:
+    """Tell whether whoever asks is staff with the capability."""
+    return is_staff(request) and actor_of(request).may(capability)
+
+
+# What the menu asks, by name.
+def sees_platform(request: HttpRequest) -> bool:
+    """Tell whether customers and the catalogue are shown."""
+    return is_staff(request)
+
+
+def sees_invoices(request: HttpRequest) -> bool:
+    """Tell whether invoices, payments and the ledger are shown."""
+    return may(request, "view_invoices")
+
+
+def sees_usage(request: HttpRequest) -> bool:
+    """Tell whether usage is shown."""
+    return may(request, "view_usage")
+
+
+def sees_audit(request: HttpRequest) -> bool:
+    """Tell whether the audit is shown: it can be hidden, and is kept all the same."""
+    return settings.ENABLE_AUDIT_LOG and may(request, "view_audit")

@@ -1,0 +1,612 @@
+"""Invoices with every line explained, the ledger behind them, and what billing left aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.db.models import Count, Q, QuerySet, Sum
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+
+from apps.backoffice.access import actor_of, may
+from apps.backoffice.admin import cells, words
+from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
+from apps.backoffice.admin.panels import Fact, Panel
+from apps.backoffice.admin.screen import ChoiceFilter, Screen, Tab
+from apps.core import clock
+from apps.engine.money import Money
+from apps.engine.period import Period
+from apps.invoicing import pdf, selectors, services
+from apps.invoicing.document import Document, Line
+from apps.invoicing.models import Invoice, InvoiceLine, LedgerTransaction, Parked
+from apps.payments import selectors as payment_selectors
+from apps.payments import services as payments
+from apps.usage import selectors as usage
+from apps.usage.models import Event
+
+
+class PaymentForm(Question):
+    """Money that came in."""
+
+    amount = forms.DecimalField(
+        max_digits=20, help_text="In whole currency units, such as 262.99; at most what is due."
+    )
+    reference = forms.CharField(
+        max_length=100, required=False, help_text="The bank line's; unique per invoice."
+    )
+    received_at = forms.DateTimeField(
+        required=False,
+        label="Received (UTC)",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text="Empty: now.",
+    )
+
+
+class VoidForm(Question):
+    """Why it is void."""
+
+    reason = forms.CharField(max_length=200)
+
+
+class StandingFilter(ChoiceFilter):
+    """By what became of it; an open one may be past due."""
+
+    title = "status"
+    parameter_name = "show"
+
+    @classmethod
+    def conditions(cls) -> Sequence[tuple[str, str, Q]]:
+        """The states, and past due."""
+        late = Q(status="open", due_at__lt=clock.now())
+        found = [(s.value, s.label, Q(status=s.value)) for s in Invoice.Status]
+        return [*found[:2], ("past_due", "Past due", late), *found[2:]]
+
+
+class InvoiceScreen(Screen):
+    """Bills in every state."""
+
+    view_capability = "view_invoices"
+    list_display = (
+        "name", "customer", "state", "issued", "due", "total_money", "due_money", "collection",
+    )  # fmt: skip
+    list_select_related = ("organization",)
+    list_filter = (StandingFilter, "currency", "collection")
+    search_fields = ("=number", "=public_id", "organization__name", "^organization__slug")
+    search_help_text = "Number, customer or id"
+    date_hierarchy = "issued_at"
+    ordering = ("-issued_at", "-id")
+    actions_detail = ("finalize", "record_payment", "download", "rebill", "void")
+
+    @column("Invoice", order="number")
+    def name(self, row: Invoice) -> object:
+        """The number, or that it is a draft."""
+        return row.number or "Draft"
+
+    @column("Organization", order="organization__name")
+    def customer(self, row: Invoice) -> object:
+        """The customer's name."""
+        return row.organization.name
+
+    @column("Status", order="status")
+    def state(self, row: Invoice) -> object:
+        """The state; past due where an open one is late."""
+        return cells.badge(_standing(row))
+
+    @column("Issued", order="issued_at")
+    def issued(self, row: Invoice) -> object:
+        """The date on it."""
+        return cells.day(row.issued_at)
+
+    @column("Due", order="due_at")
+    def due(self, row: Invoice) -> object:
+        """When it is to be paid."""
+        return cells.day(row.due_at)
+
+    @column("Total", order="total")
+    def total_money(self, row: Invoice) -> object:
+        """Its amount."""
+        return cells.money(row.total, row.currency)
+
+    @column("To pay")
+    def due_money(self, row: Invoice) -> object:
+        """What is still to be paid."""
+        return cells.money(row.amount_due, row.currency)
+
+    def tabs(self, request: HttpRequest) -> Sequence[Tab]:
+        """Return the states with how many there are and what they come to."""
+        chosen = request.GET.get("show", "")
+        counts = standings()
+        every = sum(one.count for name, one in counts.items() if name != "past_due")
+        tabs = [Tab("All", cells.list_url(Invoice), every, not chosen)]
+        for name, words_, _ in StandingFilter.conditions():
+            found = counts.get(name, Sums())
+            url = cells.list_url(Invoice, show=name)
+            text = cells.sums(found.amounts or {}) if found.amounts else ""
+            tabs.append(Tab(words_, url, found.count, chosen == name, text))
+        return tabs
+
+    def facts(self, row: Invoice) -> Sequence[Fact]:
+        """Amounts, dates and what seals it."""
+        customer = row.parties.get("customer", {})
+        subscription = row.subscription if row.subscription_id else None
+        return [
+            Fact("Status", cells.badge(_standing(row))),
+            Fact("Total", cells.money(row.total, row.currency)),
+            Fact("Paid", cells.money(row.amount_paid, row.currency)),
+            Fact("To pay", cells.money(row.amount_due, row.currency)),
+            Fact("Organization", cells.link_to(row.organization)),
+            Fact("Billed to", customer.get("name", "")),
+            Fact("Subscription", cells.link_to(subscription)),
+            Fact("Period", cells.span(row.period.lower, row.period.upper)),
+            Fact("Issued", cells.when(row.issued_at)),
+            Fact("Due", cells.when(row.due_at)),
+            Fact("Finalized", cells.when(row.finalized_at)),
+            Fact("Paid in full", cells.when(row.paid_at)),
+            Fact("Voided", cells.when(row.voided_at)),
+            Fact("Void because", row.void_reason),
+            Fact("Id", cells.code(row.public_id)),
+            Fact("Content hash", cells.code(row.content_hash), wide=True),
+        ]
+
+    def panels(self, request: HttpRequest, row: Invoice) -> Sequence[Panel]:
+        """Lines with their arithmetic, payments, and the movements it caused."""
+        document = selectors.document(selectors.get(row.public_id))
+        received = payment_selectors.of_invoice(row.pk)
+        sources = [row.public_id, *(payment.public_id for payment in received)]
+        return [
+            Panel("Lines", body=_lines(request, row, document)),
+            Panel(
+                "Payments",
+                ("Reference", "Method", "Received", ">Amount"),
+                [
+                    (
+                        cells.link_to(one, one.reference),
+                        one.get_method_display(),
+                        cells.when(one.received_at),
+                        cells.money(one.amount, one.currency),
+                    )
+                    for one in received
+                ],
+                empty="Nothing was paid yet.",
+            ),
+            _movements(row.organization_id, sources),
+        ]
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page of the usage behind a line."""
+        usage_page = path(
+            "<int:invoice_id>/usage/<str:line_id>/",
+            self.admin_site.admin_view(self.usage_view),
+            name="invoicing_invoice_usage",
+        )
+        return [usage_page, *super().get_urls()]
+
+    def usage_view(self, request: HttpRequest, invoice_id: int, line_id: str) -> HttpResponse:
+        """Show which events a line counted, and count them again."""
+        actor_of(request)
+        if not may(request, "view_usage"):
+            raise Http404
+        line = (
+            InvoiceLine.objects.filter(public_id=line_id, invoice_id=invoice_id)
+            .exclude(usage_epoch=None)
+            .select_related("invoice", "organization")
+            .first()
+        )
+        if line is None:
+            raise Http404
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "original": line.invoice,
+            "title": f"Usage behind {line.name} on {line.invoice}",
+            **_usage_facts(line),
+        }
+        return TemplateResponse(request, "admin/backoffice/usage.html", context)
+
+    # --- acts -------------------------------------------------------------------------------------
+    @act(
+        "Finalize",
+        capability="manage_invoices",
+        icon="task_alt",
+        applies=lambda row: row.status == "draft",
+    )
+    def finalize(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask whether a draft shall be issued."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Finalize the draft for {row.organization}",
+            f"It gets the next number and is issued over {cells.money(row.total, row.currency)}. "
+            "A final invoice never changes; it can only be voided.",
+            "Finalize",
+        )
+
+        def run(answers: Answers) -> str:
+            done = services.finalize_invoice(row.public_id, actor=actor_of(request), at=clock.now())
+            return f"Invoice {done} was issued."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act(
+        "Record payment",
+        capability="record_payments",
+        icon="payments",
+        applies=lambda row: row.amount_due > 0,
+    )
+    def record_payment(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask what came in."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Record a payment on {row}",
+            f"{cells.money(row.amount_due, row.currency)} is still to be paid. "
+            "Partial payments add up; a payment cannot be taken back here.",
+            "Record payment",
+            PaymentForm,
+            initial={"amount": Money(row.amount_due, row.currency).major},
+        )
+
+        def run(answers: Answers) -> str:
+            paid = payments.record_payment(
+                row.public_id, **answers, actor=actor_of(request), at=clock.now()
+            )
+            return f"{cells.money(paid.amount, paid.currency)} was recorded on {row}."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act("PDF", capability="view_invoices", icon="picture_as_pdf")
+    def download(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Send the invoice as a PDF."""
+        row = self.row(request, object_id)
+        document = selectors.document(selectors.get(row.public_id))
+        response = HttpResponse(pdf.render(document), content_type="application/pdf")
+        name = row.number or row.public_id
+        response["Content-Disposition"] = f'attachment; filename="{name}.pdf"'
+        return response
+
+    @act(
+        "Void",
+        capability="manage_invoices",
+        icon="block",
+        danger=True,
+        applies=lambda row: row.status in {"open", "uncollectible"} and not row.amount_paid,
+    )
+    def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask why an invoice shall be void."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Void {row}",
+            f"{row.organization} no longer owes {cells.money(row.total, row.currency)}. The number "
+            "stays used and the booking is reversed. This cannot be undone; 'Bill anew' makes a "
+            "new invoice for the same period.",
+            "Void invoice",
+            VoidForm,
+            danger=True,
+        )
+
+        def run(answers: Answers) -> str:
+            services.void_invoice(
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+            )
+            return f"Invoice {row} is void."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act(
+        "Bill anew",
+        capability="manage_invoices",
+        icon="restart_alt",
+        applies=lambda row: row.status == "void" and row.subscription_id is not None,
+    )
+    def rebill(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask whether the period of a void invoice shall be billed again."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Bill the period of {row} anew",
+            "A new invoice with a new number is issued at once, with the usage as it stands now.",
+            "Bill anew",
+        )
+
+        def run(answers: Answers) -> str:
+            made = services.rebill_invoice(row.public_id, actor=actor_of(request), at=clock.now())
+            return f"Invoice {made} was issued over {cells.money(made.total, made.currency)}."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+
+def _standing(row: Invoice) -> str:
+    late = row.status == "open" and row.due_at < clock.now()
+    return "past_due" if late else row.status
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """How many invoices, and what they come to by currency, in minor units."""
+
+    count: int = 0
+    amounts: dict[str, int] | None = None
+
+
+def standings() -> dict[str, Sums]:
+    """Return the invoices by status and `past_due`: totals, or what is unpaid of open ones."""
+    now = clock.now()
+    rows = Invoice.objects.order_by().values("status", "currency")
+    found = _summed(rows)
+    found["past_due"] = _summed(rows.filter(status="open", due_at__lt=now)).get("open", Sums())
+    return found
+
+
+def _summed(rows: Any) -> dict[str, Sums]:
+    counts: dict[str, int] = {}
+    amounts: dict[str, dict[str, int]] = {}
+    for row in rows.annotate(
+        n=Count("id"), owed=Sum("total") - Sum("amount_paid"), whole=Sum("total")
+    ):
+        status = row["status"]
+        counts[status] = counts.get(status, 0) + row["n"]
+        amount = row["owed"] if status in {"open", "uncollectible"} else row["whole"]
+        amounts.setdefault(status, {})[row["currency"]] = int(amount)
+    return {status: Sums(counts[status], amounts[status]) for status in counts}
+
+
+def _lines(request: HttpRequest, row: Invoice, document: Document) -> SafeString:
+    metered = set(
+        InvoiceLine.objects.filter(invoice=row)
+        .exclude(usage_epoch=None)
+        .values_list("public_id", flat=True)
+    )
+    context = {
+        "lines": [
+            _line(row, line, document.currency, line.id in metered) for line in document.lines
+        ],
+        "total": cells.money(document.total, document.currency),
+    }
+    return render_to_string("admin/backoffice/lines.html", context, request)
+
+
+def _line(row: Invoice, line: Line, currency: str, metered: bool) -> dict[str, Any]:
+    explanation = line.explanation
+    counted = explanation.get("usage", {})
+    usage_url = reverse("admin:invoicing_invoice_usage", args=[row.pk, line.id]) if metered else ""
+    return {
+        "name": line.name,
+        "key": line.key,
+        "kind": f"{line.kind.replace('_', ' ')}, {line.reason.replace('_', ' ')}",
+        "period": cells.span(line.period.start, line.period.end),
+        "quantity": cells.number(line.quantity),
+        "amount": cells.money(line.amount, currency),
+        "arithmetic": words.arithmetic(explanation),
+        "plan": f"{explanation.get('plan', '')} v{explanation.get('plan_version', '')}",
+        "price": explanation.get("price", ""),
+        "agreed": explanation.get("agreed_with_customer", False),
+        "events": cells.number(counted["event_count"]) if counted else "",
+        "hash": counted.get("events_hash", ""),
+        "meter": explanation.get("meter", ""),
+        "usage_url": usage_url,
+    }
+
+
+def _movements(organization_id: int, sources: Sequence[str]) -> Panel:
+    found = LedgerTransaction.objects.filter(organization_id=organization_id, source__in=sources)
+    return Panel(
+        "Ledger",
+        ("Movement", "What", "When", "Account", ">Debit", ">Credit"),
+        [
+            (
+                cells.link_to(movement, movement.public_id),
+                movement.kind,
+                cells.when(movement.at),
+                entry.get_account_display(),
+                cells.money(entry.amount, entry.currency) if entry.amount > 0 else "",
+                cells.money(-entry.amount, entry.currency) if entry.amount < 0 else "",
+            )
+            for movement in found.prefetch_related("entries")
+            for entry in movement.entries.all()
+        ],
+        empty="A draft, or an amount of nothing, moves no money.",
+    )
+
+
+def _usage_facts(line: InvoiceLine) -> dict[str, Any]:
+    window = _window(line)
+    meter = usage.get_meter(line.explanation["meter"])
+    want = usage.Want(meter.key, window.start, window.end)
+    then = line.explanation.get("usage", {})
+    again = usage.recount(line.organization_id, want, line.usage_epoch or 0, line.usage_snapshot)
+    now = usage.measure(line.organization_id, [want])[0]
+    return {
+        "line": line,
+        "meter": meter,
+        "window": cells.span(window.start, window.end),
+        "counts": [
+            (
+                "On the invoice",
+                cells.number(line.quantity),
+                cells.number(then.get("event_count", 0)),
+                then.get("events_hash", ""),
+            ),
+            ("The same events, counted again", *_counted(again)),
+            ("With events that came later", *_counted(now)),
+        ],
+        "agrees": (again.event_count, again.hash)
+        == (then.get("event_count"), then.get("events_hash")),
+        "later": now.event_count - again.event_count,
+        "days": _days(line, window),
+        "events_url": cells.list_url(
+            Event,
+            organization=line.organization_id,
+            type=meter.event_type,
+            occurred_at__gte=window.start.isoformat(),
+            occurred_at__lt=window.end.isoformat(),
+        ),
+    }
+
+
+def _counted(found: usage.Measured) -> tuple[str, str, str]:
+    return cells.number(found.quantity), cells.number(found.event_count), found.hash
+
+
+def _window(line: InvoiceLine) -> Period:
+    stated = line.explanation.get("window") or line.explanation["period"]
+    return Period(*(datetime.fromisoformat(stated[side]) for side in ("start", "end")))
+
+
+def _days(line: InvoiceLine, window: Period) -> list[tuple[str, str, str]]:
+    """Return the days with usage, as far as a page can show them."""
+    end = min(window.end, window.start + timedelta(days=366))
+    points = usage.usage_series(
+        line.organization_id,
+        line.explanation["meter"],
+        window.start,
+        end,
+        grain="day",
+        timezone=line.invoice.timezone,
+    )
+    return [
+        (f"{one.start:%Y-%m-%d}", cells.number(one.quantity), cells.number(one.event_count))
+        for one in points
+        if one.event_count
+    ]
+
+
+class LedgerScreen(Screen):
+    """Balanced movements: what was issued, voided and paid."""
+
+    view_capability = "view_invoices"
+    list_display = ("movement", "customer", "kind", "source_code", "moment", "moved_money")
+    list_select_related = ("organization",)
+    list_filter = ("kind", "currency")
+    search_fields = ("=public_id", "=source", "organization__name", "^organization__slug")
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerTransaction]:
+        """Return the movements with the sum of their debits."""
+        rows: QuerySet[LedgerTransaction] = super().get_queryset(request)
+        return rows.annotate(moved=Sum("entries__amount", filter=Q(entries__amount__gt=0)))
+
+    @column("Movement")
+    def movement(self, row: LedgerTransaction) -> object:
+        """The public id."""
+        return cells.code(row.public_id)
+
+    @column("Organization", order="organization__name")
+    def customer(self, row: LedgerTransaction) -> object:
+        """The customer's name."""
+        return row.organization.name
+
+    @column("Cause")
+    def source_code(self, row: LedgerTransaction) -> object:
+        """What caused it."""
+        return cells.code(row.source)
+
+    @column("When", order="at")
+    def moment(self, row: LedgerTransaction) -> object:
+        """When it was booked."""
+        return cells.when(row.at)
+
+    @column("Amount", order="moved")
+    def moved_money(self, row: Any) -> object:
+        """The sum of its debits."""
+        return cells.money(int(row.moved or 0), row.currency)
+
+    def facts(self, row: Any) -> Sequence[Fact]:
+        """Where it comes from."""
+        return [
+            Fact("Organization", cells.link_to(row.organization)),
+            Fact("Kind", row.kind),
+            Fact("Cause", cells.code(row.source)),
+            Fact("When", cells.when(row.at)),
+            Fact("Amount", cells.money(int(row.moved or 0), row.currency)),
+            Fact("Id", cells.code(row.public_id)),
+        ]
+
+    def panels(self, request: HttpRequest, row: Any) -> Sequence[Panel]:
+        """Its entries, which sum to nothing."""
+        return [_movements(row.organization_id, [row.source])]
+
+
+class OpenFilter(ChoiceFilter):
+    """Still parked, or released."""
+
+    title = "state"
+    parameter_name = "state"
+
+    @classmethod
+    def conditions(cls) -> Sequence[tuple[str, str, Q]]:
+        """By release."""
+        parked, released = Q(released_at=None), Q(released_at__isnull=False)
+        return [("parked", "Parked", parked), ("released", "Released", released)]
+
+
+class ParkedScreen(Screen):
+    """Subscriptions whose billing failed and that runs leave out."""
+
+    view_capability = "view_invoices"
+    list_display = ("customer", "subscription", "state", "boundary", "why", "since")
+    list_select_related = ("organization", "subscription")
+    list_filter = (OpenFilter,)
+    search_fields = ("organization__name", "^organization__slug", "=public_id")
+    ordering = ("-id",)
+    actions_detail = ("release",)
+
+    @column("Organization", order="organization__name")
+    def customer(self, row: Parked) -> object:
+        """The customer's name."""
+        return row.organization.name
+
+    @column("State")
+    def state(self, row: Parked) -> object:
+        """Whether runs leave it out."""
+        return cells.badge("parked") if row.released_at is None else cells.badge("released")
+
+    @column("Boundary", order="boundary_at")
+    def boundary(self, row: Parked) -> object:
+        """What could not be billed."""
+        return cells.when(row.boundary_at)
+
+    @column("Reason")
+    def why(self, row: Parked) -> object:
+        """What went wrong."""
+        return cells.short(row.reason, 70)
+
+    @column("Parked", order="parked_at")
+    def since(self, row: Parked) -> object:
+        """Since when."""
+        return cells.when(row.parked_at)
+
+    def facts(self, row: Parked) -> Sequence[Fact]:
+        """What failed and why."""
+        return [
+            Fact("Organization", cells.link_to(row.organization)),
+            Fact("Subscription", cells.link_to(row.subscription)),
+            Fact("Boundary", cells.when(row.boundary_at)),
+            Fact("Parked", cells.when(row.parked_at)),
+            Fact("Released", cells.when(row.released_at)),
+            Fact("Reason", row.reason, wide=True),
+        ]
+
+    @act(
+        "Release",
+        capability="manage_invoices",
+        icon="lock_open",
+        applies=lambda row: row.released_at is None,
+    )
+    def release(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask whether runs may try again."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Release {row.organization}",
+            "The next run bills it again. When the cause is still there, it is parked anew.",
+            "Release",
+        )
+
+        def run(answers: Answers) -> str:
+            services.release_parked(row.public_id, actor=actor_of(request), at=clock.now())
+            return f"{row.organization} is billed again by the next run."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)

@@ -1,0 +1,772 @@
+"""Customers, the people and keys around them, the issuers of invoices and the applications."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
+
+from apps.audit import selectors as audit
+from apps.audit.models import AuditEntry
+from apps.backoffice.access import actor_of, may
+from apps.backoffice.admin import cells
+from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
+from apps.backoffice.admin.panels import Fact, Panel
+from apps.backoffice.admin.screen import ChoiceFilter, Screen
+from apps.backoffice.admin.subscriptions import SubscribeForm, subscribe
+from apps.core import clock
+from apps.invoicing import selectors as invoicing
+from apps.invoicing.models import Invoice
+from apps.payments.models import Payment
+from apps.subscriptions.models import Subscription
+from apps.tenants import roles, services
+from apps.tenants import selectors as tenants
+from apps.tenants.models import (
+    ApiKey,
+    Application,
+    BillingEntity,
+    ExternalId,
+    Membership,
+    Organization,
+    User,
+)
+
+LATEST = 10
+ROLE_CHOICES = [(role.value, role.label) for role in Membership.Role]
+SCOPE_CHOICES = [(scope, scope) for scope in roles.SCOPES]
+
+
+class NewOrganizationForm(Question):
+    """What create_organization needs."""
+
+    slug = forms.CharField(max_length=63, help_text="Lower-case letters, digits and hyphens.")
+    name = forms.CharField(max_length=200)
+    currency = forms.CharField(max_length=3, initial="USD", help_text="ISO 4217; it never changes.")
+    timezone = forms.CharField(initial="UTC", help_text="An IANA zone such as Europe/Berlin.")
+    country = forms.CharField(max_length=2, initial="US", help_text="ISO 3166-1, two letters.")
+    email = forms.EmailField(required=False, help_text="Where invoices are mailed.")
+    industry = forms.CharField(max_length=40, required=False)
+
+
+class EditOrganizationForm(Question):
+    """What update_organization may change."""
+
+    name = forms.CharField(max_length=200)
+    legal_name = forms.CharField(max_length=200, required=False)
+    email = forms.EmailField(required=False, help_text="Where invoices are mailed.")
+    address = forms.CharField(widget=forms.Textarea, required=False)
+    country = forms.CharField(max_length=2, help_text="ISO 3166-1, two letters.")
+    tax_id = forms.CharField(max_length=40, required=False, label="Tax id")
+    timezone = forms.CharField(help_text="Counts from the next subscription on.")
+    locale = forms.CharField(max_length=20)
+    industry = forms.CharField(max_length=40, required=False)
+
+
+class InviteForm(Question):
+    """Whom to invite, and as what."""
+
+    email = forms.EmailField()
+    role = forms.ChoiceField(choices=ROLE_CHOICES, initial="OWNER")
+
+
+class KeyForm(Question):
+    """A new API key."""
+
+    name = forms.CharField(max_length=100, help_text="What will use it.")
+    scopes = forms.MultipleChoiceField(choices=SCOPE_CHOICES, widget=forms.CheckboxSelectMultiple)
+    expires_at = forms.DateTimeField(
+        required=False,
+        label="Expires (UTC)",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+    )
+
+
+class ExternalIdForm(Question):
+    """What an application calls the organization."""
+
+    application = forms.ChoiceField(choices=())
+    external_id = forms.CharField(max_length=200, label="External id")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen: Any = self.fields["application"]
+        chosen.choices = [(row.slug, row.name) for row in Application.objects.all()]
+
+
+class RoleForm(Question):
+    """Another role."""
+
+    role = forms.ChoiceField(choices=ROLE_CHOICES)
+
+
+class NewUserForm(Question):
+    """A person who signs in; groups make them staff."""
+
+    email = forms.EmailField()
+    name = forms.CharField(max_length=200, required=False)
+    password = forms.CharField(
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least 10 characters. Hand it over in person; they can change it.",
+    )
+    groups = forms.MultipleChoiceField(
+        choices=[(name, name) for name in roles.STAFF_CAPABILITIES],
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        label="Staff groups",
+        help_text="None: a customer's user, who sees no admin.",
+    )
+
+
+class BillingEntityForm(Question):
+    """What stands on invoices issued from now on."""
+
+    legal_name = forms.CharField(max_length=200)
+    address = forms.CharField(widget=forms.Textarea, required=False)
+    country = forms.CharField(max_length=2, required=False, help_text="ISO 3166-1, two letters.")
+    tax_id = forms.CharField(max_length=40, required=False, label="Tax id")
+    email = forms.EmailField(required=False)
+    invoice_prefix = forms.CharField(max_length=12, help_text="For numbers taken from now on.")
+    payment_terms_days = forms.IntegerField(min_value=0, max_value=365)
+    bank_details = forms.CharField(widget=forms.Textarea, required=False)
+
+
+class BalanceFilter(ChoiceFilter):
+    """Who owes something."""
+
+    title = "balance"
+    parameter_name = "balance"
+
+    @classmethod
+    def conditions(cls) -> Sequence[tuple[str, str, Q]]:
+        """Owing, and owing too long."""
+        unpaid = Invoice.objects.filter(status="open").values("organization_id")
+        late = unpaid.filter(due_at__lt=clock.now())
+        return [
+            ("open", "Has open invoices", Q(pk__in=unpaid)),
+            ("past_due", "Is past due", Q(pk__in=late)),
+            ("none", "Owes nothing", ~Q(pk__in=unpaid)),
+        ]
+
+
+class SubscribedFilter(ChoiceFilter):
+    """Who is subscribed."""
+
+    title = "subscription"
+    parameter_name = "subscribed"
+
+    @classmethod
+    def conditions(cls) -> Sequence[tuple[str, str, Q]]:
+        """By what stands."""
+        live = Subscription.objects.exclude(status="canceled").values("organization_id")
+        return [("yes", "Subscribed", Q(pk__in=live)), ("no", "Not subscribed", ~Q(pk__in=live))]
+
+
+class OrganizationScreen(Screen):
+    """Customers."""
+
+    list_display = ("name", "slug_code", "currency", "country", "industry", "email", "since")
+    list_filter = (BalanceFilter, SubscribedFilter, "currency", "country", "industry")
+    search_fields = ("name", "legal_name", "^slug", "email", "=public_id", "=tax_id")
+    search_help_text = "Name, slug, e-mail, id or tax id"
+    ordering = ("name",)
+    actions_list = ("create",)
+    actions_detail = ("subscribe", "invite", "create_key", "map_id", "edit")
+
+    @column("Slug", order="slug")
+    def slug_code(self, row: Organization) -> object:
+        """The slug."""
+        return cells.code(row.slug)
+
+    @column("Customer since", order="created_at")
+    def since(self, row: Organization) -> object:
+        """The day it was created."""
+        return cells.day(row.created_at)
+
+    def facts(self, row: Organization) -> Sequence[Fact]:
+        """Identity, billing details and what is owed."""
+        standing = invoicing.standing(row.pk, at=clock.now())
+        return [
+            Fact("Id", cells.code(row.public_id)),
+            Fact("Slug", cells.code(row.slug)),
+            Fact("Due", cells.sums({one.currency: one.due for one in standing})),
+            Fact("Past due", cells.sums({o.currency: o.overdue for o in standing if o.overdue})),
+            Fact("Legal name", row.legal_name),
+            Fact("E-mail", row.email),
+            Fact("Currency", row.currency),
+            Fact("Time zone", row.timezone),
+            Fact("Country", row.country),
+            Fact("Tax id", row.tax_id),
+            Fact("Industry", row.industry),
+            Fact("Locale", row.locale),
+            Fact("Invoices issued by", cells.link_to(row.billing_entity)),
+            Fact("Created", cells.when(row.created_at)),
+            Fact("Address", row.address, wide=True),
+        ]
+
+    def panels(self, request: HttpRequest, row: Organization) -> Sequence[Panel]:
+        """All that belongs to the customer, the latest of each."""
+        panels = [_subscriptions(row)]
+        if may(request, "view_invoices"):
+            panels += [_invoices(row), _payments(row)]
+        panels += [_members(row), _keys(row), _external_ids(row)]
+        if settings.ENABLE_AUDIT_LOG and may(request, "view_audit"):
+            panels.append(_audit(row))
+        return panels
+
+    @act("Create organization", capability="manage_platform", icon="add")
+    def create(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a new customer's first details."""
+        question = Ask(
+            "Create an organization",
+            "The slug and the currency stay; everything else can be changed later.",
+            "Create organization",
+            NewOrganizationForm,
+        )
+        back = cells.list_url(Organization)
+        return ask(self, request, question, run=partial(_create, request), back=back)
+
+    @act("Edit", capability="manage_organization", icon="edit")
+    def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for new details."""
+        row = self.row(request, object_id)
+        initial = {name: getattr(row, name) for name in EditOrganizationForm.base_fields}
+        question = Ask(
+            f"Edit {row}",
+            "Invoices that are final keep the details they were issued with.",
+            "Save",
+            EditOrganizationForm,
+            initial=initial,
+        )
+
+        def run(answers: Answers) -> str:
+            changes = {key: value for key, value in answers.items() if initial[key] != value}
+            if not changes:
+                return "Nothing was changed."
+            services.update_organization(
+                row.pk, changes=changes, actor=actor_of(request), at=clock.now()
+            )
+            return f"{answers['name']} was updated."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act("Subscribe", capability="manage_billing", icon="autorenew")
+    def subscribe(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask which plan, from when, and with how many seats."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Subscribe {row}",
+            "Cuts no invoice by itself: a start in the past is billed by bill_due only.",
+            "Subscribe",
+            SubscribeForm,
+            initial={"organization": row.slug, "start": clock.now()},
+        )
+        return ask(self, request, question, run=partial(subscribe, request), back=cells.url_of(row))
+
+    @act("Invite member", capability="invite_members", icon="person_add")
+    def invite(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask whom to invite."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Invite to {row}", "They get a link by mail that lasts 7 days.", "Invite", InviteForm
+        )
+
+        def run(answers: Answers) -> str:
+            services.invite_member(row.pk, **answers, actor=actor_of(request), at=clock.now())
+            return f"{answers['email']} was invited."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act("Create API key", capability="manage_api_keys", icon="key")
+    def create_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for a new key's scopes."""
+        row = self.row(request, object_id)
+        return _ask_for_key(self, request, row)
+
+    @act("Map external id", capability="manage_organization", icon="link")
+    def map_id(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask what an application calls the organization."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Map an external id to {row}",
+            "Usage events of that application may then name the organization by it.",
+            "Map",
+            ExternalIdForm,
+        )
+
+        def run(answers: Answers) -> str:
+            services.map_external_id(row.pk, **answers, actor=actor_of(request), at=clock.now())
+            return f"'{answers['external_id']}' means {row} now."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+
+def _create(request: HttpRequest, answers: Answers) -> str:
+    row = services.create_organization(**answers, actor=actor_of(request), at=clock.now())
+    return f"{row.name} was created."
+
+
+def _subscriptions(row: Organization) -> Panel:
+    found = Subscription.objects.filter(organization=row).select_related("plan_version__plan")
+    return Panel(
+        "Subscriptions",
+        ("Subscription", "Plan", "Status", "Started", "Next boundary", "Ends"),
+        [
+            (
+                cells.link_to(one),
+                str(one.plan_version),
+                cells.badge(one.status),
+                cells.day(one.started_at),
+                cells.when(one.next_boundary_at) if one.is_live else cells.EMPTY,
+                cells.day(one.ended_at or one.cancel_at),
+            )
+            for one in found[:LATEST]
+        ],
+        empty="No subscription yet: 'Subscribe' starts one.",
+        more=cells.list_url(Subscription, organization=row.pk),
+    )
+
+
+def _invoices(row: Organization) -> Panel:
+    found = Invoice.objects.filter(organization=row).order_by("-issued_at", "-id")
+    return Panel(
+        "Invoices",
+        ("Invoice", "Status", "Issued", "Due", ">Total", ">To pay"),
+        [
+            (
+                cells.link_to(one),
+                cells.badge(one.status),
+                cells.day(one.issued_at),
+                cells.day(one.due_at),
+                cells.money(one.total, one.currency),
+                cells.money(one.amount_due, one.currency),
+            )
+            for one in found[:LATEST]
+        ],
+        empty="No invoice yet: a run issues what is due.",
+        more=cells.list_url(Invoice, organization=row.pk),
+    )
+
+
+def _payments(row: Organization) -> Panel:
+    found = Payment.objects.filter(organization=row).select_related("invoice")
+    return Panel(
+        "Payments",
+        ("Payment", "Invoice", "Received", ">Amount"),
+        [
+            (
+                cells.link_to(one, one.reference),
+                cells.link_to(one.invoice),
+                cells.day(one.received_at),
+                cells.money(one.amount, one.currency),
+            )
+            for one in found[:LATEST]
+        ],
+        more=cells.list_url(Payment, organization=row.pk),
+    )
+
+
+def _members(row: Organization) -> Panel:
+    people = [
+        (
+            cells.link_to(one, one.user.email),
+            one.user.name,
+            one.get_role_display(),
+            cells.day(one.created_at),
+            cells.when(one.user.last_login),
+        )
+        for one in tenants.members(row.pk)
+    ]
+    invited = [
+        (one.email, cells.badge("invited", "info"), one.get_role_display(), "", cells.EMPTY)
+        for one in tenants.open_invitations(row.pk, at=clock.now())
+    ]
+    return Panel(
+        "Members",
+        ("E-mail", "Name", "Role", "Since", "Last signed in"),
+        [*people, *invited],
+        empty="Nobody yet: invite the owner.",
+    )
+
+
+def _keys(row: Organization) -> Panel:
+    return Panel(
+        "API keys",
+        ("Name", "Starts with", "Scopes", "State", "Last used"),
+        [
+            (
+                cells.link_to(one, one.name),
+                cells.code(one.prefix),
+                ", ".join(one.scopes),
+                key_state(one),
+                cells.when(one.last_used_at),
+            )
+            for one in tenants.api_keys(row.pk)[:LATEST]
+        ],
+        more=cells.list_url(ApiKey, organization=row.pk),
+    )
+
+
+def _external_ids(row: Organization) -> Panel:
+    found = ExternalId.objects.filter(organization=row).select_related("application", "user")
+    return Panel(
+        "External ids",
+        ("Application", "External id", "Means"),
+        [
+            (one.application.name, cells.code(one.external_id), str(one.user or row))
+            for one in found[:LATEST]
+        ],
+        empty="Events name this organization by its slug.",
+    )
+
+
+def _audit(row: Organization) -> Panel:
+    return Panel(
+        "Audit",
+        ("When", "Who", "What", "To"),
+        [
+            (cells.when(one.at), one.actor, cells.code(one.action), cells.code(one.target))
+            for one in audit.latest(row.pk, limit=15)
+        ],
+        more=cells.list_url(AuditEntry, organization_id=row.pk),
+    )
+
+
+def key_state(row: ApiKey) -> SafeString:
+    """Return whether the key works, as a label."""
+    if row.revoked_at is not None:
+        return cells.badge("revoked", "danger")
+    if row.expires_at is not None and row.expires_at <= clock.now():
+        return cells.badge("expired", "warning")
+    return cells.badge("active")
+
+
+def _ask_for_key(screen: Screen, request: HttpRequest, row: Organization | None) -> HttpResponse:
+    whose = str(row) if row else "the platform"
+    question = Ask(
+        f"Create an API key for {whose}",
+        "The key is shown once, on the next page."
+        if row
+        else "A platform key acts for every organization. It is shown once, on the next page.",
+        "Create key",
+        KeyForm,
+        danger=row is None,
+    )
+    back = cells.url_of(row) if row else cells.list_url(ApiKey)
+
+    def run(answers: Answers) -> HttpResponse:
+        made = services.create_api_key(
+            row.pk if row else None, **answers, actor=actor_of(request), at=clock.now()
+        )
+        context = {
+            **screen.admin_site.each_context(request),
+            "opts": ApiKey._meta,
+            "title": f"API key for {whose}",
+            "secret": made.secret,
+            "key": made.row,
+            "back": back,
+        }
+        shown = TemplateResponse(request, "admin/backoffice/secret.html", context)
+        shown["Cache-Control"] = "no-store"
+        return shown
+
+    return ask(screen, request, question, run=run, back=back, row=row)
+
+
+class ApiKeyScreen(Screen):
+    """Keys of organizations and of the platform."""
+
+    list_display = ("name", "prefix_code", "whose", "state", "used", "expires")
+    list_select_related = ("organization",)
+    search_fields = ("name", "^prefix", "organization__name", "^organization__slug")
+    ordering = ("-id",)
+    actions_list = ("create_platform_key",)
+    actions_detail = ("revoke",)
+
+    @column("Starts with")
+    def prefix_code(self, row: ApiKey) -> object:
+        """The start of the key."""
+        return cells.code(row.prefix)
+
+    @column("Organization", order="organization__name")
+    def whose(self, row: ApiKey) -> object:
+        """The organization, or the platform."""
+        return row.organization or cells.badge("platform", "warning")
+
+    @column("State")
+    def state(self, row: ApiKey) -> object:
+        """Whether it works."""
+        return key_state(row)
+
+    @column("Last used", order="last_used_at")
+    def used(self, row: ApiKey) -> object:
+        """When it was last used."""
+        return cells.when(row.last_used_at)
+
+    @column("Expires", order="expires_at")
+    def expires(self, row: ApiKey) -> object:
+        """When it stops working."""
+        return cells.day(row.expires_at)
+
+    def facts(self, row: ApiKey) -> Sequence[Fact]:
+        """Everything but the key."""
+        owner = cells.link_to(row.organization) if row.organization else "The platform"
+        return [
+            Fact("State", key_state(row)),
+            Fact("Organization", owner),
+            Fact("Starts with", cells.code(row.prefix)),
+            Fact("Scopes", ", ".join(row.scopes)),
+            Fact("Created", cells.when(row.created_at)),
+            Fact("Last used", cells.when(row.last_used_at)),
+            Fact("Expires", cells.when(row.expires_at)),
+            Fact("Revoked", cells.when(row.revoked_at)),
+        ]
+
+    @act("Create platform key", capability="manage_platform", icon="add")
+    def create_platform_key(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a platform key's scopes."""
+        return _ask_for_key(self, request, None)
+
+    @act(
+        "Revoke",
+        capability="manage_api_keys",
+        icon="block",
+        danger=True,
+        applies=lambda row: row.revoked_at is None,
+    )
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask whether the key shall stop working."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Revoke {row.name}",
+            "Whatever uses the key is refused from this moment on. This cannot be undone.",
+            "Revoke key",
+            danger=True,
+        )
+
+        def run(answers: Answers) -> str:
+            services.revoke_api_key(row.public_id, actor=actor_of(request), at=clock.now())
+            return f"{row.name} works no longer."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+
+class MembershipScreen(Screen):
+    """Who belongs to which organization."""
+
+    list_display = ("user", "organization", "role", "since")
+    list_select_related = ("user", "organization")
+    list_filter = ("role",)
+    search_fields = ("^user__email", "user__name", "organization__name", "^organization__slug")
+    ordering = ("-id",)
+    actions_detail = ("change_role", "remove")
+
+    @column("Since", order="created_at")
+    def since(self, row: Membership) -> object:
+        """When they joined."""
+        return cells.day(row.created_at)
+
+    def facts(self, row: Membership) -> Sequence[Fact]:
+        """Who, where and as what."""
+        return [
+            Fact("User", cells.link_to(row.user, row.user.email)),
+            Fact("Organization", cells.link_to(row.organization)),
+            Fact("Role", row.get_role_display()),
+            Fact("Since", cells.when(row.created_at)),
+        ]
+
+    @act("Change role", capability="manage_roles", icon="badge")
+    def change_role(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for another role."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Role of {row.user} in {row.organization}",
+            "An organization keeps at least one owner.",
+            "Change role",
+            RoleForm,
+            initial={"role": row.role},
+        )
+
+        def run(answers: Answers) -> str:
+            services.change_role(
+                row.public_id, role=answers["role"], actor=actor_of(request), at=clock.now()
+            )
+            return f"{row.user} is {Membership.Role(answers['role']).label} now."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act("Remove", capability="manage_roles", icon="person_remove", danger=True)
+    def remove(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask whether the member shall go."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Remove {row.user} from {row.organization}",
+            "They lose access to the organization at once; their account stays.",
+            "Remove member",
+            danger=True,
+        )
+
+        def run(answers: Answers) -> str:
+            services.remove_member(row.public_id, actor=actor_of(request), at=clock.now())
+            return f"{row.user} is no member of {row.organization} any more."
+
+        back = cells.url_of(row.organization)
+        return ask(self, request, question, run=run, back=back, row=row)
+
+
+class StaffFilter(ChoiceFilter):
+    """Staff or customers' users."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    @classmethod
+    def conditions(cls) -> Sequence[tuple[str, str, Q]]:
+        """By group."""
+        groups = [(name.lower(), f"Staff: {name}", Q(groups__name=name)) for name in STAFF_GROUPS]
+        return [("staff", "All staff", Q(is_staff=True)), *groups]
+
+
+STAFF_GROUPS = tuple(roles.STAFF_CAPABILITIES)
+
+
+class UserScreen(Screen):
+    """People who sign in: staff and customers' users."""
+
+    list_display = ("email", "name", "kind", "active", "signed_in", "since")
+    list_filter = (StaffFilter, "is_active")
+    search_fields = ("^email", "name", "=public_id")
+    ordering = ("email",)
+    actions_list = ("create",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Return the users with their groups."""
+        rows: QuerySet[User] = super().get_queryset(request)
+        return rows.prefetch_related("groups")
+
+    @column("Kind")
+    def kind(self, row: User) -> object:
+        """The staff groups, if any."""
+        groups: list[Group] = list(row.groups.all())
+        return cells.badge(", ".join(one.name for one in groups), "primary") if groups else "User"
+
+    @column("State", order="is_active")
+    def active(self, row: User) -> object:
+        """Whether they may sign in."""
+        return cells.badge("active") if row.is_active else cells.badge("inactive", "danger")
+
+    @column("Last signed in", order="last_login")
+    def signed_in(self, row: User) -> object:
+        """When they last signed in."""
+        return cells.when(row.last_login)
+
+    @column("Since", order="created_at")
+    def since(self, row: User) -> object:
+        """When the account was made."""
+        return cells.day(row.created_at)
+
+    def facts(self, row: User) -> Sequence[Fact]:
+        """Who it is and what they may do."""
+        groups = ", ".join(one.name for one in row.groups.all())
+        return [
+            Fact("Id", cells.code(row.public_id)),
+            Fact("E-mail", row.email),
+            Fact("Name", row.name),
+            Fact("State", cells.badge("active" if row.is_active else "inactive")),
+            Fact("Staff groups", groups or "None: a customer's user"),
+            Fact("Last signed in", cells.when(row.last_login)),
+            Fact("Created", cells.when(row.created_at)),
+        ]
+
+    def panels(self, request: HttpRequest, row: User) -> Sequence[Panel]:
+        """The organizations they belong to."""
+        found = Membership.objects.filter(user=row).select_related("organization")
+        rows = [
+            (cells.link_to(one.organization), one.get_role_display(), cells.day(one.created_at))
+            for one in found
+        ]
+        panel = Panel("Organizations", ("Organization", "Role", "Since"), rows, empty="None.")
+        return [panel]
+
+    @act("Create user", capability="manage_platform", icon="person_add")
+    def create(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a new user."""
+        question = Ask(
+            "Create a user",
+            "Members of an organization are better invited: they choose their own password.",
+            "Create user",
+            NewUserForm,
+        )
+
+        def run(answers: Answers) -> str:
+            row = services.create_user(**answers, actor=actor_of(request), at=clock.now())
+            return f"{row.email} can sign in now."
+
+        return ask(self, request, question, run=run, back=cells.list_url(User))
+
+
+class ApplicationScreen(Screen):
+    """Products that are sold; the catalogue file defines them."""
+
+    list_display = ("name", "slug", "industry")
+    search_fields = ("name", "^slug")
+
+    def facts(self, row: Application) -> Sequence[Fact]:
+        """What it is."""
+        return [
+            Fact("Id", cells.code(row.public_id)),
+            Fact("Slug", cells.code(row.slug)),
+            Fact("Industry", row.industry),
+            Fact("Created", cells.when(row.created_at)),
+        ]
+
+
+class BillingEntityScreen(Screen):
+    """Issuers of invoices."""
+
+    list_display = ("legal_name", "slug", "country", "invoice_prefix", "payment_terms_days")
+    actions_detail = ("edit",)
+
+    def facts(self, row: BillingEntity) -> Sequence[Fact]:
+        """What stands on its invoices."""
+        return [
+            Fact("Id", cells.code(row.public_id)),
+            Fact("Numbers", f"{row.invoice_prefix}-000001 …"),
+            Fact("Payment terms", f"{row.payment_terms_days} days"),
+            Fact("Country", row.country),
+            Fact("Tax id", row.tax_id),
+            Fact("E-mail", row.email),
+            Fact("Address", row.address, wide=True),
+            Fact("Bank details", row.bank_details, wide=True),
+        ]
+
+    @act("Edit", capability="manage_platform", icon="edit")
+    def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for new details."""
+        row = self.row(request, object_id)
+        initial = {name: getattr(row, name) for name in BillingEntityForm.base_fields}
+        question = Ask(
+            f"Edit {row}",
+            "Counts for invoices issued from now on; final ones keep what they were issued with.",
+            "Save",
+            BillingEntityForm,
+            initial=initial,
+        )
+
+        def run(answers: Answers) -> str:
+            changes = {key: value for key, value in answers.items() if initial[key] != value}
+            if not changes:
+                return "Nothing was changed."
+            services.update_billing_entity(
+                row.public_id, changes=changes, actor=actor_of(request), at=clock.now()
+            )
+            return f"{answers['legal_name']} was updated."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)

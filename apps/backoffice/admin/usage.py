@@ -1,0 +1,354 @@
+"""What was consumed: events as they came, what was refused, and what is rolled up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.admin import SimpleListFilter
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from unfold.paginator import InfinitePaginator
+
+from apps.backoffice.access import actor_of
+from apps.backoffice.admin import cells
+from apps.backoffice.admin.asking import Ask, act, ask, column
+from apps.backoffice.admin.panels import Fact, Panel
+from apps.backoffice.admin.screen import ChoiceFilter, Screen, Tab
+from apps.core import clock
+from apps.plans.models import Price
+from apps.tenants import selectors as tenants
+from apps.usage import selectors, services
+from apps.usage.models import Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
+
+REPLAY_AT_MOST = 20_000
+
+
+class TypeFilter(SimpleListFilter):
+    """By type: those that meters read, so that nobody has to count all events."""
+
+    title = "type"
+    parameter_name = "type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the types that meters read."""
+        types = Meter.objects.order_by("event_type").values_list("event_type", flat=True)
+        return [(name, name) for name in types.distinct()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the events of the type."""
+        return queryset.filter(type=self.value()) if self.value() else queryset
+
+
+class EventScreen(Screen):
+    """Usage events: facts, never changed."""
+
+    view_capability = "view_usage"
+    paginator = InfinitePaginator
+    list_display = ("occurred", "customer", "type", "key_code", "said", "received")
+    list_select_related = ("organization",)
+    list_filter = (TypeFilter,)
+    search_fields = ("key",)
+    search_help_text = "An organization's slug or id, or an event's exact id"
+    ordering = ("-id",)
+    sortable_by = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        """Return the events without what lists do not show."""
+        rows: QuerySet[Event] = super().get_queryset(request)
+        return rows.defer("dedupe_key", "xid")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Read the term as an organization or else as an event's id: both have an exact answer."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = tenants.find_organization(term)
+        if found is not None:
+            return queryset.filter(organization_id=found.pk), False
+        return queryset.filter(key=term), False
+
+    @column("Occurred")
+    def occurred(self, row: Event) -> object:
+        """When it happened."""
+        return cells.when(row.occurred_at)
+
+    @column("Organization")
+    def customer(self, row: Event) -> object:
+        """Whose it is."""
+        return row.organization.name
+
+    @column("Event id")
+    def key_code(self, row: Event) -> object:
+        """Its id within its source."""
+        return cells.code(_cut(row.key))
+
+    @column("Says")
+    def said(self, row: Event) -> object:
+        """The start of its data."""
+        return cells.short(", ".join(f"{key}: {value}" for key, value in row.data.items()), 60)
+
+    @column("Received")
+    def received(self, row: Event) -> object:
+        """When it came in."""
+        return cells.when(row.received_at)
+
+    def facts(self, row: Event) -> Sequence[Fact]:
+        """The event, whole."""
+        return [
+            Fact("Organization", cells.link_to(row.organization)),
+            Fact("Type", row.type),
+            Fact("Occurred", cells.when(row.occurred_at)),
+            Fact("Received", cells.when(row.received_at)),
+            Fact("Source", row.source),
+            Fact("Event id", cells.code(row.key)),
+            Fact("Data", cells.document(row.data), wide=True),
+            Fact("Digest", cells.code(bytes(row.digest).hex()), wide=True),
+        ]
+
+    def panels(self, request: HttpRequest, row: Event) -> Sequence[Panel]:
+        """The meters that read it."""
+        found = Meter.objects.filter(event_type=row.type)
+        rows = [
+            (cells.link_to(one), one.get_aggregation_display(), cells.code(one.value))
+            for one in found
+        ]
+        return [Panel("Meters", ("Meter", "Counts", "Reads"), rows, empty="No meter reads it.")]
+
+
+def _cut(text: str) -> str:
+    """Return the end of a long id, where ids differ."""
+    return text if len(text) <= 24 else f"…{text[-22:]}"
+
+
+class RejectedStateFilter(ChoiceFilter):
+    """Still refused, or counted since."""
+
+    title = "state"
+    parameter_name = "state"
+
+    @classmethod
+    def conditions(cls) -> Sequence[tuple[str, str, Q]]:
+        """By replay."""
+        waiting, done = Q(replayed_at=None), Q(replayed_at__isnull=False)
+        return [("open", "Rejected", waiting), ("replayed", "Replayed", done)]
+
+
+class RejectedEventScreen(Screen):
+    """What came and could not be counted, whole, with the reason."""
+
+    view_capability = "view_usage"
+    paginator = InfinitePaginator
+    list_display = ("seen", "state", "code", "why", "customer", "where", "times_seen")
+    list_select_related = ("organization",)
+    list_filter = (RejectedStateFilter,)
+    search_fields = ("=public_id", "=code", "organization__name", "^organization__slug", "^origin")
+    ordering = ("-id",)
+    actions_list = ("replay",)
+    actions_detail = ()
+
+    @column("Last seen", order="last_seen_at")
+    def seen(self, row: RejectedEvent) -> object:
+        """When it came last."""
+        return cells.when(row.last_seen_at)
+
+    @column("State")
+    def state(self, row: RejectedEvent) -> object:
+        """Whether it has been counted since."""
+        return cells.badge("rejected") if row.replayed_at is None else cells.badge("replayed")
+
+    @column("Reason")
+    def why(self, row: RejectedEvent) -> object:
+        """Why it was refused."""
+        return cells.short(row.detail, 70)
+
+    @column("Organization", order="organization__name")
+    def customer(self, row: RejectedEvent) -> object:
+        """Whose it is, where that is known."""
+        return row.organization or "Unknown"
+
+    @column("From")
+    def where(self, row: RejectedEvent) -> object:
+        """The file or door, and the line."""
+        return f"{row.origin}:{row.line}" if row.line else row.origin
+
+    def tabs(self, request: HttpRequest) -> Sequence[Tab]:
+        """Return the reasons that are open, with their numbers."""
+        waiting = RejectedEvent.objects.filter(replayed_at=None).order_by()
+        counts = waiting.values_list("code").annotate(n=Count("id")).order_by("-n")[:6]
+        chosen = request.GET.get("code__exact", "")
+        return [
+            Tab(
+                code.replace("_", " ").capitalize(),
+                cells.list_url(RejectedEvent, state="open", code__exact=code),
+                count,
+                chosen == code,
+            )
+            for code, count in counts
+        ]
+
+    def facts(self, row: RejectedEvent) -> Sequence[Fact]:
+        """Why it was refused, and what came."""
+        counted = cells.EMPTY if row.event is None else cells.link_to(row.event, row.event.key)
+        return [
+            Fact("State", cells.badge("rejected" if row.replayed_at is None else "replayed")),
+            Fact("Code", cells.code(row.code)),
+            Fact("Where", cells.code(row.pointer)),
+            Fact(
+                "Organization", cells.link_to(row.organization) if row.organization else "Unknown"
+            ),
+            Fact("From", row.origin),
+            Fact("Line", str(row.line or cells.EMPTY)),
+            Fact("First seen", cells.when(row.first_seen_at)),
+            Fact("Last seen", cells.when(row.last_seen_at)),
+            Fact("Times seen", str(row.times_seen)),
+            Fact("Counted as", counted),
+            Fact("Reason", row.detail, wide=True),
+            Fact("What came", cells.block(row.payload), wide=True),
+        ]
+
+    @act("Replay rejected", capability="replay_usage", icon="replay")
+    def replay(self, request: HttpRequest) -> HttpResponse:
+        """Ask whether the rejected events shall be tried again."""
+        waiting = RejectedEvent.objects.filter(replayed_at=None)[: REPLAY_AT_MOST + 1].count()
+        many = f"more than {REPLAY_AT_MOST:,}" if waiting > REPLAY_AT_MOST else f"{waiting:,}"
+        question = Ask(
+            "Replay rejected events",
+            f"Tries {many} rejected events again, whatever their age. Those that are taken now "
+            "count in their period; an invoice that is final does not change.",
+            "Replay",
+        )
+        back = cells.list_url(RejectedEvent, state="open")
+        return ask(self, request, question, run=lambda _: _replay(request), back=back)
+
+
+def _replay(request: HttpRequest) -> str:
+    tried = accepted = duplicate = last = 0
+    while tried < REPLAY_AT_MOST:
+        found = services.replay_rejected(actor=actor_of(request), at=clock.now(), after_id=last)
+        if not found.tried:
+            break
+        tried, last = tried + found.tried, found.last_id
+        accepted, duplicate = accepted + found.accepted, duplicate + found.duplicate
+    left = tried - accepted - duplicate
+    return f"{tried} tried: {accepted} accepted, {duplicate} known already, {left} still rejected."
+
+
+class MeterScreen(Screen):
+    """How events become quantities; the catalogue file defines them."""
+
+    list_display = ("key", "event_type", "aggregation", "value", "unit")
+    list_filter = ("aggregation",)
+    search_fields = ("^key", "^event_type")
+    ordering = ("key",)
+
+    def facts(self, row: Meter) -> Sequence[Fact]:
+        """What it reads and how."""
+        return [
+            Fact("Id", cells.code(row.public_id)),
+            Fact("Key", cells.code(row.key)),
+            Fact("Event type", cells.code(row.event_type)),
+            Fact("Aggregation", row.get_aggregation_display()),
+            Fact("Reads", cells.code(row.value)),
+            Fact("Unit", row.unit),
+            Fact("Negative values", "allowed" if row.allow_negative else "rejected"),
+            Fact("Description", row.description, wide=True),
+        ]
+
+    def panels(self, request: HttpRequest, row: Meter) -> Sequence[Panel]:
+        """The prices that charge by it."""
+        found = Price.objects.filter(meter=row, version__status="published")
+        return [
+            Panel(
+                "Prices",
+                ("Plan", "Price", "Key"),
+                [
+                    (cells.link_to(one.version.plan, one.version), one.name, cells.code(one.key))
+                    for one in found.select_related("version__plan")[:100]
+                ],
+                empty="No published plan charges by it.",
+            )
+        ]
+
+
+class UsageBucketScreen(Screen):
+    """What is rolled up, hour by hour."""
+
+    view_capability = "view_usage"
+    paginator = InfinitePaginator
+    list_display = ("hour_start", "customer", "meter", "event_count", "value_count", "amount")
+    list_select_related = ("organization", "meter")
+    list_filter = ("meter",)
+    search_fields = ("^organization__slug", "organization__name")
+    ordering = ("-id",)
+    sortable_by = ()
+
+    def public_id(self, row: UsageBucket) -> str:
+        """Buckets follow from events and have no history."""
+        return ""
+
+    @column("Hour (UTC)")
+    def hour_start(self, row: UsageBucket) -> object:
+        """The start of the hour."""
+        return cells.when(row.hour)
+
+    @column("Organization")
+    def customer(self, row: UsageBucket) -> object:
+        """Whose it is."""
+        return row.organization.name
+
+    @column("Sum of values")
+    def amount(self, row: UsageBucket) -> object:
+        """The sum of the values."""
+        return cells.number(row.total)
+
+    def facts(self, row: UsageBucket) -> Sequence[Fact]:
+        """What is kept of the hour."""
+        return [
+            Fact("Organization", cells.link_to(row.organization)),
+            Fact("Meter", cells.link_to(row.meter)),
+            Fact("Hour", cells.when(row.hour)),
+            Fact("Events", cells.number(row.event_count)),
+            Fact("Values", cells.number(row.value_count)),
+            Fact("Sum", cells.number(row.total)),
+            Fact("Largest", cells.EMPTY if row.maximum is None else cells.number(row.maximum)),
+            Fact("Last at", cells.when(row.latest_at)),
+            Fact(
+                "Last", cells.EMPTY if row.latest_value is None else cells.number(row.latest_value)
+            ),
+        ]
+
+
+class UsageEpochScreen(Screen):
+    """How far events are rolled up, and in which database."""
+
+    list_display = ("number", "watermark", "base_event_id", "started")
+    ordering = ("-number",)
+
+    def public_id(self, row: UsageEpoch) -> str:
+        """Epochs have no history."""
+        return ""
+
+    @column("Started", order="started_at")
+    def started(self, row: UsageEpoch) -> object:
+        """Since when."""
+        return cells.when(row.started_at)
+
+    def facts(self, row: UsageEpoch) -> Sequence[Fact]:
+        """The watermark and the cluster it counts in."""
+        return [
+            Fact("State", _epoch_state(row)),
+            Fact("Number", str(row.number)),
+            Fact("Cluster", cells.code(str(row.system_identifier))),
+            Fact("Watermark", str(row.watermark)),
+            Fact("First event after", str(row.base_event_id)),
+            Fact("Started", cells.when(row.started_at)),
+        ]
+
+
+def _epoch_state(row: UsageEpoch) -> Any:
+    found = selectors.epoch()
+    in_force = found is not None and found.pk == row.pk
+    return cells.badge("active") if in_force else cells.badge("past")

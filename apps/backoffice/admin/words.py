@@ -1,0 +1,156 @@
+"""Prices, grants and arithmetic in words: what finance reads instead of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from apps.backoffice.admin import cells
+from apps.engine.decimals import plain
+from apps.engine.money import Money
+from apps.engine.prices import Flat, Package, PerUnit, Terms, Tier, Tiered
+from apps.plans.selectors import PriceTerms
+
+REASONS: Mapping[str, str] = {
+    "recurring": "Recurring",
+    "usage": "Usage",
+}
+
+
+def terms(value: Terms, currency: str, unit: str = "unit") -> str:
+    """Return price terms as a sentence: `12.00 USD per seat`."""
+    match value:
+        case Flat():
+            return f"{_amount(value.amount)} {currency}"
+        case PerUnit():
+            return f"{_amount(value.unit_amount)} {currency} per {unit}"
+        case Package():
+            size = cells.number(value.package_size)
+            return f"{_amount(value.unit_amount)} {currency} per {size} {unit}, begun ones whole"
+        case Tiered():
+            rule = "each unit by its own tier" if value.model == "graduated" else "all by one tier"
+            return f"{_tiers(value.tiers, currency)} ({rule})"
+
+
+def _tiers(tiers: Sequence[Tier], currency: str) -> str:
+    return "; ".join(_tier(tier, currency) for tier in tiers)
+
+
+def _tier(tier: Tier, currency: str) -> str:
+    reach = "above" if tier.up_to is None else f"up to {cells.number(tier.up_to)}"
+    flat = f" + {_amount(tier.flat_amount)}" if tier.flat_amount else ""
+    return f"{reach}: {_amount(tier.unit_amount)}{flat} {currency}"
+
+
+def _amount(value: Decimal) -> str:
+    """Return an amount with at least two decimals: 50.00, 0.0000015."""
+    text = plain(value)
+    return f"{value:,.2f}" if len(text.partition(".")[2]) <= 2 else text
+
+
+def price(found: PriceTerms, currency: str) -> str:
+    """Return all that a price says."""
+    unit = {"licensed": "seat", "metered": found.unit or "unit"}.get(found.type, "unit")
+    included = f", {cells.number(found.included)} included" if found.included else ""
+    return terms(found.terms, currency, unit) + included
+
+
+def grant(value: object) -> str:
+    """Return an entitlement's value in words."""
+    if value is None:
+        return "unlimited"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return cells.number(value) if isinstance(value, int) else str(value)
+
+
+def interval(unit: str, count: int) -> str:
+    """Return `month` or `3 months`."""
+    return unit if count == 1 else f"{count} {unit}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One price applied to one quantity: its heading, the quantity and the steps of the sum."""
+
+    title: str
+    quantity: str
+    steps: tuple[tuple[str, str, str, str, str], ...]
+    share: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """A line's explanation for reading: parts, and how the exact sum was rounded."""
+
+    parts: tuple[Part, ...]
+    exact: str
+    amount: str
+
+
+def arithmetic(explanation: Mapping[str, Any]) -> Arithmetic:
+    """Return a line's stored explanation as text; it computes nothing."""
+    currency = str(explanation["currency"])
+    return Arithmetic(
+        tuple(_parts(explanation)),
+        f"{explanation['exact']} {currency}",
+        cells.money(Money(explanation["amount_minor"], currency).minor, currency),
+    )
+
+
+def _parts(explanation: Mapping[str, Any]) -> list[Part]:
+    share = str(explanation.get("share", ""))
+    match explanation["rule"]:
+        case "change":
+            sides = [
+                ("New price", explanation["new"]),
+                ("Old price, taken off", explanation["old"]),
+            ]
+            return [_part(title, side, share) for title, side in sides if side is not None]
+        case "segments":
+            return [
+                _part(f"{part['start']} → {part['end']}", part["price"], str(part["share"]))
+                for part in explanation["segments"]
+            ]
+        case _:
+            return [_part("", explanation, share)]
+
+
+def _part(title: str, found: Mapping[str, Any], share: str) -> Part:
+    return Part(
+        title, _quantity(found), tuple(_step(step, found) for step in found["steps"]), share
+    )
+
+
+def _quantity(found: Mapping[str, Any]) -> str:
+    if found["model"] == "flat":
+        return ""
+    quantity, included, billable = (
+        cells.number(Decimal(found[key])) for key in ("quantity", "included", "billable")
+    )
+    taken = f"{quantity} − {included} included = " if included != "0" else ""
+    sized = ""
+    if "package_size" in found:
+        sized = f" in packages of {cells.number(Decimal(found['package_size']))}"
+    return f"{taken}{billable} to bill{sized}"
+
+
+def _step(step: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    return (
+        _reach(step, found),
+        cells.number(Decimal(step["units"])),
+        str(step["unit_amount"]),
+        str(step["flat_amount"]),
+        str(step["subtotal"]),
+    )
+
+
+def _reach(step: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    if found["model"] not in {"graduated", "volume"}:
+        return {"flat": "Flat fee", "package": "Packages"}.get(found["model"], "Units")
+    start = cells.number(Decimal(step["from"]))
+    if step["up_to"] is None:
+        return f"above {start}"
+    return f"{start} – {cells.number(Decimal(step['up_to']))}"

@@ -1,0 +1,140 @@
+"""The staff's site at /admin/: our own screens only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.views import PasswordChangeView
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from unfold.forms import AdminOwnPasswordChangeForm
+from unfold.sites import UnfoldAdminSite
+
+from apps.audit.models import AuditEntry
+from apps.backoffice.access import is_staff
+from apps.backoffice.admin.audit import AuditScreen
+from apps.backoffice.admin.core import OutboxDeliveryScreen, OutboxEventScreen
+from apps.backoffice.admin.invoicing import InvoiceScreen, LedgerScreen, ParkedScreen
+from apps.backoffice.admin.payments import PaymentScreen
+from apps.backoffice.admin.plans import FeatureScreen, PlanScreen
+from apps.backoffice.admin.screen import Screen
+from apps.backoffice.admin.subscriptions import SubscriptionScreen
+from apps.backoffice.admin.tenants import (
+    ApiKeyScreen,
+    ApplicationScreen,
+    BillingEntityScreen,
+    MembershipScreen,
+    OrganizationScreen,
+    UserScreen,
+)
+from apps.backoffice.admin.usage import (
+    EventScreen,
+    MeterScreen,
+    RejectedEventScreen,
+    UsageBucketScreen,
+    UsageEpochScreen,
+)
+from apps.backoffice.pages import books, dashboard
+from apps.core import clock
+from apps.core.models import OutboxDelivery, OutboxEvent
+from apps.invoicing.models import Invoice, LedgerTransaction, Parked
+from apps.payments.models import Payment
+from apps.plans.models import Feature, Plan
+from apps.subscriptions.models import Subscription
+from apps.tenants import selectors as tenants
+from apps.tenants import services
+from apps.tenants.models import (
+    ApiKey,
+    Application,
+    BillingEntity,
+    Membership,
+    Organization,
+    User,
+)
+from apps.usage.models import Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
+
+SCREENS: dict[type[Model], type[Screen]] = {
+    Organization: OrganizationScreen,
+    Membership: MembershipScreen,
+    User: UserScreen,
+    ApiKey: ApiKeyScreen,
+    Application: ApplicationScreen,
+    BillingEntity: BillingEntityScreen,
+    Plan: PlanScreen,
+    Feature: FeatureScreen,
+    Meter: MeterScreen,
+    Subscription: SubscriptionScreen,
+    Invoice: InvoiceScreen,
+    Payment: PaymentScreen,
+    LedgerTransaction: LedgerScreen,
+    Parked: ParkedScreen,
+    Event: EventScreen,
+    RejectedEvent: RejectedEventScreen,
+    UsageBucket: UsageBucketScreen,
+    UsageEpoch: UsageEpochScreen,
+    OutboxEvent: OutboxEventScreen,
+    OutboxDelivery: OutboxDeliveryScreen,
+    AuditEntry: AuditScreen,
+}
+
+
+class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc] # Unfold has no types
+    """A staff user's new password, set by the service."""
+
+    def save(self, commit: bool = True) -> User:
+        """Change the password and return the user with it."""
+        user: User = self.user
+        services.change_password(
+            user.public_id,
+            password=self.cleaned_data["new_password1"],
+            actor=tenants.staff_actor(user),
+            at=clock.now(),
+        )
+        user.refresh_from_db()
+        return user
+
+
+class Site(UnfoldAdminSite):  # type: ignore[misc] # Unfold has no types
+    """The site: staff with a group enter, everybody else is asked to sign in."""
+
+    site_title = settings.BRAND_NAME
+    site_header = settings.BRAND_NAME
+    index_title = "Dashboard"
+    enable_nav_sidebar = True
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the pages open: to staff who are in a group."""
+        return bool(super().has_permission(request)) and is_staff(request)
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the dashboard."""
+        found = {**dashboard.context(request), **(extra_context or {})}
+        return super().index(request, found)  # type: ignore[no-any-return]
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Let staff change their own password, through the service."""
+        view = PasswordChangeView.as_view(
+            form_class=OwnPasswordForm,
+            success_url=reverse("admin:password_change_done"),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        return view(request)  # type: ignore[return-value] # it is one
+
+    def books(self, request: HttpRequest) -> HttpResponse:
+        """Show the proof of the books."""
+        return books.page(self.each_context(request), request)
+
+    def extra_urls(self) -> list[URLPattern]:
+        """Return the pages that are no list."""
+        return [path("books/", self.admin_view(self.books), name="books")]
+
+
+site = Site()
+for model, screen in SCREENS.items():
+    site.register(model, screen)

@@ -1,0 +1,113 @@
+"""How the admin looks: its name, its colours, its menu. `settings.UNFOLD` is this."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+# Names and not functions: the settings import this file before any model may be imported.
+SEES = "apps.backoffice.access.sees_"
+Entry = dict[str, Any]
+
+
+def _brand(request: HttpRequest) -> str:
+    return str(settings.BRAND_NAME)
+
+
+def _environment(request: HttpRequest) -> list[str] | None:
+    if settings.ENVIRONMENT == "production":
+        return None
+    return [str(settings.ENVIRONMENT).capitalize(), "info"]
+
+
+def _style(request: HttpRequest) -> str:
+    return static("backoffice/backoffice.css")
+
+
+def _list(title: str, icon: str, model: str, sees: str = "platform") -> Entry:
+    link = reverse_lazy(f"admin:{model}_changelist")
+    return {"title": title, "icon": icon, "link": link, "permission": SEES + sees}
+
+
+def _page(title: str, icon: str, name: str, sees: str = "platform") -> Entry:
+    link = reverse_lazy(f"admin:{name}")
+    return {"title": title, "icon": icon, "link": link, "permission": SEES + sees}
+
+
+def _group(title: str, *items: Entry) -> Entry:
+    return {"title": title, "separator": True, "collapsible": False, "items": list(items)}
+
+
+NAVIGATION = [
+    {"items": [_page("Dashboard", "space_dashboard", "index")]},
+    _group(
+        "Customers",
+        _list("Organizations", "domain", "tenants_organization"),
+        _list("Subscriptions", "autorenew", "subscriptions_subscription"),
+        _list("Members", "groups", "tenants_membership"),
+        _list("API keys", "key", "tenants_apikey"),
+    ),
+    _group(
+        "Billing",
+        _list("Invoices", "receipt_long", "invoicing_invoice", "invoices"),
+        _list("Payments", "payments", "payments_payment", "invoices"),
+        _list("Parked", "car_crash", "invoicing_parked", "invoices"),
+        _list("Ledger", "account_balance", "invoicing_ledgertransaction", "invoices"),
+        _page("Books", "verified", "books", "invoices"),
+    ),
+    _group(
+        "Catalogue",
+        _list("Plans", "sell", "plans_plan"),
+        _list("Features", "toggle_on", "plans_feature"),
+        _list("Meters", "speed", "usage_meter"),
+        _list("Applications", "apps", "tenants_application"),
+        _list("Billing entities", "business_center", "tenants_billingentity"),
+    ),
+    _group(
+        "Usage",
+        _list("Events", "data_object", "usage_event", "usage"),
+        _list("Rejected events", "report", "usage_rejectedevent", "usage"),
+        _list("Buckets", "inventory_2", "usage_usagebucket", "usage"),
+        _list("Epochs", "timeline", "usage_usageepoch"),
+    ),
+    _group(
+        "System",
+        _list("Users & staff", "manage_accounts", "tenants_user"),
+        _list("Facts told", "campaign", "core_outboxevent"),
+        _list("Deliveries", "outbox", "core_outboxdelivery"),
+        _list("Audit", "history_edu", "audit_auditentry", "audit"),
+    ),
+]
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": _brand,
+    "SITE_HEADER": _brand,
+    "SITE_SUBHEADER": "Back office",
+    "SITE_SYMBOL": "account_balance_wallet",
+    "SITE_URL": "/admin/",
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": True,
+    "ENVIRONMENT": _environment,
+    "STYLES": [_style],
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.3% .012 190)",
+            "100": "oklch(94.2% .03 190)",
+            "200": "oklch(88.8% .055 190)",
+            "300": "oklch(81% .083 190)",
+            "400": "oklch(70.5% .1 190)",
+            "500": "oklch(59.8% .1 190)",
+            "600": "oklch(50.5% .088 190)",
+            "700": "oklch(43.4% .075 190)",
+            "800": "oklch(37.4% .06 190)",
+            "900": "oklch(32.6% .05 190)",
+            "950": "oklch(23.5% .04 190)",
+        },
+    },
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": NAVIGATION},
+}
