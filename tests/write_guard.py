@@ -38,6 +38,8 @@ def _guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, conte
 
 def _nearest_room(frame: FrameType | None) -> str | None:
     while frame is not None:
+        if frame.f_code.co_name == "update_last_login":  # Django notes who signed in
+            return None
         if match := ROOM.search(frame.f_code.co_filename):
             return match.group(1)
         frame = frame.f_back
