@@ -1,0 +1,47 @@
+"""`manage.py demo_data`: a world to look at."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from apps.backoffice import demo
+from apps.backoffice.commands import Command as BaseCommand
+from apps.backoffice.commands import now
+
+
+class Command(BaseCommand):
+    """Make the demo world, or bring its usage up to date."""
+
+    help = (
+        "Make three demo customers with agreements, usage, invoices and logins. Run again it adds"
+        " the usage of the days since, and on the same day nothing."
+    )
+    examples = "  manage.py demo_data\n  manage.py demo_data --format json"
+
+    def run(self, **options: Any) -> None:
+        """Build and say who can sign in."""
+        started = time.monotonic()
+        done = demo.build(actor=self.actor, at=now())
+        if self.as_json:
+            self.print_json({"made": done.made, "left_alone": done.left_alone, "logins": _logins()})
+        else:
+            heads = ["Sign in as", "Password", "At", "Organization", "Role"]
+            self.print_table(heads, [[*login.values()] for login in _logins()])
+        for slug in done.left_alone:
+            self.note(f"The organization '{slug}' is not the demo's and stays as it is.")
+        said = ", ".join(f"{count:,} {what}" for what, count in done.made.items())
+        self.note(f"{said or 'Nothing new'} ({time.monotonic() - started:.1f} s).")
+
+
+def _logins() -> list[dict[str, str]]:
+    return [
+        {
+            "email": login.email,
+            "password": demo.PASSWORD,
+            "door": login.door,
+            "organization": login.organization,
+            "role": login.role or login.group,
+        }
+        for login in demo.LOGINS
+    ]
