@@ -1,0 +1,218 @@
+"""Billing under kill -9 and power cuts: exactly one invoice a period, whatever happens.
+
+Several processes bill the same subscriptions at once while others settle the invoices and roll
+usage up. They are killed at every fault point, then at random moments; the server is crashed under
+them. Then the work is done to its end and everything is compared with the oracle.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from tests.prove import ground, processes, world
+from tests.prove.billing_checks import faults
+from tests.prove.billing_mutants import MUTANTS, Seeded
+from tests.prove.billing_workers import (
+    BILLING_POINTS,
+    PAYMENT_POINTS,
+    POINTS,
+    STARTING,
+    USAGE_POINTS,
+    Crew,
+    bill,
+    bill_in_any_order,
+    count_usage,
+    pay,
+)
+from tests.prove.verdict import Verdict
+from tests.prove.world import World
+
+Job = Callable[[datetime], None]
+FIRST_AS_OF = datetime(2023, 3, 5, tzinfo=UTC)
+MONTH = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How hard to try."""
+
+    customers: int
+    kills: int
+    crashes: int
+    occurrences: tuple[int, ...]
+    mutant_customers: int = 4
+    billers: int = 3
+
+
+PROFILES = {
+    "push": Profile(customers=40, kills=240, crashes=3, occurrences=(1, 3)),
+    "long": Profile(customers=150, kills=3000, crashes=60, occurrences=(1, 2, 3, 5, 8, 13)),
+}
+
+
+@dataclass(slots=True)
+class Run:
+    """One run under way: the crew, how far it bills, and what was done to it."""
+
+    crew: Crew
+    chance: random.Random
+    as_of: datetime = FIRST_AS_OF
+    kills: int = 0
+    crashes: int = 0
+    where: Counter[str] = field(default_factory=Counter)
+    mistakes: list[str] = field(default_factory=list)
+
+    def killed_at_a_point(self, name: str, nth: int) -> None:
+        """Start the worker that gets to this point and let it die there."""
+        jobs = {**dict.fromkeys(PAYMENT_POINTS, pay), **dict.fromkeys(USAGE_POINTS, count_usage)}
+        work = jobs.get(name, partial(bill, self.as_of))
+        status = self.crew.start(work, point=f"{name}:{nth}").wait()
+        if status == -signal.SIGKILL:
+            self.note_kill(name)
+
+    def note_kill(self, where: str) -> None:
+        """Count a kill."""
+        self.kills += 1
+        self.where[where] += 1
+
+    def storm(self, *, until: int, billers: int, crash_at: frozenset[int] = frozenset()) -> None:
+        """Kill random workers, each followed by a new one, until so many are killed.
+
+        When everything is billed the next month comes due, so that there is always work.
+        """
+        shifts = [Shift(self, job, place) for place, job in enumerate(self._jobs(billers))]
+        weights = [3] * billers + [2, 2, 1]
+        pending = set(crash_at)
+        while self.kills < until and not self.mistakes:
+            self.chance.choices(shifts, weights)[0].strike()
+            if pending and self.kills >= min(pending):
+                pending.remove(min(pending))
+                ground.crash()
+                self.crashes += 1
+        for shift in shifts:
+            shift.worker.kill()
+
+    def _jobs(self, billers: int) -> list[Job]:
+        """Return what is done at once: half of the billers meet, the others spread out."""
+        billing: list[Job] = [bill if n % 2 else bill_in_any_order for n in range(billers)]
+        return [*billing, _pay, _pay, _count_usage]
+
+    def finish(self) -> None:
+        """Do the work to its end, undisturbed, then bill once more: there must be nothing left."""
+        for jobs in ([bill, bill_in_any_order, _pay], [_pay, _count_usage], [bill]):
+            workers = [self.crew.start(partial(job, self.as_of)) for job in jobs]
+            for status in [worker.wait() for worker in workers]:
+                if status != 0:
+                    self.mistakes.append("the last, undisturbed run failed: see its traceback")
+
+
+class Shift:
+    """One worker's place, taken by a new worker whenever the last one is gone."""
+
+    def __init__(self, run: Run, job: Job, place: int) -> None:
+        self.run, self.job, self.place = run, job, place
+        self.begin()
+
+    def begin(self) -> None:
+        """Start a worker."""
+        self.as_of = self.run.as_of
+        self.worker = self.run.crew.start(partial(self.job, self.as_of), place=self.place)
+
+    def strike(self) -> None:
+        """Kill the worker a moment after it has begun to work, wherever it is then."""
+        give_up = time.monotonic() + 0.5
+        while self._is_starting() and time.monotonic() < give_up:
+            time.sleep(0.002)
+        time.sleep(self.run.chance.uniform(0, 0.03))
+        if self.worker.kill():
+            self.run.note_kill(POINTS[self.run.crew.board.get(self.place)])
+        elif self.worker.status != 0:
+            self.run.mistakes.append("a worker failed by itself: see its traceback")
+        elif self.place == 0 and self.as_of == self.run.as_of:
+            self.run.as_of += MONTH
+        self.begin()
+
+    def _is_starting(self) -> bool:
+        return self.run.crew.board.get(self.place) == STARTING and not self.worker.ended()
+
+
+def _pay(_: datetime) -> None:
+    pay()
+
+
+def _count_usage(_: datetime) -> None:
+    count_usage()
+
+
+def prove(profile_name: str, seed: int) -> Verdict:
+    """Run the harness and its mutants."""
+    profile = PROFILES[profile_name]
+    verdict = Verdict("billing", profile_name)
+    original = ground.here()
+    with ground.copy_of(original, f"{original}_world"), _directory() as directory:
+        sold = world.build(profile.customers, seed)
+        verdict.say(f"{len(sold.agreements)} subscriptions stand")
+        run = Run(Crew.hired(directory), random.Random(seed))
+        _break(run, profile)
+        verdict.rounds = run.kills + run.crashes
+        verdict.say(f"{run.kills} kills {dict(run.where)}, {run.crashes} crashes")
+        run.finish()
+        verdict.faults = run.mistakes + faults(sold, run.as_of, run.crew.told())
+        verdict.say(f"{len(run.crew.told().invoices)} invoices told, {len(verdict.faults)} faults")
+    with ground.copy_of(original, f"{original}_small"), _directory() as directory:
+        sold = world.build(profile.mutant_customers, seed)
+        for mutant in MUTANTS:
+            found = _faults_of(mutant, sold, directory, seed)
+            verdict.caught[mutant.name] = bool(found)
+            verdict.say(f"mutant '{mutant.name}': {found[0] if found else 'NOT CAUGHT'}")
+    return verdict
+
+
+def _break(run: Run, profile: Profile) -> None:
+    """Every fault point in turn, several times, then at random."""
+    for nth in profile.occurrences:
+        for point in (*BILLING_POINTS, *PAYMENT_POINTS, *USAGE_POINTS):
+            run.killed_at_a_point(point, nth)
+    step = (profile.kills - run.kills) // (profile.crashes + 1)
+    crash_at = frozenset(run.kills + step * (n + 1) for n in range(profile.crashes))
+    run.storm(until=profile.kills, billers=profile.billers, crash_at=crash_at)
+
+
+def _faults_of(mutant: Seeded, sold: World, directory: Path, seed: int) -> list[str]:
+    """Run a mutant on a copy of the small world; it must be noticed as the real thing would be.
+
+    The last, undisturbed run is the mutant's too: what it breaks, nobody repairs.
+    """
+    with ground.copy_of(ground.here(), f"{ground.here()}_mutant"):
+        if processes.start(mutant.change).wait() != 0:
+            raise RuntimeError(f"the mutant '{mutant.name}' cannot be made; see its traceback")
+        ground.spoil(*(text.replace("{}", f'"{ground.here()}"') for text in mutant.spoils))
+        run = Run(Crew.hired(directory, mutant.change), random.Random(seed))
+        for name, nth in mutant.kills:
+            run.killed_at_a_point(name, nth)
+        run.storm(until=run.kills + mutant.storm, billers=4)
+        for _ in range(mutant.crashes):
+            ground.crash()
+            run.storm(until=run.kills + mutant.storm, billers=4)
+        run.finish()
+        return run.mistakes + faults(sold, run.as_of, run.crew.told())
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="prove-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)

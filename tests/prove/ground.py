@@ -1,0 +1,82 @@
+"""The ground that harnesses stand on: databases to spoil, and a server to crash."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+from apps.core import cluster, embedded
+from tests import database
+
+
+def sweep() -> None:
+    """Drop what runs left behind that were killed themselves; only one runs at a time."""
+    admin = database.urls_of_server().admin
+    with psycopg.connect(admin, autocommit=True) as connection:
+        found = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'test\\_%'")
+        names = [name for (name,) in found.fetchall()]
+    for name in names:
+        if not name.startswith(f"test_{os.environ['TEST_RUN']}_"):
+            embedded.drop_database(admin, name)
+
+
+def here() -> str:
+    """Return the name of the database that Django is pointed at."""
+    return str(connections["default"].settings_dict["NAME"])
+
+
+def use(name: str) -> None:
+    """Point this process's Django, and the processes that it starts, at a database."""
+    for alias in connections:
+        connections[alias].close()
+        connections[alias].settings_dict["NAME"] = name
+    urls = database.urls_of_server()
+    os.environ["DATABASE_URL"] = database.named(urls.app, name)
+    os.environ["DATABASE_OWNER_URL"] = database.named(urls.owner, name)
+
+
+@contextlib.contextmanager
+def copy_of(original: str, name: str) -> Iterator[str]:
+    """Use a copy of a database for as long as the context lasts, then the original again."""
+    connections.close_all()
+    admin = database.urls_of_server().admin
+    embedded.drop_database(admin, name)
+    embedded.create_database(admin, name, template=original)
+    use(name)
+    try:
+        yield name
+    finally:
+        use(original)
+        embedded.drop_database(admin, name)
+
+
+def superuser(name: str | None = None) -> psycopg.Connection[tuple[Any, ...]]:
+    """Connect as the server's superuser, whom nothing is hidden from."""
+    url = database.named(database.urls_of_server().admin, name or here())
+    return psycopg.connect(url, autocommit=True)
+
+
+def ask(query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Return the rows of a query, as superuser."""
+    with superuser() as connection:
+        return connection.execute(query.encode(), parameters or None).fetchall()
+
+
+def spoil(*statements: str) -> None:
+    """Run statements as superuser: what a mutant takes away from the database."""
+    with superuser() as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def crash() -> None:
+    """Stop the server as a power cut would, and start it again: it recovers from its log."""
+    connections.close_all()
+    pgdata = database.DATA_DIR / "postgres"
+    cluster._pg_ctl(pgdata, "stop", "--mode=immediate", "--timeout=20")
+    cluster._started(pgdata)
