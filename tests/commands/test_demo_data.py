@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from apps.backoffice import demo
+from apps.core import clock, rls
+from apps.invoicing import books
+from apps.invoicing import selectors as invoicing
+from apps.tenants import selectors as tenants
+from apps.tenants import services as tenant_services
+from apps.usage import selectors as usage
+from tests.commands.shell import run_json
+from tests.conftest import STAFF
+
+pytestmark = pytest.mark.django_db
+
+TODAY = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+
+
+def build(at: datetime = TODAY) -> demo.Outcome:
+    with clock.frozen(at):
+        return demo.build(actor=STAFF, at=at)
+
+
+def statuses(slug: str, at: datetime = TODAY) -> list[str]:
+    """Return the states of the invoices, oldest first; an open one past its date is overdue."""
+    rows = invoicing.of_organization(tenants.get_organization(slug).pk)
+    late = [row.status == "open" and row.due_at < at for row in rows]
+    found = ["overdue" if is_late else row.status for row, is_late in zip(rows, late, strict=True)]
+    return found[::-1]
+
+
+def test_the_world_is_alive_and_a_second_call_changes_nothing() -> None:
+    with clock.frozen(TODAY):
+        first = run_json("demo_data")
+        second = run_json("demo_data")
+    assert (first["made"]["organizations"], first["made"]["users"]) == (3, len(demo.LOGINS))
+    assert [login["email"] for login in first["logins"]] == [one.email for one in demo.LOGINS]
+    assert second == {**first, "made": {}}
+    _check_that_it_looks_alive()
+    _check_the_month_of_the_real_trace()
+    assert books.verify().hold
+    assert set(build(TODAY + timedelta(days=2)).made) == {"events"}
+
+
+def _check_that_it_looks_alive() -> None:
+    with rls.ops_scope("test: look at the world"):
+        assert set(statuses("acme")) == {"paid", "overdue", "open"}
+        acme = tenants.get_organization("acme").pk
+        half_paid = [r for r in invoicing.of_organization(acme) if 0 < r.amount_paid < r.total]
+        assert len(half_paid) == 1
+        assert len(tenants.open_invitations(acme, at=TODAY)) == 1
+        latest = max(event.occurred_at for event in usage.latest_events(acme, limit=5000))
+        assert timedelta(0) < TODAY - latest < timedelta(days=1)
+
+
+def _check_the_month_of_the_real_trace() -> None:
+    [first, second] = [run_json("show_invoice", "acme", "--number", f"CH-00000{n}") for n in (1, 2)]
+    assert first["total"] == 50_00
+    lines = {line["key"]: (line["quantity"], line["amount"]) for line in second["lines"]}
+    assert lines["ai_requests"] == (5_500, 25_00)  # (5500 − 5000) × 0.05
+    assert second["period"] == {"start": "2023-11-01T00:00:00Z", "end": "2023-12-01T00:00:00Z"}
+
+
+def test_an_organization_of_the_same_name_is_left_alone() -> None:
+    with rls.ops_scope("test: somebody else's acme"):
+        tenant_services.create_organization("acme", name="Not a demo", actor=STAFF, at=TODAY)
+    done = build()
+    assert done.left_alone == ["acme"]
+    with rls.ops_scope("test: look at it"):
+        acme = tenants.get_organization("acme")
+        assert (acme.name, acme.email) == ("Not a demo", "")
+        assert tenants.members(acme.pk) == []
+        assert invoicing.of_organization(acme.pk) == []
