@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from email.message import Message
+from typing import Any
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends import console
 
 
 class EmailBackend(console.EmailBackend):
-    """Django's console backend without pages of encoded files."""
+    """Django's console backend without pages of encoded files, and away from stdout.
+
+    What a command prints on stdout may be read by a program.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("stream", sys.stderr)
+        super().__init__(*args, **kwargs)
 
     def write_message(self, message: EmailMessage) -> None:
         """Write who gets what."""

@@ -153,3 +153,10 @@ def test_every_mail_has_its_three_templates() -> None:
     for name in ("invitation", "invoice", "receipt"):
         for part in ("subject.txt", "txt", "html"):
             assert engines["django"].get_template(f"mail/{name}.{part}")
+
+
+def test_on_a_laptop_mails_stay_off_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    console.EmailBackend().send_messages([EmailMessage("Subject", "Body", to=["jo@acme.example"])])
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Mail to jo@acme.example: Subject" in shown.err
