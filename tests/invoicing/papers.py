@@ -22,6 +22,7 @@ CONTEXT = {
         {"up_to": None, "unit_amount": "0.000001"},
     ],
 }
+SEAT = {"model": "per_unit", "unit_amount": "59"}
 PARTIES: dict[str, Any] = {
     "issuer": {
         "name": "Countinghouse Ltd",

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from pypdf import PdfReader
 
+from apps.engine.prices import parse_terms
+from apps.engine.proration import change
+from apps.engine.rating import rate
 from apps.invoicing import pdf
 from apps.invoicing.document import Document
 from apps.invoicing.paper.words import Words, locale_of
@@ -126,6 +131,29 @@ def test_a_partly_paid_invoice_asks_for_the_rest() -> None:
     text = text_of(replace(papers.gateway(), amount_paid=100_00, amount_due=162_99))
     assert "Please pay $162.99" in text
     assert "-$100.00" in text
+
+
+def test_a_change_of_quantity_shows_both_sides_and_the_share() -> None:
+    twelve, fifteen = (
+        rate(parse_terms(papers.SEAT), quantity=Decimal(n), currency="USD") for n in (12, 15)
+    )
+    moved = change(twelve, fifteen, share=Fraction(8, 31))
+    line = replace(
+        papers.line("seats", papers.SEAT, "3"),
+        kind="proration",
+        reason="quantity_changed",
+        amount=moved.amount.minor,
+        explanation=moved.explain(),
+    )
+    text = text_of(papers.document(line))
+    for said in (
+        "Change of quantity by +3",
+        "Before the change",
+        "$708.00",
+        "Difference × 8/31 of the period",
+        "≈ $45.677419, rounded once to $45.68",
+    ):
+        assert said in text, said
 
 
 def test_many_long_lines_take_several_pages() -> None:

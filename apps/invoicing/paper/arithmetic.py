@@ -155,6 +155,8 @@ def _closing(told: Explained, words: Words) -> list[str]:
         return [*said, _("%(amount)s exactly, nothing to round") % numbers]
     if "paid_minor" in told:
         return [*said, _("%(exact)s, and never more back than was billed: %(amount)s") % numbers]
+    if "/" in told["exact"]:
+        return [*said, _("%(exact)s, rounded once to %(amount)s") % numbers]
     return [*said, _("%(exact)s exactly, rounded once to %(amount)s") % numbers]
 
 
