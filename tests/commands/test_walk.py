@@ -11,6 +11,8 @@ from django.core.management import call_command
 
 from apps.core import rls
 from apps.invoicing import selectors as invoicing
+from apps.invoicing.models import Invoice
+from apps.subscriptions import selectors as subscriptions
 from apps.tenants import selectors as tenants
 from tests.commands.shell import run, run_json
 from tests.invoicing import world
@@ -253,9 +255,38 @@ def test_the_audit_record_holds_and_the_outbox_empties(billed: str) -> None:
     assert run_json("deliver_outbox") == {"tried": 0, "retried": 0, "pending": 0, "dead": 0}
 
 
-def test_nothing_is_set_aside(billed: str) -> None:
+def test_what_cannot_be_billed_is_set_aside_and_comes_back_when_released(acme: str) -> None:
+    obstacle = _draft_in_the_way(acme)
+    failed = run("bill_due", *AS_OF, "--format", "json")
+    assert failed.code == 1
+    assert len(failed.json["parked"]) == 1
+    assert run_json("bill_due", *AS_OF)["issued"] == []
+    [waiting] = run_json("release_parked")["parked"]
+    assert (waiting["released"], run("release_parked", "park_unknown").code) == (False, 1)
+    with rls.ops_scope("test: clear the way"):
+        obstacle.delete()
+    assert run_json("release_parked", waiting["id"])["parked"][0]["released"] is True
+    assert len(run_json("bill_due", *AS_OF)["issued"]) == 2
     assert run_json("release_parked") == {"parked": []}
-    assert run("release_parked", "park_unknown").code == 1
+
+
+def _draft_in_the_way(slug: str) -> Invoice:
+    """Write a draft for the first boundary behind billing's back: the database takes no second."""
+    start, end = world.day(11, 1, year=2023), world.day(12, 1, year=2023)
+    with rls.ops_scope("test: a draft is in the way"):
+        organization = tenants.get_organization(slug)
+        [facts] = subscriptions.of_organization(organization.pk)
+        return Invoice.objects.create(
+            organization_id=organization.pk,
+            billing_entity_id=organization.billing_entity_id,
+            subscription_id=facts.id,
+            currency="USD",
+            timezone="UTC",
+            boundary_at=start,
+            period=(start, end),
+            issued_at=start,
+            due_at=end,
+        )
 
 
 @pytest.mark.parametrize("command", ["show_invoice", "cancel_subscription"])
