@@ -184,8 +184,19 @@ def _start(pgdata: Path, account: pwd.struct_passwd | None) -> None:
     give_up = time.monotonic() + 10
     while True:
         log.unlink(missing_ok=True)
+        if account is not None:
+            _open_to_account(pgdata)
         try:
-            return _pg_ctl(pgdata, "start", f"--timeout={START_SECONDS}", f"--log={log}")
+            return _postgres_program(
+                "pg_ctl",
+                "start",
+                "--wait",
+                "--silent",
+                f"--pgdata={pgdata}",
+                f"--timeout={START_SECONDS}",
+                f"--log={log}",
+                account=account,
+            )
         except ClusterError as failure:
             if time.monotonic() > give_up:
                 raise ClusterError(f"{failure} {_last_words(log)}") from failure
@@ -207,20 +218,19 @@ def _configure(pgdata: Path, account: pwd.struct_passwd | None) -> None:
 
 
 def _stop(pgdata: Path) -> None:
-    if not _is_running(pgdata):
-        return
-    try:
-        _pg_ctl(pgdata, "stop", "--mode=fast", f"--timeout={STOP_SECONDS}")
-    except ClusterError:
-        if _is_running(pgdata):
-            _pg_ctl(pgdata, "stop", "--mode=immediate", f"--timeout={STOP_SECONDS}")
+    """Stop the server: in order ("fast", sessions are ended), then at once (recovers at start).
 
-
-def _pg_ctl(pgdata: Path, verb: str, *options: str) -> None:
-    _postgres_program(
-        "pg_ctl", verb, f"--pgdata={pgdata}", "--wait", "--silent", *options,
-        account=_server_account(),
-    )  # fmt: skip
+    By signal and not by pg_ctl, which needs to reach the directory as the server's account.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if not _is_running(pgdata):
+            return
+        _signal(int(_pid_file(pgdata)[0]), number)
+        give_up = time.monotonic() + STOP_SECONDS
+        while _is_running(pgdata) and time.monotonic() < give_up:
+            time.sleep(0.01)
+    if _is_running(pgdata):
+        raise ClusterError(f"PostgreSQL does not stop; see {pgdata}/log.")
 
 
 def _postgres_program(name: str, *arguments: str, account: pwd.struct_passwd | None) -> None:
@@ -428,13 +438,13 @@ def _dismiss_keeper(data_dir: Path) -> None:
         while not _locked(lock) and time.monotonic() < give_up:
             lock.seek(0)
             if (pid := lock.read().strip()).isdigit():
-                _terminate(int(pid))
+                _signal(int(pid), signal.SIGTERM)
             time.sleep(0.01)
 
 
-def _terminate(pid: int) -> None:
+def _signal(pid: int, number: signal.Signals) -> None:
     try:
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, number)
     except ProcessLookupError:
         return
 

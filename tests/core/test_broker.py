@@ -18,9 +18,16 @@ from pgmq.base import PGMQConfig
 from psycopg import conninfo
 
 from apps.core import broker, embedded
+from tests.places import place
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = ("worker", "-c1", "--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with place() as path:
+        yield path
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from psycopg import conninfo
 
 from apps.core import cluster, embedded, roles
+from tests.places import place
 
 ROOT = Path(__file__).resolve().parents[2]
 # Opens the database, says so, and keeps it until its standard input ends.
@@ -30,9 +31,15 @@ with embedded.database(Path(sys.argv[1])) as urls:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.Urls]:
-    with embedded.database(tmp_path_factory.mktemp("server")) as urls:
+def server() -> Iterator[embedded.Urls]:
+    with place() as path, embedded.database(path) as urls:
         yield urls
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with place() as path:
+        yield path
 
 
 @pytest.fixture

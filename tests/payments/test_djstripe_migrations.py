@@ -17,6 +17,7 @@ from psycopg import conninfo
 
 from apps.core import embedded
 from apps.payments.management.commands import squash_djstripe
+from tests.places import place
 
 ROOT = Path(__file__).resolve().parents[2]
 SQUASH = ("djstripe", "0001_squashed_0003_2_11")
@@ -40,8 +41,8 @@ SCHEMA = {
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[embedded.Urls]:
-    with embedded.database(tmp_path) as urls:
+def server() -> Iterator[embedded.Urls]:
+    with place() as path, embedded.database(path) as urls:
         yield urls
 
 
