@@ -1,7 +1,7 @@
 """Every environment variable that the system reads, in one table.
 
-`.env.example` is generated from it (`manage.py env_example`), the settings read through `read()`,
-and nothing else looks at `os.environ`. Each secret may also be given as `NAME_FILE`, the path of
+`.env.example` is generated from it (`example()`), the settings read through `read()`, and nothing
+else looks at `os.environ`. Each secret may also be given as `NAME_FILE`, the path of
 a file that holds it (Docker and Kubernetes secrets).
 """
 

@@ -231,7 +231,10 @@ CACHES: dict[str, dict[str, Any]] = {
 }
 
 # --- Mail ---------------------------------------------------------------------------------------
-vars().update(environ.Env.email_url_config(read("EMAIL_URL")))
+_mail: dict[str, Any] = environ.Env.email_url_config(read("EMAIL_URL"))
+if _mail["EMAIL_BACKEND"] == "django.core.mail.backends.console.EmailBackend":
+    _mail["EMAIL_BACKEND"] = "apps.notifications.console.EmailBackend"
+vars().update(_mail)
 DEFAULT_FROM_EMAIL = read("MAIL_FROM")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 

@@ -77,7 +77,7 @@ def test_the_gateways_prices_give_the_known_amounts(key: str, quantity: int, amo
         ("trial", None, 10, 30, False, False),
         ("starter", 29_00, 10, 30, False, False),
         ("professional", 99_00, 50, 365, True, False),
-        ("enterprise", None, None, None, True, True),
+        ("enterprise", 1_250_00, None, None, True, True),
     ],
 )
 def test_a_licence_plan_has_its_price_and_limits(
