@@ -22,6 +22,10 @@ from apps.usage.models import Event, Meter, RejectedEvent, UsageEpoch
 
 HOUR = timedelta(hours=1)
 ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+NOT_READY = (
+    "The database comes from a dump and its usage is not rebuilt yet. The worker does that by"
+    " itself within seconds; `rebuild_usage` does it now."
+)
 SNAPSHOT = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:([0-9]{1,20}(,[0-9]{1,20})*)?")
 
 
@@ -213,10 +217,7 @@ def measure_all(wants: Sequence[tuple[int, Want]]) -> list[Measured]:
         return []
     rows = _rows(counting.MEASURE, _windows(wants))
     if len(rows) != len(wants):
-        raise UsageNotReady(
-            "Usage cannot be measured: the database comes from a dump and its usage is not rebuilt"
-            " yet. The worker does that by itself; `rebuild_usage` does it now."
-        )
+        raise UsageNotReady(NOT_READY)
     return [_measured(row) for row in rows]
 
 
@@ -395,7 +396,7 @@ def bucket_differences(
     UsageNotReady after a restore until the buckets are rebuilt.
     """
     if not is_ready():
-        raise UsageNotReady("The buckets come from a dump; `rebuild_usage` counts them anew.")
+        raise UsageNotReady(NOT_READY)
     _take_time()
     keys = dict(Meter.objects.values_list("id", "key"))
     chosen = {"organization": organization_id, "meter": meter_id}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.db import connections
 
 from apps.core import rls
 from apps.tenants.models import Organization
@@ -180,12 +183,44 @@ def test_a_meter_on_old_events_counts_them_all(committed_db: str) -> None:
     assert differences() == []
 
 
-def restore_elsewhere() -> None:
-    """Make the database look like a dump restored into another cluster."""
-    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as connection:
-        connection.execute(
-            "UPDATE usage_epoch SET system_identifier = 1, watermark = '18000000000000000000'"
+FAR = 10**12
+
+
+def restore_elsewhere(claims: Sequence[Measured] = ()) -> list[Measured]:
+    """Make the database look like a dump restored into a younger cluster.
+
+    The numbers of everything so far, in the rows and in the claims, come from one that has seen
+    10^12 transactions more.
+    """
+    with as_owner() as owner:
+        owner.execute("UPDATE usage_event SET xid = (xid::text::bigint + %s)::text::xid8", [FAR])
+        owner.execute(
+            """UPDATE usage_epoch SET system_identifier = 1,
+              watermark = (watermark::text::bigint + %s)::text::xid8""",
+            [FAR],
         )
+    return [replace(one, snapshot=older(one.snapshot)) for one in claims]
+
+
+def older(snapshot: str) -> str:
+    return re.sub("[0-9]+", lambda number: str(int(number[0]) + FAR), snapshot)
+
+
+def test_no_roll_up_passes_by_a_meter_that_is_being_defined(committed_db: str) -> None:
+    with rls.ops_scope("test"):
+        define("requests")
+    take(make_organization("acme"), event(), at=LATER)
+    with rls.ops_scope("test"):
+        define("tokens")
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(roll_up_elsewhere).result() == RolledUp(skipped=True)
+
+
+def roll_up_elsewhere() -> RolledUp:
+    try:
+        return roll_up()
+    finally:
+        connections.close_all()
 
 
 def test_after_a_restore_nothing_is_measured_before_the_rebuild(acme: Organization) -> None:
@@ -204,9 +239,11 @@ def test_after_a_restore_the_worker_rebuilds_and_old_evidence_holds(acme: Organi
     take(acme, event(AT, tokens=50, user="tail"), at=LATER)
     claimed = measure(acme, *MONTH)
     take(acme, event(AT, tokens=60), at=LATER)
-    restore_elsewhere()
-    take(acme, event(AT, tokens=70), at=LATER)  # the new cluster's first, before the rebuild
+    claimed = restore_elsewhere(claimed)
+    with pytest.raises(UsageNotReady):
+        take(acme, event(AT, tokens=70), at=LATER)
     assert roll_up().rebuilt
+    take(acme, event(AT, tokens=70), at=LATER)
     take(acme, event(AT, tokens=80), at=LATER)
     settle()
     now = measure(acme, *MONTH)

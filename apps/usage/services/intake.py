@@ -14,8 +14,9 @@ from django.db import connection, transaction
 
 from apps.core.actor import Actor, require
 from apps.core.ids import new_id
-from apps.usage import cloudevents, selectors
+from apps.usage import cloudevents, counting, selectors
 from apps.usage.checking import Door, NewEvent, Refusal, Unread
+from apps.usage.errors import UsageNotReady
 
 SEPARATOR = "\x1f"  # stands in no stored text: names refuse it and JSON writes it as \u001f
 
@@ -25,8 +26,11 @@ PROPOSED = """unnest(%(dedupe_keys)s::uuid[], %(sources)s::text[], %(keys)s::tex
 
 # Numbered in the order they came, so that of two readings at one instant the later one is `latest`;
 # stored in the order of their keys, so that two batches with the same events cannot deadlock.
-STORE = f"""WITH proposed AS MATERIALIZED (
+# Without an epoch nothing is stored: a transaction number of this cluster among those of another
+# would make old evidence count what it never saw.
+STORE = f"""WITH {counting.EPOCH}, proposed AS MATERIALIZED (
   SELECT nextval('usage_event_id_seq') AS id, p.* FROM {PROPOSED}
+  WHERE EXISTS (SELECT FROM epoch)
 ), stored AS (
   INSERT INTO usage_event
     (id, organization_id, dedupe_key, source, key, type, occurred_at, data, digest)
@@ -127,6 +131,7 @@ def ingest(
     Safe to repeat: an event is known by (organization, source, key). The same event again is a
     duplicate, another content under its key a conflict. Do not answer before the commit. `max_age`
     refuses what is older than `at` by more; `origin` and `application` are kept with the refused.
+    Raises UsageNotReady, storing nothing, after a restore until the buckets are rebuilt.
     """
     require("write_usage", actor=actor, organization_id=organization_id)
     results = take(organization_id, events, at=at, max_age=max_age)
@@ -200,7 +205,10 @@ def _store(organization_id: int, judged: Sequence[_Judged]) -> Iterable[tuple[in
     if len(stored) == len(judged):
         return
     left = [one for index, one in enumerate(judged) if index not in stored]
-    for index, event_id, same in _run(COMPARE, organization_id, left):
+    known = _run(COMPARE, organization_id, left)
+    if len(known) != len(left):
+        raise UsageNotReady(selectors.NOT_READY)
+    for index, event_id, same in known:
         yield left[index].position, _known(event_id, same=same)
 
 
