@@ -16,7 +16,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 -- SECURITY DEFINER: the heads belong to the schema's owner, so nobody else can move them.
 CREATE FUNCTION audit_chain_entry() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = public AS $$
+SET search_path = public, pg_temp AS $$
 DECLARE head record; link bigint := coalesce(NEW.organization_id, 0);
 BEGIN
   INSERT INTO audit_audithead (chain, seq, hash) VALUES (link, 0, ''::bytea) ON CONFLICT DO NOTHING;

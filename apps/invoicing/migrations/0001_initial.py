@@ -71,7 +71,7 @@ CREATE TRIGGER born_draft BEFORE INSERT ON invoicing_invoice
 -- Numbers without gaps: the counter row is locked from here to the commit, so take it last.
 -- SECURITY DEFINER: whoever bills may take the next number and do nothing else to the counter.
 CREATE FUNCTION invoicing_take_number(entity bigint, wanted_series text) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE taken bigint;
 BEGIN
   INSERT INTO invoicing_numberseries (billing_entity_id, series, next)

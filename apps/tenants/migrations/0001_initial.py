@@ -31,7 +31,7 @@ ALTER TABLE tenants_user DISABLE ROW LEVEL SECURITY;
 BEFORE_A_SCOPE = """
 CREATE FUNCTION tenants_belongings(wanted_user bigint)
 RETURNS TABLE (organization_id bigint, public_id varchar, slug varchar, name varchar, role varchar)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT o.id, o.public_id, o.slug, o.name, m.role
   FROM tenants_membership m JOIN tenants_organization o ON o.id = m.organization_id
   WHERE m.user_id = wanted_user ORDER BY o.name, o.id
@@ -39,7 +39,7 @@ $$;
 CREATE FUNCTION tenants_key_holder(wanted_hash text)
 RETURNS TABLE (id bigint, public_id varchar, organization_id bigint, name varchar, scopes jsonb,
   expires_at timestamptz, revoked_at timestamptz, last_used_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT k.id, k.public_id, k.organization_id, k.name, k.scopes, k.expires_at, k.revoked_at,
     k.last_used_at
   FROM tenants_apikey k WHERE k.hash = wanted_hash
