@@ -57,7 +57,7 @@ GLOBAL_UNIQUE = {
     "tenants_user_email_key": "a person signs in before any organization is known",
     "tenants_organization_slug_key": "slugs are public names; only staff create organizations",
 }
-# Facts: rows that nobody changes or takes away. May some column change, UPDATE is left to a trigger.
+# Facts: rows that nobody changes or takes away.
 FACTS = {
     "audit_auditentry",
     "core_outboxevent",
@@ -79,13 +79,13 @@ DEFINER = {
 MINE = "( SELECT app_organization_id() AS app_organization_id)"
 
 
-def rows(query: str, *parameters: object) -> list[tuple[Any, ...]]:
+def rows(query: str, *parameters: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return list(cursor.fetchall())
 
 
-def names(query: str, *parameters: object) -> set[str]:
+def names(query: str, *parameters: str) -> set[str]:
     return {name for (name,) in rows(query, *parameters)}
 
 
