@@ -109,7 +109,7 @@ def _labels(values: Sequence[Column], pitch: int) -> tuple[Tick, ...]:
 
 
 def share(part: Decimal, whole: Decimal) -> int:
-    """Return how much of the whole the part is, in whole percents, 0 to 100, for a bar."""
+    """Return the part in whole percents of the whole, for a bar: 0 only for nothing, at most 100."""
     if whole <= 0:
         return 100 if part > 0 else 0
-    return max(0, min(100, int(part * 100 / whole)))
+    return max(1 if part > 0 else 0, min(100, int(part * 100 / whole)))

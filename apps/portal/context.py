@@ -40,7 +40,8 @@ class Portal:
 
 def portal(request: HttpRequest) -> dict[str, Any]:
     """Return the surroundings; touches neither the session nor the database."""
-    actor: Actor | None = getattr(request, "actor", None)
+    organization: Organization | None = getattr(request, "organization", None)
+    actor: Actor | None = getattr(request, "actor", None) if organization else None
     match = request.resolver_match
     section = rule_of(match.func).section if match else ""
     return {
@@ -50,7 +51,7 @@ def portal(request: HttpRequest) -> dict[str, Any]:
             language=get_language() or settings.LANGUAGE_CODE,
             formats=getattr(request, "formats", Formats()),
             navigation=() if actor is None else tuple(items(actor, section)),
-            organization=getattr(request, "organization", None),
+            organization=organization,
             actor=actor,
             organizations=len(getattr(request, "belongings", ())),
         )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 
 from babel import Locale
-from babel.dates import format_skeleton
+from babel.dates import format_date, format_skeleton, format_time
+from babel.numbers import format_compact_decimal
 
 from apps.engine.calendar import zone
 from apps.engine.period import Period
-from apps.invoicing.paper.words import Words, locale_of
+from apps.invoicing.paper.words import FALLBACK, Words, locale_of
 
+MIDNIGHT = time()
+SHORTENED_FROM = 100_000
 NO_CURRENCY = "XXX"  # ISO 4217's own; numbers and times need none
 
 
@@ -39,22 +42,50 @@ class Formats:
         """Write a number with all its decimals."""
         return self.words().number(value)
 
+    def round_number(self, value: Decimal) -> str:
+        """Write a round number shortly, for axes: 2.5M."""
+        if value < SHORTENED_FROM:
+            return self.number(value)
+        return format_compact_decimal(value, locale=self._babel, fraction_digits=2)
+
     def day(self, moment: datetime, timezone: str = "") -> str:
         """Write the local date."""
         return self.words(timezone=timezone).date(moment)
 
     def short_day(self, moment: datetime, timezone: str = "") -> str:
         """Write the local day and month, for axes."""
-        local = moment.astimezone(zone(timezone or self.timezone))
-        return format_skeleton("MMMd", local.date(), locale=Locale.parse(locale_of(self.locale)))
+        local = self._local(moment, timezone).date()
+        if self._is_english:
+            return format_date(local, "d MMM", locale=self._babel)
+        return format_skeleton("MMMd", local, locale=self._babel)
 
     def moment(self, moment: datetime, timezone: str = "") -> str:
-        """Write the local date and time, and the zone."""
-        return self.words(timezone=timezone).instant(moment)
+        """Write the local date and time; with seconds only where there are any."""
+        local = self._local(moment, timezone)
+        whole = local.second == 0
+        form = ("HH:mm" if whole else "HH:mm:ss") if self._is_english else None
+        form = form or ("short" if whole else "medium")
+        clock = format_time(local.time(), form, locale=self._babel)
+        return f"{self.day(moment, timezone)}, {clock}"
 
     def period(self, start: datetime, end: datetime, timezone: str = "") -> str:
         """Write a half-open span with its last day, or with times where it has any."""
-        return self.words(timezone=timezone).period(Period(start, end))
+        ends = (self._local(start, timezone), self._local(end, timezone))
+        if all(local.time() == MIDNIGHT for local in ends):
+            return self.words(timezone=timezone).period(Period(start, end))
+        return f"{self.moment(start, timezone)} – {self.moment(end, timezone)}"
+
+    @property
+    def _is_english(self) -> bool:
+        # Babel's plain "en" is American; invoices write it day first, and so do the pages.
+        return locale_of(self.locale) == FALLBACK
+
+    @property
+    def _babel(self) -> Locale:
+        return Locale.parse(locale_of(self.locale))
+
+    def _local(self, moment: datetime, timezone: str) -> datetime:
+        return moment.astimezone(zone(timezone or self.timezone))
 
 
 def utc_text(moment: datetime) -> str:

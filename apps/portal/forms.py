@@ -38,7 +38,7 @@ class SignInForm(auth.AuthenticationForm):
 
     username = auth.UsernameField(
         label=_("E-mail"),
-        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+        widget=forms.EmailInput(attrs={"autocomplete": "username"}),
     )
     error_messages = {
         "invalid_login": _("This e-mail and password do not match an account."),

@@ -27,7 +27,7 @@ class PriceWords:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a plan grants of a feature; `has` is False for a switch that is off."""
+    """What a plan grants of a feature: a switch has no value, and is on (`has`) or off."""
 
     name: str
     value: str
@@ -104,5 +104,5 @@ def _value(value: Value, formats: Formats) -> str:
     if value is None:
         return _("Unlimited")
     if isinstance(value, bool):
-        return _("Yes") if value else _("No")
+        return ""
     return formats.number(value) if isinstance(value, int | Decimal) else str(value)

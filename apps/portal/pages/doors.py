@@ -105,8 +105,6 @@ def _refused(
     if signed_in:
         messages.error(request, refusal.message)
     else:
-        form.fields["email"] = form.fields["name"].__class__(required=False)
         refuse(form, refusal)
-        del form.fields["email"]
     status = refusal.status if isinstance(refusal, AlreadyMember) else UNPROCESSABLE
     return _invited(request, token, form, max(status, REFUSED_FROM))

@@ -26,6 +26,8 @@ from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions import services
 from apps.subscriptions.selectors import SubscriptionFacts
 
+FEW_SHELVES = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -50,10 +52,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """An application and its plans."""
+    """An application and its plans; open where one of them runs, or where there is little else."""
 
     application: str
     offers: tuple[Offer, ...]
+    is_open: bool
 
 
 @page("plan", "manage_billing")
@@ -98,8 +101,18 @@ def _shelves(
     live: Sequence[SubscriptionFacts],
     features: dict[str, FeatureWords],
 ) -> Iterator[Shelf]:
-    for application, offers in groupby(_offers(request), key=lambda one: one.application_name):
-        yield Shelf(application, tuple(_offer(request, one, live, features) for one in offers))
+    running = {facts.version.application_slug for facts in live}
+    found = {slug: tuple(offers) for slug, offers in groupby(_offers(request), key=_application_of)}
+    few = len(found) <= FEW_SHELVES
+    for slug in sorted(found, key=lambda slug: slug not in running):
+        offers = tuple(_offer(request, one, live, features) for one in found[slug])
+        if all(offer.state == "current" for offer in offers):
+            continue  # it stands above already, and there is nothing else to have
+        yield Shelf(found[slug][0].application_name, offers, few or slug in running)
+
+
+def _application_of(offer: PlanOffer) -> str:
+    return offer.application_slug
 
 
 def _offer(
@@ -214,7 +227,6 @@ def cancel(request: PortalRequest, subscription: str) -> HttpResponse:
         "facts": facts,
         "form": form,
         "period": facts.current_period(max(at, facts.started_at)),
-        "next": invoicing.upcoming_of(facts),
     }
     return render(request, "portal/cancel.html", context, status=422 if form.errors else 200)
 

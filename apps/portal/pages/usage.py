@@ -134,5 +134,5 @@ def _card(
         )
         for point in points
     ]
-    lines = [formats.number(value) for value in charts.grid([one.value for one in values])]
+    lines = [formats.round_number(value) for value in charts.grid([one.value for one in values])]
     return MeterCard(gauge, tuple(points), charts.columns(values, write=lines))
