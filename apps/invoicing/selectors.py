@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Prefetch, Q, QuerySet, Sum
 
@@ -30,6 +30,9 @@ from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.tenants import selectors as tenants
 from apps.usage import selectors as usage
+
+if TYPE_CHECKING:
+    from apps.tenants.models import Organization
 
 UPCOMING = "upcoming"
 
@@ -188,7 +191,7 @@ def upcoming_document(facts: SubscriptionFacts, composed: Sequence[Composed]) ->
         + timedelta(days=organization.billing_entity.payment_terms_days),
         timezone=facts.agreement.cycle.timezone,
         locale=organization.locale,
-        parties=parties(facts.organization_id),
+        parties=parties(organization),
         lines=tuple(c.line() for c in composed),
     )
 
@@ -199,9 +202,8 @@ def covered(composed: Iterable[Composed]) -> Period:
     return Period(min(p.start for p in periods), max(p.end for p in periods))
 
 
-def parties(organization_id: int) -> dict[str, Any]:
+def parties(row: Organization) -> dict[str, Any]:
     """Return issuer and customer as they stand now, to be fixed on the document."""
-    row = tenants.organization(organization_id)
     entity = row.billing_entity
     return {
         "issuer": {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from apps.core import ids
 from apps.engine.calendar import Interval, Unit
@@ -15,7 +15,7 @@ from apps.engine.decimals import plain
 from apps.engine.prices import Terms, parse_terms
 from apps.plans.document import Value
 from apps.plans.errors import UnknownPlan, UnknownVersion
-from apps.plans.models import Feature, Plan, PlanVersion, Price
+from apps.plans.models import Entitlement, Feature, Plan, PlanVersion, Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def version_terms(version_id: int) -> VersionTerms:
 
 
 def terms_of(version_ids: Collection[int]) -> dict[int, VersionTerms]:
-    """Return the terms of many versions by id; unknown ids are left out. Five queries in all."""
+    """Return the terms of many versions by id; unknown ids are left out. Three queries in all."""
     return {row.pk: _version_terms(row) for row in _with_content().filter(pk__in=set(version_ids))}
 
 
@@ -195,7 +195,8 @@ def _of_plan(plan: str) -> Q:
 
 def _with_content() -> QuerySet[PlanVersion]:
     return PlanVersion.objects.select_related("plan__application").prefetch_related(
-        "prices__meter", "entitlements__feature"
+        Prefetch("prices", Price.objects.select_related("meter")),
+        Prefetch("entitlements", Entitlement.objects.select_related("feature")),
     )
 
 
