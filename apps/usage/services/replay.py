@@ -78,10 +78,24 @@ def _by_owner(
     owners: dict[tuple[str, str], int | None] = {}
     for row in rows:
         event = cloudevents.read(row.payload.encode(), line=row.line)
-        owner = row.organization_id or _subject(row, event, owners)
+        owner = _owner(row, event, owners)
         if owner is not None:
             found[owner].append((row, event))
     return dict(sorted(found.items()))
+
+
+def _owner(
+    row: RejectedEvent, event: NewEvent | Unread, known: dict[tuple[str, str], int | None]
+) -> int | None:
+    """Return whose event it is: the row's organization, unless the event names another one.
+
+    A customer's key may send an event with somebody else's subject: it is kept under the customer,
+    and must not be counted for them.
+    """
+    if row.organization_id is not None and (isinstance(event, Unread) or not event.subject):
+        return row.organization_id
+    named = _subject(row, event, known)
+    return named if row.organization_id in {None, named} else None
 
 
 def _subject(
