@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 from rest_framework import serializers
 
 from apps.api.errors import Fault, InvalidRequest
-from apps.api.shapes import Query
+from apps.api.shapes import Digits, Query
 from apps.core import ids
 
 M = TypeVar("M", bound=Model)
@@ -19,9 +19,7 @@ LARGEST, DEFAULT = 100, 20
 class ListQuery(Query):
     """What every list takes."""
 
-    limit = serializers.IntegerField(
-        min_value=1, max_value=LARGEST, default=DEFAULT, help_text="objects on a page"
-    )
+    limit = Digits(min_value=1, max_value=LARGEST, default=DEFAULT, help_text="objects on a page")
     starting_after = serializers.CharField(
         required=False, help_text="id of the last object seen: the page goes on behind it"
     )

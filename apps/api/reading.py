@@ -21,6 +21,7 @@ from apps.api.errors import (
 
 JSON = "application/json"
 DEEPEST = 16
+LONGEST_LENGTH = 15  # digits
 MOST_DIGITS = 400  # written out in full, 1e999999 would fill megabytes
 
 
@@ -45,7 +46,11 @@ def raw_body(request: Request, *, media_types: Collection[str] = (JSON,)) -> tup
 
 def _content_length(request: Request) -> int:
     given = str(request.META.get("CONTENT_LENGTH") or "0")
-    return int(given) if given.isascii() and given.isdigit() and len(given) < DEEPEST else 0
+    if not (given.isascii() and given.isdigit()):
+        raise MalformedBody("The Content-Length is no number.")
+    if len(given) > LONGEST_LENGTH:
+        raise too_large()
+    return int(given)
 
 
 def read_json(raw: bytes) -> Any:

@@ -79,6 +79,16 @@ class Whole(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class Digits(serializers.IntegerField):
+    """A whole number in a query string, in plain digits."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the integer."""
+        if not (isinstance(data, str) and data.isascii() and data.isdigit()):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class Instant(serializers.DateTimeField):
     """An ISO 8601 instant from 2000 to 2199; without a zone it is UTC."""
 

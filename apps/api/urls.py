@@ -44,5 +44,5 @@ urlpatterns = [
     path("api/docs", pages.Swagger.as_view(), name="api-docs"),
     path("api/redoc", pages.Redoc.as_view(), name="api-redoc"),
     path("api/errors", pages.errors, name="api-errors"),
-    re_path(r"^api(/.*)?$", NoSuchPath.as_view()),
+    re_path(r"^api(/[\s\S]*)?$", NoSuchPath.as_view()),
 ]

@@ -163,9 +163,9 @@ class MeterUsage(ApiView):
         the organization's time zone; each stands alone, so the days' unique counts do not add up to
         the month's.
         """
+        found = _meter(meter)
         query = self.query()
         organization = _whose(self, query)
-        found = _meter(meter)
         priced = next(
             (one for one in _priced(organization) if one.item.price.meter_key == found.key), None
         )
