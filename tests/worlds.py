@@ -153,9 +153,9 @@ def send(organization: Organization, events: Sequence[NewEvent]) -> None:
     assert outcome.accepted == len(events), outcome.results
 
 
-def bill(as_of: datetime = BILLED) -> list[billing.Issued]:
+def bill(as_of: datetime = BILLED, *, at: datetime = NOW) -> list[billing.Issued]:
     """Bill what is due; nobody may be parked."""
-    report = billing.bill_due(as_of=as_of, actor=STAFF, at=NOW)
+    report = billing.bill_due(as_of=as_of, actor=STAFF, at=at)
     assert not report.parked, report.parked
     return report.issued
 

@@ -1,0 +1,207 @@
+"""Every operation against everybody who may not: no key, another customer, a made-up id, no scope.
+
+A foreign id and one that does not exist get the same status and the same body, so nobody learns
+what others have; and whatever is refused has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from apps.api.urls import v1
+from apps.audit.models import AuditEntry
+from apps.core import rls
+from apps.core.ids import new_id
+from apps.invoicing.models import Invoice
+from apps.subscriptions.models import QuantityStep, Subscription
+from apps.tenants.models import Organization
+from apps.tenants.roles import SCOPES
+from apps.usage.models import Event
+from tests import worlds
+from tests.api.client import Api, document, operations
+from tests.worlds import World
+
+ORGANIZATION, SUBSCRIPTION, INVOICE = "organization", "subscription", "invoice"
+EVENT = {
+    "specversion": "1.0",
+    "id": "e-1",
+    "source": "test",
+    "type": "ai.request",
+    "time": "2023-12-09T10:00:00Z",
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How an operation is called; `names` says in which place a tenant's thing is named.
+
+    Places: the path, a query parameter (`?name`) or a field of the body (`/name`). Operations
+    without a place name nothing of a tenant's.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    path: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    ok: int = 200
+
+
+PROBES: dict[str, Probe] = {
+    "get_me": Probe(),
+    "list_organizations": Probe({"?starting_after": ORGANIZATION}),
+    "create_organization": Probe(body={"slug": "initech", "name": "Initech"}, ok=403),
+    "get_organization": Probe({"organization": ORGANIZATION}),
+    "update_organization": Probe({"organization": ORGANIZATION}, body={"name": "Taken"}),
+    "list_upcoming_invoices": Probe({"organization": ORGANIZATION}),
+    "list_plans": Probe(),
+    "get_plan": Probe(path={"plan": "gateway"}),
+    "list_plan_versions": Probe(path={"plan": "gateway"}),
+    "list_subscriptions": Probe({"?organization": ORGANIZATION, "?starting_after": SUBSCRIPTION}),
+    "create_subscription": Probe({"/organization": ORGANIZATION}, body={"plan": "gateway"}, ok=409),
+    "get_subscription": Probe({"subscription": SUBSCRIPTION}),
+    "change_quantity": Probe({"subscription": SUBSCRIPTION}, body={"quantity": 9}),
+    "cancel_subscription": Probe({"subscription": SUBSCRIPTION}, body={}),
+    "uncancel_subscription": Probe({"subscription": SUBSCRIPTION}, body={}),
+    "resume_subscription": Probe({"subscription": SUBSCRIPTION}, body={}, ok=409),
+    "get_upcoming_invoice": Probe({"subscription": SUBSCRIPTION}),
+    "send_events": Probe({"/subject": ORGANIZATION}, body=EVENT),
+    "list_usage": Probe({"?organization": ORGANIZATION}),
+    "get_usage": Probe({"?organization": ORGANIZATION}, path={"meter": "ai_requests"}),
+    "list_invoices": Probe(
+        {
+            "?organization": ORGANIZATION,
+            "?subscription": SUBSCRIPTION,
+            "?starting_after": INVOICE,
+            "?ending_before": INVOICE,
+        }
+    ),
+    "get_invoice": Probe({"invoice": INVOICE}),
+    "get_invoice_pdf": Probe({"invoice": INVOICE}),
+}
+# Filters that answer an empty list for whatever is not there.
+EMPTY = {("list_invoices", "?subscription")}
+NAMED = [(name, place) for name, probe in PROBES.items() for place in probe.names]
+
+
+def things(world: World) -> dict[str, str]:
+    """Return the public ids of a world, by what they name."""
+    return {
+        ORGANIZATION: world.organization.public_id,
+        SUBSCRIPTION: world.subscription.public_id,
+        INVOICE: world.second_invoice,
+    }
+
+
+def made_up() -> dict[str, str]:
+    """Return ids of nothing."""
+    return {ORGANIZATION: new_id("org"), SUBSCRIPTION: new_id("sub"), INVOICE: new_id("inv")}
+
+
+def call(api: Api, name: str, ids: Mapping[str, str], only: str = "") -> Any:
+    """Call an operation; in `only` (or in its path) it names the thing of `ids`."""
+    probe = PROBES[name]
+    method, template = operations()[name]
+    places = {k: ids[v] for k, v in probe.names.items() if only in {"", k} or k[0] not in "?/"}
+    path = template.format(**probe.path, **{k: v for k, v in places.items() if k[0] not in "?/"})
+    query = {k[1:]: v for k, v in places.items() if k[0] == "?"} if only else None
+    body = probe.body
+    if only.startswith("/"):
+        body = {**body, only[1:]: places[only]}
+    return api.call(method, path, body, query=query)
+
+
+def seen(reply: Any) -> tuple[int, dict[str, Any]]:
+    """Return status and body without what tells one request from another."""
+    return reply.status_code, {**reply.json(), "instance": "", "request_id": ""}
+
+
+def everything(world: World) -> list[list[Any]]:
+    """Return all that a refused request might have touched."""
+    models = (Organization, Subscription, QuantityStep, Invoice, Event, AuditEntry)
+    with rls.tenant_scope(world.id):
+        return [[*model._default_manager.order_by("pk").values()] for model in models]
+
+
+def test_every_operation_has_a_row_here() -> None:
+    served = {
+        getattr(view, method).operation.id
+        for entry in v1
+        for view in [entry.callback.cls]  # type: ignore[attr-defined]
+        for method in ("get", "post", "patch", "put", "delete")
+        if hasattr(getattr(view, method, None), "operation")
+    }
+    assert set(PROBES) == served == set(operations())
+
+
+def test_every_path_variable_of_a_tenants_thing_is_probed() -> None:
+    for name, (_, template) in operations().items():
+        for thing in (ORGANIZATION, SUBSCRIPTION, INVOICE):
+            assert (f"{{{thing}}}" in template) == (thing in PROBES[name].names), name
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_the_owner_gets_an_answer(api: Api, world: World, name: str) -> None:
+    assert call(api, name, things(world)).status_code == PROBES[name].ok
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_nobody_gets_anything_without_a_key(world: World, name: str) -> None:
+    before = everything(world)
+    assert call(Api(None), name, things(world)).status_code == 401
+    assert everything(world) == before
+
+
+@pytest.mark.parametrize(("name", "place"), NAMED)
+def test_a_foreign_id_is_as_unknown_as_a_made_up_one(
+    api: Api, stranger: World, name: str, place: str
+) -> None:
+    before = everything(stranger)
+    status, body = seen(call(api, name, things(stranger), place))
+    assert (status, body) == seen(call(api, name, made_up(), place))
+    assert everything(stranger) == before
+    if (name, place) in EMPTY:
+        assert (status, body["data"]) == (200, [])
+    elif place.endswith(("starting_after", "ending_before")) or name == "send_events":
+        assert status == 400
+    else:
+        assert status == 404
+
+
+@pytest.mark.parametrize("name", ["get_invoice", "get_invoice_pdf"])
+def test_a_foreign_number_is_as_unknown_as_a_made_up_one(
+    api: Api, stranger: World, name: str
+) -> None:
+    number = worlds.number_of(stranger.second_invoice, stranger.organization)
+    foreign = call(api, name, {INVOICE: number})
+    assert foreign.status_code == 404
+    assert seen(foreign) == seen(call(api, name, {INVOICE: "CH-999999"}))
+
+
+@pytest.mark.parametrize("name", [name for name in PROBES if name != "get_me"])
+def test_a_key_without_the_scope_is_told_which(world: World, name: str) -> None:
+    method, path = operations()[name]
+    [needs] = document()["paths"][path][method.lower()]["security"]
+    [scope] = needs["apiKey"]
+    others = Api(worlds.make_key(world.organization, [one for one in SCOPES if one != scope]))
+    before = everything(world)
+    reply = call(others, name, things(world))
+    assert (reply.status_code, reply.json()["code"]) == (403, "missing_scope")
+    assert reply.json()["extra"] == {"scope": scope}
+    assert everything(world) == before
+
+
+@pytest.mark.parametrize("name", [name for name in PROBES if name != "get_me"])
+def test_the_one_scope_is_enough(world: World, name: str) -> None:
+    method, path = operations()[name]
+    [needs] = document()["paths"][path][method.lower()]["security"]
+    api = Api(worlds.make_key(world.organization, needs["apiKey"]))
+    assert call(api, name, things(world)).status_code == PROBES[name].ok
+
+
+def test_the_platform_reads_what_is_anybodys(platform: Api, world: World, stranger: World) -> None:
+    for one in (world, stranger):
+        for name in ("get_organization", "get_subscription", "get_invoice"):
+            assert call(platform, name, things(one)).status_code == 200
