@@ -9,6 +9,14 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
+class Findings:
+    """What a part of a harness met: how many attempts it made, and what was wrong."""
+
+    probes: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Verdict:
     """The result of a harness.
 

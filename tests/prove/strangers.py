@@ -1,0 +1,186 @@
+"""A stranger at the doors: every address of portal and API, with ids that belong to somebody else.
+
+The addresses come from the URL patterns, so a new page is walked without being listed. Each must
+answer a foreign id with 404, word for word as it answers an id that does not exist; none may show a
+word of the other organization; and to its own organization each must answer with something else
+than 404, or the refusals would prove nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from apps.core import clock
+from apps.core.ids import new_id
+from apps.portal.access import rule_of
+from apps.tenants.models import User
+from tests.prove.ground import ask
+from tests.prove.tenancy import Person
+from tests.prove.verdict import Findings
+from tests.prove.world import NOW
+
+NOT_FOUND, NOT_ALLOWED, BROKEN = 404, 405, 500
+METHODS = {"portal/": ("GET", "POST"), "api/v1/": ("GET", "POST", "PATCH", "PUT", "DELETE")}
+# Words in an address that name something of the catalogue, which belongs to nobody.
+SHARED = {"meter": "calls", "plan": "wire", "code": "wire"}
+SECOND = {"key": "seats", **SHARED}
+JSON = "application/json", b"{}"
+FORM = "application/x-www-form-urlencoded", b"role=MEMBER&quantity=5&seats=5"
+CSRF = re.compile(rb"csrf[^>]*|nonce-?[^ >]*|request_id[^,}]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One URL pattern: its route, such as `portal/invoices/<str:reference>/`, and what it takes."""
+
+    route: str
+    words: tuple[str, ...]
+
+    @property
+    def door(self) -> str:
+        """Return which of the doors it belongs to."""
+        return next(door for door in METHODS if self.route.startswith(door))
+
+    def filled(self, values: Mapping[str, str]) -> str:
+        """Return the path with the words replaced."""
+        return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda found: values[found[1]], self.route)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """An organization at the doors, and every name by which its things are known."""
+
+    client: Client
+    key: str
+    names: tuple[str, ...]
+
+    def ask(self, address: Address, method: str, path: str) -> Any:
+        """Send a request as this organization, with the session or the key that the door takes."""
+        headers = {"Authorization": f"Bearer {self.key}"} if address.door == "api/v1/" else {}
+        kind, body = JSON if headers else FORM
+        sent = b"" if method in {"GET", "DELETE"} else body
+        return self.client.generic(method, path, sent, content_type=kind, headers=headers)
+
+
+def walk(people: Mapping[int, Person]) -> Findings:
+    """Walk every address as the first organization, with the ids of the second."""
+    logging.disable()  # every refusal is a warning
+    met = Findings()
+    with clock.frozen(NOW):
+        first, second = itertools.islice(people.items(), 2)
+        stranger, other = _party(*first), _party(*second)
+        for address in addresses():
+            _foreign_ids(met, address, stranger, other)
+        for address in addresses():  # at last, because some of it cancels and revokes
+            _own_pages(met, address, stranger, other)
+    return met
+
+
+def addresses() -> list[Address]:
+    """Return the addresses of portal and API that need somebody to be somebody."""
+    found = [
+        Address(route, tuple(pattern.pattern.converters))
+        for route, pattern in _patterns(get_resolver().url_patterns, "")
+        if route.startswith(tuple(METHODS)) and not rule_of(pattern.callback).is_open
+    ]
+    return sorted(found, key=lambda address: address.route)  # the API's before its key is revoked
+
+
+def _patterns(
+    patterns: list[URLPattern | URLResolver], prefix: str
+) -> Iterator[tuple[str, URLPattern]]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _patterns(pattern.url_patterns, route)
+        else:
+            yield route, pattern
+
+
+def _party(organization: int, person: Person) -> Party:
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.get(pk=person.user_id))
+    return Party(client, person.key, tuple(sorted(_names(organization))))
+
+
+def _names(organization: int) -> set[str]:
+    """Return the public ids, numbers and slugs of everything that an organization has."""
+    tables = ask("""
+        SELECT p.table_name FROM information_schema.columns p
+        JOIN information_schema.columns o USING (table_schema, table_name)
+        WHERE p.column_name = 'public_id' AND o.column_name = 'organization_id'
+          AND table_schema = 'public'""")
+    found = set()
+    for (table,) in tables:
+        # The first subscription has seats, the second one a meter.
+        rows = ask(
+            f'SELECT public_id FROM "{table}" WHERE organization_id = %s ORDER BY id LIMIT %s',
+            organization,
+            2 if table == "subscriptions_subscription" else 1,
+        )
+        found |= {public_id for (public_id,) in rows}
+    number = "SELECT number FROM invoicing_invoice WHERE organization_id = %s ORDER BY id LIMIT 1"
+    own = "SELECT public_id, slug FROM tenants_organization WHERE id = %s"
+    found |= {number for (number,) in ask(number, organization)}
+    return found | {name for row in ask(own, organization) for name in row}
+
+
+def _foreign_ids(met: Findings, address: Address, stranger: Party, other: Party) -> None:
+    if not set(address.words) - set(SHARED):
+        return
+    for method in METHODS[address.door]:
+        for name in other.names:
+            path, nobody = _path(address, name), _nobody(name)
+            met.probes += 1
+            reply = stranger.ask(address, method, path)
+            if reply.status_code == NOT_ALLOWED:
+                break
+            if reply.status_code != NOT_FOUND:
+                met.faults.append(f"{method} {path}: a stranger gets {reply.status_code}")
+            unknown = stranger.ask(address, method, _path(address, nobody))
+            if _plain(reply, name) != _plain(unknown, nobody):
+                met.faults.append(f"{method} {path}: tells that there is such a thing elsewhere")
+
+
+def _path(address: Address, name: str) -> str:
+    """Return the path with the name in its first word that is somebody's, where it has one."""
+    own = [word for word in address.words if word not in SHARED]
+    return address.filled({**SECOND, **dict.fromkeys(own[:1], name)})
+
+
+def _nobody(name: str) -> str:
+    """Return a name of the same kind that nobody has."""
+    prefix, _, rest = name.rpartition("_")
+    if prefix:
+        return new_id(prefix)
+    return "CH-999999" if name.startswith("CH-") else f"nobody-{rest[-1:]}"
+
+
+def _plain(reply: Any, name: str) -> tuple[int, bytes]:
+    """Return the answer without the id that was asked for and what differs every time."""
+    body = b"".join(reply.streaming_content) if reply.streaming else reply.content
+    return reply.status_code, CSRF.sub(b"", body.replace(name.encode(), b"NAME"))
+
+
+def _own_pages(met: Findings, address: Address, stranger: Party, other: Party) -> None:
+    """Show the stranger what is its own: never 404, and nothing of the other."""
+    statuses = set()
+    for path in sorted({_path(address, name) for name in stranger.names}):
+        for method in METHODS[address.door]:
+            met.probes += 1
+            reply = stranger.ask(address, method, path)
+            statuses.add(reply.status_code)
+            text = _plain(reply, "-")[1].decode("latin-1")
+            met.faults += [f"{method} {path} shows {name}" for name in other.names if name in text]
+    if statuses <= {NOT_FOUND, NOT_ALLOWED}:
+        met.faults.append(f"{address.route}: its own organization gets nothing but {statuses}")
+    if max(statuses) >= BROKEN:
+        met.faults.append(f"{address.route}: breaks with {statuses}")

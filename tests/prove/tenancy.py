@@ -1,0 +1,138 @@
+"""A world with rows of many organizations in every tenant table, and where they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from apps.core import idempotency, rls
+from apps.core.idempotency import Answer
+from apps.invoicing import services as invoicing
+from apps.invoicing.models import Invoice, Parked
+from apps.payments import services as payments
+from apps.tenants import services as tenants
+from apps.tenants.roles import SCOPES
+from apps.usage import services as usage
+from apps.usage.checking import NewEvent, Refusal, Unread
+from tests.prove import world
+from tests.prove.ground import ask
+from tests.prove.world import ACTOR, NOW
+
+BILLED_UNTIL = datetime(2023, 3, 5, tzinfo=UTC)
+PASSWORD = "prove-pass-2026"
+
+# Tables with an organization in them, but not in a column of that name.
+OWN_COLUMN = {"tenants_organization": "id"}
+TENANT_TABLES = """
+SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE a.attname = 'organization_id' AND NOT a.attisdropped AND c.relkind IN ('r', 'p')
+  AND c.relnamespace = 'public'::regnamespace ORDER BY 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Which table holds which rows of which organization: {table: {organization: [ids]}}."""
+
+    rows: dict[str, dict[int, list[int]]]
+    organizations: tuple[int, ...]
+
+    def column(self, table: str) -> str:
+        """Return the column that holds the organization's integer id."""
+        return OWN_COLUMN.get(table, "organization_id")
+
+    def unprobed(self) -> list[str]:
+        """Return the tables that have no foreign rows to leak: a zero would prove nothing."""
+        return [table for table, rows in self.rows.items() if len(rows) < 2]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who may sign in for an organization, and its API key."""
+
+    user_id: int
+    key: str
+
+
+def build(customers: int, seed: int) -> tuple[Places, dict[int, Person]]:
+    """Fill the database with organizations that have something everywhere."""
+    with rls.ops_scope("prove: a meter of each kind"):
+        usage.define_meter(
+            "callers",
+            event_type="visit",
+            aggregation="unique_count",
+            value="who",
+            actor=ACTOR,
+            at=NOW,
+        )
+    sold = world.build(customers, seed)
+    people = {}
+    for number, organization_id in enumerate(sold.organizations):
+        with rls.ops_scope("prove: people and things"):
+            people[organization_id] = _person(organization_id, number)
+            _things(organization_id, number)
+    with rls.ops_scope("prove: count"):
+        usage.roll_up(NOW)
+    invoicing.bill_due(as_of=BILLED_UNTIL, actor=ACTOR, at=NOW)
+    for organization_id in sold.organizations:
+        with rls.ops_scope("prove: pay and park"):
+            _settle_and_park(organization_id)
+    return places(), people
+
+
+def _person(organization_id: int, number: int) -> Person:
+    user = tenants.create_user(
+        f"owner-{number}@prove.example", password=PASSWORD, actor=ACTOR, at=NOW
+    )
+    tenants.add_member(organization_id, user_id=user.pk, role="OWNER", actor=ACTOR, at=NOW)
+    key = tenants.create_api_key(
+        organization_id, name="prove", scopes=list(SCOPES), actor=ACTOR, at=NOW
+    )
+    return Person(user.pk, key.secret)
+
+
+def _things(organization_id: int, number: int) -> None:
+    tenants.map_external_id(
+        organization_id, application="desk", external_id=f"ext-{number}", actor=ACTOR, at=NOW
+    )
+    tenants.invite_member(
+        organization_id, email=f"guest-{number}@prove.example", role="MEMBER", actor=ACTOR, at=NOW
+    )
+    visit = NewEvent("prove", "visit", "visit", datetime(2023, 1, 2, tzinfo=UTC), {"who": "me"})
+    usage.ingest(organization_id, events=[visit], actor=ACTOR, at=NOW)
+    refused = Unread(Refusal("malformed", "no JSON"), f"scribble {number}")
+    usage.reject(organization_id, refused=[refused], actor=ACTOR, at=NOW)
+    idempotency.once(
+        "one", organization_id=organization_id, owner="prove", route="/", body=b"", act=_answer
+    )
+
+
+def _answer() -> Answer:
+    return Answer(200, {})
+
+
+def _settle_and_park(organization_id: int) -> None:
+    invoice = Invoice.objects.filter(organization_id=organization_id).order_by("id")[0]
+    payments.record_payment(str(invoice.number), amount=Decimal("1.00"), actor=ACTOR, at=NOW)
+    Parked.objects.create(
+        organization_id=organization_id,
+        subscription_id=invoice.subscription_id or 0,
+        boundary_at=NOW,
+        reason="to be seen by its own organization only",
+        parked_at=NOW,
+        released_at=NOW,
+    )
+
+
+def places() -> Places:
+    """Look up, as superuser, what the probes must not find."""
+    tables = [table for (table,) in ask(TENANT_TABLES)] + list(OWN_COLUMN)
+    rows = {table: _rows_of(table) for table in tables}
+    return Places(rows, tuple(rows["tenants_organization"]))
+
+
+def _rows_of(table: str) -> dict[int, list[int]]:
+    column = OWN_COLUMN.get(table, "organization_id")
+    found = ask(f"""SELECT {column}, (array_agg(id ORDER BY id DESC))[:20] FROM "{table}"
+        WHERE {column} IS NOT NULL GROUP BY 1""")
+    return dict(found)
