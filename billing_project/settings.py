@@ -204,8 +204,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     else {"visibility_timeout": broker.VISIBILITY_SECONDS}
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# Its queues are named by host and would not fit PostgreSQL's names; nobody asks the workers things.
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+# `celery inspect` makes queues named by host and question, which do not fit PostgreSQL's names.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = not CELERY_BROKER_URL.startswith(f"{broker.SCHEME}:")
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
