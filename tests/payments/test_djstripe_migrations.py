@@ -84,13 +84,14 @@ def test_the_copy_replaces_every_migration_of_the_installed_version() -> None:
 def test_a_later_upstream_migration_lines_up_behind_the_copy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    later = Migration("0004_later", "djstripe")
-    later.dependencies = [("djstripe", "0003_2_11")]
+    class Later(Migration):
+        dependencies = [("djstripe", "0003_2_11")]
+
     load_disk = MigrationLoader.load_disk
 
     def with_later(loader: MigrationLoader) -> None:
         load_disk(loader)
-        loader.disk_migrations["djstripe", "0004_later"] = later
+        loader.disk_migrations["djstripe", "0004_later"] = Later("0004_later", "djstripe")
 
     monkeypatch.setattr(MigrationLoader, "load_disk", with_later)
     graph = MigrationLoader(None).graph

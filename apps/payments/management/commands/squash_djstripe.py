@@ -70,8 +70,11 @@ def squashed(replaced: list[str]) -> Migration:
     changes = detector.changes(MigrationGraph(), trim_to_apps={LABEL})[LABEL]
     if len(changes) != 1:
         raise CommandError(f"Expected one migration, got {[change.name for change in changes]}.")
-    migration = changes[0]
-    migration.name = squash_name(replaced)
-    migration.replaces = [(LABEL, name) for name in replaced]
-    migration.initial = True
-    return migration
+
+    class Squash(Migration):
+        initial = True
+        replaces = [(LABEL, name) for name in replaced]
+        dependencies = changes[0].dependencies
+        operations = changes[0].operations
+
+    return Squash(squash_name(replaced), LABEL)
