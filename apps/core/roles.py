@@ -87,8 +87,7 @@ def role_statements() -> list[str]:
     return [
         *(_create_role(role) for role in LOGINS),
         *(f"ALTER ROLE {role} {login}" for role, login in LOGINS.items()),
-        _restrict(OWNER, OPS, APP, bypassrls=False),
-        _restrict(BACKUP, bypassrls=True),
+        *(_correct(role, bypassrls=role == BACKUP) for role in LOGINS),
         f"GRANT {OPS} TO {APP} WITH INHERIT FALSE, SET TRUE",
         f"GRANT {OWNER}, {APP} TO CURRENT_USER",
     ]
@@ -135,21 +134,20 @@ def _create_role(role: str) -> str:
     )
 
 
-def _restrict(*roles: str, bypassrls: bool) -> str:
-    """Fix the attributes of roles that have drifted.
+def _correct(role: str, *, bypassrls: bool) -> str:
+    """Fix the attributes of a role that have drifted, and mention no others.
 
-    Others stay untouched, because only a superuser may mention these attributes at all and the
-    admin of a managed service is none. BYPASSRLS takes a superuser or a role that has it.
+    Only a superuser may mention SUPERUSER and REPLICATION at all, and the admin of a managed
+    service is none. Giving BYPASSRLS takes a superuser or a role that has it.
     """
-    names = ", ".join(f"'{role}'" for role in roles)
-    wanted = "BYPASSRLS" if bypassrls else "NOBYPASSRLS"
-    return f"""DO $$ DECLARE found regrole; BEGIN
-        FOR found IN
-            SELECT oid FROM pg_roles WHERE rolname IN ({names}) AND (
-                rolbypassrls IS DISTINCT FROM {bypassrls} OR rolsuper OR rolcreatedb
-                OR rolcreaterole OR rolreplication)
-        LOOP EXECUTE format('ALTER ROLE %s NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION '
-            '{wanted}', found); END LOOP;
+    bypass = "NOT rolbypassrls, 'BYPASSRLS'" if bypassrls else "rolbypassrls, 'NOBYPASSRLS'"
+    return f"""DO $$ DECLARE attribute text; BEGIN
+        FOR attribute IN
+            SELECT correction FROM pg_roles, LATERAL (VALUES
+                (rolsuper, 'NOSUPERUSER'), (rolcreatedb, 'NOCREATEDB'),
+                (rolcreaterole, 'NOCREATEROLE'), (rolreplication, 'NOREPLICATION'), ({bypass})
+            ) AS attributes (wrong, correction) WHERE wrong AND rolname = '{role}'
+        LOOP EXECUTE 'ALTER ROLE {role} ' || attribute; END LOOP;
     END $$"""  # noqa: S608 - constants
 
 
