@@ -73,11 +73,13 @@ def ask(
     `run` returns the message to show, or a page of its own. A refusal stands beside the field at
     fault, with the refusal's status; the services' transactions have then changed nothing.
     """
-    form = question.form(request.POST or None, request.FILES or None, initial=question.initial)
+    answered = request.method == "POST"
+    given = (request.POST, request.FILES) if answered else ()
+    form = question.form(*given, initial=question.initial)
     status = 200
-    if request.method == "POST" and (form.is_valid() or not form.fields):
+    if answered and form.is_valid():
         try:
-            done = run(getattr(form, "cleaned_data", {}))
+            done = run(form.cleaned_data)
         except DomainError as refusal:
             _refuse(form, refusal)
             status = refusal.status
@@ -86,7 +88,7 @@ def ask(
                 return done
             messages.success(request, done)
             return HttpResponseRedirect(back)
-    elif request.method == "POST":
+    elif answered:
         status = 400
     context = {
         **screen.admin_site.each_context(request),
@@ -101,7 +103,6 @@ def ask(
 
 
 def _refuse(form: forms.Form, refusal: DomainError) -> None:
-    form.is_valid()  # a form without data has no errors to add to
     form.add_error(refusal.param if refusal.param in form.fields else None, refusal.message)
 
 

@@ -692,8 +692,8 @@ class UserScreen(Screen):
             (cells.link_to(one.organization), one.get_role_display(), cells.day(one.created_at))
             for one in found
         ]
-        panel = Panel("Organizations", ("Organization", "Role", "Since"), rows, empty="None.")
-        return [panel]
+        headings = ("Organization", "Role", "Since")
+        return [Panel("Organizations", headings, rows, empty="Belongs to no organization.")]
 
     @act("Create user", capability="manage_platform", icon="person_add")
     def create(self, request: HttpRequest) -> HttpResponse:

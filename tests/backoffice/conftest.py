@@ -1,0 +1,133 @@
+"""What the admin's tests share: a world on 10 December 2023 and a browser for each kind of user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.test import Client
+
+from apps.core import clock, rls
+from apps.core.actor import system
+from apps.core.models import OutboxDelivery
+from apps.invoicing import services as invoicing
+from apps.payments import services as payments
+from apps.subscriptions import services as subscriptions
+from apps.subscriptions.selectors import Due
+from apps.tenants.models import User
+from apps.usage import services as usage
+from apps.usage.checking import NewEvent
+from tests import worlds
+from tests.conftest import STAFF
+from tests.worlds import NOW, World
+from tests.write_guard import rooms_write_only_their_own
+
+
+@pytest.fixture
+def world(db: None) -> Iterator[World]:
+    """Acme, on 10 December 2023."""
+    with clock.frozen(NOW):
+        yield worlds.gateway_world("acme")
+
+
+def browser(user: User) -> Client:
+    """Return a browser in which the user has signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def pay(invoice: str, amount: str) -> None:
+    """Record a payment, in major units."""
+    with rls.ops_scope("test"):
+        payments.record_payment(
+            invoice, amount=Decimal(amount), reference="bank-1", actor=STAFF, at=NOW
+        )
+
+
+@pytest.fixture
+def admin(world: World) -> Client:
+    """Staff who may do everything."""
+    return browser(worlds.make_staff("staff@house.example", "Admin"))
+
+
+@pytest.fixture
+def finance(world: World) -> Client:
+    """Staff who act on money."""
+    return browser(worlds.make_staff("finance@house.example", "Finance"))
+
+
+@pytest.fixture
+def support(world: World) -> Client:
+    """Staff who look."""
+    return browser(worlds.make_staff("support@house.example", "Support"))
+
+
+@pytest.fixture
+def owner(world: World) -> Client:
+    """A customer: the organization's owner."""
+    return browser(world.owner)
+
+
+@pytest.fixture
+def parked(world: World) -> int:
+    """A subscription that billing had to leave aside; returns the parking's integer id."""
+    due = Due(world.subscription.id, world.id)
+    error = RuntimeError("the meter was melted down")
+    invoicing._park(due, error, actor=system("scheduler"), at=NOW)
+    with rls.ops_scope("test"):
+        return invoicing.Parked.objects.get().pk
+
+
+@pytest.fixture
+def rejected(world: World) -> int:
+    """An event that no meter knows; returns the organization's id."""
+    with rls.tenant_scope(world.id):
+        event = NewEvent("test", "odd-1", "no.such.type", NOW - timedelta(days=1), {})
+        usage.ingest(world.id, events=[event], actor=STAFF, at=NOW)
+    return world.id
+
+
+@pytest.fixture
+def dead(world: World) -> int:
+    """A delivery that nobody could take, after its last try."""
+    with rls.ops_scope("test"):
+        delivery = OutboxDelivery.objects.select_related("event").first()
+        assert delivery is not None
+        OutboxDelivery.objects.filter(pk=delivery.pk).update(
+            status="dead", tries=8, last_error="SMTPError: nobody answers"
+        )
+        return delivery.pk
+
+
+@pytest.fixture
+def draft(world: World) -> str:
+    """A draft of 1 January 2024 that a run kept; returns its public id."""
+    at = NOW + timedelta(days=30)
+    report = invoicing.bill_due(as_of=at, actor=STAFF, at=at, keep_drafts=True)
+    return report.issued[0].id
+
+
+@pytest.fixture
+def canceled(world: World) -> str:
+    """The subscription, which will end; returns its public id."""
+    with rls.tenant_scope(world.id):
+        subscriptions.cancel(world.subscription.public_id, actor=STAFF, at=NOW)
+    return world.subscription.public_id
+
+
+@pytest.fixture(autouse=True)
+def _doors_write_nothing() -> Iterator[None]:
+    """Hold every statement of every page against the rule that doors write no rows."""
+    with rooms_write_only_their_own():
+        yield
+
+
+@pytest.fixture
+def everything(world: World, draft: str, parked: int, rejected: int, dead: int) -> None:
+    """Something for every list to show; only committed events are rolled up, so no buckets."""
+    worlds.make_key(world.organization)
+    worlds.make_key(None)
+    pay(world.second_invoice, "4.51")
