@@ -277,4 +277,6 @@ LOGGING_CONFIG = "apps.core.logging.configure"
 LOGGING = {"level": LOG_LEVEL, "json": PRODUCTION, "quiet": "pytest" in sys.modules}
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+# The id that apps.core.middleware.RequestId has checked or made, not a second one.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 DJANGO_STRUCTLOG_USER_ID_FIELD = "public_id"

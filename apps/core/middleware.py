@@ -19,7 +19,8 @@ class RequestId:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-Id", "")
+        # Not `request.headers`: it copies META at first use, and the log would never see our id.
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if GIVEN.match(given) else new_id("req")
         request.META["HTTP_X_REQUEST_ID"] = request_id
         response = self.get_response(request)

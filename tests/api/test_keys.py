@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from apps.audit.models import AuditEntry
 from apps.core import clock, rls
 from apps.tenants import services as tenants
 from apps.tenants.models import ApiKey
@@ -102,3 +103,12 @@ def test_the_callers_request_id_comes_back(api: Api) -> None:
     sent: dict[str, Any] = {"X-Request-Id": "trace-0123456789"}
     reply = api.get("invoices/nothing", **sent)
     assert reply["X-Request-Id"] == reply.json()["request_id"] == "trace-0123456789"
+
+
+def test_an_answer_and_its_audit_entry_share_the_request_id(api: Api, world: World) -> None:
+    reply = api.patch("organizations/acme", {"name": "Renamed"})
+    with rls.tenant_scope(world.id):
+        entry = AuditEntry.objects.order_by("-id").first()
+    assert entry is not None
+    assert (entry.action, entry.actor_kind) == ("organization.updated", "api_key")
+    assert entry.request_id == reply["X-Request-Id"]
