@@ -51,7 +51,7 @@ def settle() -> int:
 
     PostgreSQL's own housekeeping may run a transaction at that moment and hold the watermark back.
     """
-    events, deadline = 0, time.monotonic() + 20
+    events, deadline = 0, time.monotonic() + 60
     while time.monotonic() < deadline:
         events += roll_up().events
         epoch = UsageEpoch.objects.latest("number")
