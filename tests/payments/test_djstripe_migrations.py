@@ -74,11 +74,11 @@ def test_the_copy_creates_every_model_of_the_installed_version() -> None:
     call_command("makemigrations", "djstripe", check_changes=True, dry_run=True, verbosity=0)
 
 
-def test_the_copy_replaces_every_migration_of_the_installed_version() -> None:
-    loader = MigrationLoader(None)
-    assert list(loader.disk_migrations[SQUASH].replaces) == [
-        ("djstripe", name) for name in squash_djstripe.upstream_names()
-    ]
+def test_every_migration_of_the_installed_version_is_replaced_or_copied() -> None:
+    disk = MigrationLoader(None).disk_migrations
+    ours = {name for label, name in disk if label == "djstripe"}
+    replaced = {name for _, name in disk[SQUASH].replaces}
+    assert set(squash_djstripe.upstream_names()) <= ours | replaced
 
 
 def test_a_later_upstream_migration_lines_up_behind_the_copy(
