@@ -40,6 +40,7 @@ from apps.subscriptions import states
 from apps.subscriptions.selectors import Due, SubscriptionFacts
 from apps.tenants import selectors as tenant_selectors
 from apps.tenants import services as tenants
+from apps.usage.errors import UsageNotReady
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +125,8 @@ def _bill_or_park(
 ) -> None:
     try:
         issued = bill_boundary(due, as_of=as_of, actor=actor, at=at, keep_draft=keep_drafts)
-    except (OperationalError, InterfaceError):
-        raise  # the database went away or is busy: nobody's fault, and the next run goes on
+    except (OperationalError, InterfaceError, UsageNotReady):
+        raise  # the database is away, busy or just restored: nobody's fault, the next run goes on
     except Exception as error:
         log.exception("billing_parked", extra={"subscription": due.subscription_id})
         report.parked.append(_park(due, error, actor=actor, at=at))

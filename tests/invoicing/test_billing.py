@@ -9,9 +9,16 @@ from apps.core import rls
 from apps.engine.money import Money
 from apps.invoicing import books, selectors, services
 from apps.invoicing.errors import FutureBilling, NotVoidable
-from apps.invoicing.models import Invoice, InvoiceLine, LedgerEntry, LedgerTransaction
+from apps.invoicing.models import (
+    Invoice,
+    InvoiceLine,
+    LedgerEntry,
+    LedgerTransaction,
+    Parked,
+)
 from apps.subscriptions import selectors as subscriptions
 from apps.tenants.models import Organization
+from apps.usage.errors import UsageNotReady
 from tests.conftest import STAFF, make_organization
 from tests.invoicing import world
 from tests.invoicing.world import NOW, day
@@ -284,3 +291,15 @@ def test_a_kept_draft_has_no_number_until_it_is_finalized(organization: Organiza
         services.finalize_invoice(draft.public_id, actor=STAFF, at=NOW)
         assert selectors.latest(organization.pk).number == "CH-000001"
     assert books.verify().hold
+
+
+def test_after_a_restore_nobody_is_parked(organization: Organization) -> None:
+    world.subscribe(organization, start=day(1, 1))
+    world.bill(day(1, 1))
+    with rls.ops_scope("test: as if restored elsewhere"), connection.cursor() as cursor:
+        cursor.execute("UPDATE usage_epoch SET system_identifier = 1")
+    with pytest.raises(UsageNotReady):
+        world.bill(day(2, 1))
+    with rls.ops_scope("test"):
+        assert not Parked.objects.exists()
+    assert len(world.invoices(organization)) == 1
