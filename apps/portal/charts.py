@@ -109,7 +109,7 @@ def _labels(values: Sequence[Column], pitch: int) -> tuple[Tick, ...]:
 
 
 def share(part: Decimal, whole: Decimal) -> int:
-    """Return the part in whole percents of the whole, for a bar: 0 only for nothing, at most 100."""
+    """Return the part of the whole in percents, for a bar: 0 only for nothing, at most 100."""
     if whole <= 0:
         return 100 if part > 0 else 0
     return max(1 if part > 0 else 0, min(100, int(part * 100 / whole)))
