@@ -80,6 +80,7 @@ class ApiView(APIView):
             response = self._serve()
         except Exception as error:  # noqa: BLE001 - every error becomes an answer, unforeseen ones are logged
             response = self.handle_exception(error)
+        response["Cache-Control"] = "no-store"  # it is somebody's money
         self.response = self.finalize_response(self.request, response, *args, **kwargs)  # type: ignore[arg-type]
         return self.response
 

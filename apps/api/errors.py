@@ -70,7 +70,7 @@ class PlatformKeyNeeded(Forbidden):
 
 
 class InvalidRequest(Invalid):
-    """Fields or parameters are missing, unknown or malformed; `errors` names each."""
+    """Fields or parameters are missing, unknown or malformed; the errors name each."""
 
     code = "invalid_request"
 
@@ -100,7 +100,7 @@ class BatchTooLarge(DomainError):
 
 
 class EventsRejected(Invalid):
-    """No event of the request was taken; `events` says why for each."""
+    """No event of the request was taken; the answer says why for each."""
 
     code = "events_rejected"
 

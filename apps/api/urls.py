@@ -9,7 +9,7 @@ from apps.api import pages
 from apps.api.door import NoSuchPath
 from apps.api.v1 import events, invoices, me, organizations, plans, subscriptions, usage
 
-ONE_HOUR = 3600
+FIVE_MINUTES = 300
 
 v1 = [
     path("me", me.Me.as_view()),
@@ -40,7 +40,7 @@ v1 = [
 
 urlpatterns = [
     path("api/v1/", include(v1)),
-    path("api/schema", cache_page(ONE_HOUR)(pages.Schema.as_view()), name="api-schema"),
+    path("api/schema", cache_page(FIVE_MINUTES)(pages.Schema.as_view()), name="api-schema"),
     path("api/docs", pages.Swagger.as_view(), name="api-docs"),
     path("api/redoc", pages.Redoc.as_view(), name="api-redoc"),
     path("api/errors", pages.errors, name="api-errors"),
