@@ -18,6 +18,7 @@ Standard library only, because the keeper runs this file as a script.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.util
@@ -32,7 +33,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -78,7 +78,7 @@ class ClusterError(Exception):
     """The embedded server cannot be made, started or stopped; the message says why."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(data_dir: Path, *, prepare: Callable[[Path], None]) -> Iterator[Path]:
     """Yield the directory of the server's Unix socket; start the server when nobody has.
 
@@ -107,7 +107,7 @@ def _open(data_dir: Path, name: str) -> IO[str]:
     return (data_dir / f"postgres.{name}").open("a+", encoding="ascii")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _turn(data_dir: Path) -> Iterator[None]:
     """Wait until nobody else starts or stops the server of `data_dir`."""
     with _open(data_dir, "lock") as lock:
@@ -222,15 +222,27 @@ def _stop(pgdata: Path) -> None:
 
     By signal and not by pg_ctl, which needs to reach the directory as the server's account.
     """
+    lines = _pid_file(pgdata)
     for number in (signal.SIGINT, signal.SIGQUIT):
-        if not _is_running(pgdata):
-            return
-        _signal(int(_pid_file(pgdata)[0]), number)
-        give_up = time.monotonic() + STOP_SECONDS
-        while _is_running(pgdata) and time.monotonic() < give_up:
-            time.sleep(0.01)
+        if _is_running(pgdata):
+            _signal(int(lines[0]), number)
+            _wait_for_the_end(pgdata)
     if _is_running(pgdata):
         raise ClusterError(f"PostgreSQL does not stop; see {pgdata}/log.")
+    _tidy_up(pgdata, lines)
+
+
+def _wait_for_the_end(pgdata: Path) -> None:
+    give_up = time.monotonic() + STOP_SECONDS
+    while _is_running(pgdata) and time.monotonic() < give_up:
+        time.sleep(0.01)
+
+
+def _tidy_up(pgdata: Path, lines: list[str]) -> None:
+    """Remove the directory that was made for the socket only."""
+    if len(lines) > 4 and (socket_dir := Path(lines[4])) != pgdata:
+        with contextlib.suppress(OSError):
+            socket_dir.rmdir()
 
 
 def _postgres_program(name: str, *arguments: str, account: pwd.struct_passwd | None) -> None:
