@@ -65,6 +65,17 @@ BODIES: list[bytes] = [
     b"a=1&b=2",
 ]
 PATHS = ["%00", "%ff%fe", "%F0%9F%92%A9", "a%2Fb", "..%2f..", "x" * 5000, "%0d%0aX: y", "-1", "'"]
+TEMPLATES = [
+    "organizations/{}",
+    "organizations/{}/upcoming-invoices",
+    "plans/{}",
+    "plans/{}/versions",
+    "subscriptions/{}",
+    "usage/{}",
+    "invoices/{}",
+    "invoices/{}/pdf",
+    "{}",
+]
 QUERIES: dict[str, list[str]] = {
     "limit": ["0", "101", "-1", "1e3", "1.0", "", "x", str(10**23), "9" * 5000, "\x00", "०"],
     "starting_after": ["", "x", "\x00", "inv_", "inv_01m7vnd0x7fp4ve7xtr8wwavw8", "x" * 5000, "💩"],
@@ -109,65 +120,43 @@ def test_every_field_refuses_or_takes_every_value(platform: Api, world: World, n
         assert reply.status_code < 500, (field, value)
 
 
-@pytest.mark.parametrize("name", [name for name in writing() if name != "send_events"])
-def test_unknown_fields_are_refused_with_their_place(
-    platform: Api, world: World, name: str
-) -> None:
-    method, path = target(name, world)
-    for field in ("id", "status", "total", "number", "organization_id", "is_staff", "role", "a/~"):
-        reply = platform.call(method, path, {**PROBES[name].body, field: 1})
-        problem = reply.json()
-        assert (reply.status_code, problem["code"]) == (400, "invalid_request")
+def test_unknown_fields_are_refused_with_their_place(platform: Api, world: World) -> None:
+    names = ("id", "status", "total", "number", "organization_id", "is_staff", "role", "a/~")
+    for name, field in itertools.product(writing(), names):
+        if name == "send_events":  # CloudEvents allow extensions
+            continue
+        method, path = target(name, world)
+        problem = platform.call(method, path, {**PROBES[name].body, field: 1}).json()
+        assert (problem["status"], problem["code"]) == (400, "invalid_request"), (name, field)
         found = {fault["pointer"]: fault["code"] for fault in problem["errors"]}
         pointer = "/" + field.replace("~", "~0").replace("/", "~1")
         assert found[pointer] == "unknown_field"
 
 
-@pytest.mark.parametrize("name", writing())
-def test_every_body_is_refused(platform: Api, world: World, name: str) -> None:
-    method, path = target(name, world)
-    for body in BODIES:
-        assert platform.call(method, path, body).status_code == 400, body[:40]
+def test_every_body_is_refused(platform: Api, world: World) -> None:
+    for name, body in itertools.product(writing(), BODIES):
+        method, path = target(name, world)
+        assert platform.call(method, path, body).status_code == 400, (name, body[:40])
 
 
-@pytest.mark.parametrize("name", writing())
-def test_bodies_of_other_types_are_refused(platform: Api, world: World, name: str) -> None:
-    method, path = target(name, world)
-    for media_type in (
-        "text/plain",
-        "multipart/form-data",
-        "application/json; charset=bz2_codec",
-        "%",
-    ):
+def test_bodies_of_other_types_are_refused(platform: Api, world: World) -> None:
+    types = ("text/plain", "multipart/form-data", f"{JSON}; charset=bz2_codec", "%")
+    for name, media_type in itertools.product(writing(), types):
+        method, path = target(name, world)
         reply = platform.call(method, path, b"{}", content_type=media_type)
-        assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_media_type")
+        assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_media_type"), name
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        "organizations/{}",
-        "organizations/{}/upcoming-invoices",
-        "plans/{}",
-        "plans/{}/versions",
-        "subscriptions/{}",
-        "usage/{}",
-        "invoices/{}",
-        "invoices/{}/pdf",
-        "{}",
-    ],
-)
-def test_every_path_is_found_or_not(platform: Api, world: World, template: str) -> None:
-    for part in PATHS:
+def test_every_path_is_found_or_not(platform: Api, world: World) -> None:
+    for template, part in itertools.product(TEMPLATES, PATHS):
         reply = platform.get(f"/api/v1/{template.format(part)}")
-        assert reply.status_code == 404, part
+        assert reply.status_code == 404, (template, part)
 
 
-@pytest.mark.parametrize("name", QUERIES)
-def test_every_query_is_refused_by_name(api: Api, world: World, name: str) -> None:
-    for value in QUERIES[name]:
+def test_every_query_is_refused_by_name(api: Api, world: World) -> None:
+    for name, value in [(name, value) for name, values in QUERIES.items() for value in values]:
         reply = api.get("invoices", {name: value})
-        assert reply.status_code in {400, 404}, value
+        assert reply.status_code in {400, 404}, (name, value)
         assert reply.json()["param"] == name
         assert reply.json()["errors"][0]["parameter"] == name
 
