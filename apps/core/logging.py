@@ -25,6 +25,13 @@ SECRET_VALUES = (
 )
 
 
+def drop_starts(_: WrappedLogger | None, __: str, event: EventDict) -> EventDict:
+    """Drop the line that a request has begun: the one that it has ended says more."""
+    if event.get("event") == "request_started":
+        raise structlog.DropEvent
+    return event
+
+
 def redact(_: WrappedLogger | None, __: str, event: EventDict) -> EventDict:
     """Hide what must not be in a log, by the name of the field and by the shape of the value."""
     return {key: _clean(key, value) for key, value in event.items()}
@@ -68,7 +75,7 @@ def configure(options: dict[str, Any]) -> None:
     )
     logging.config.dictConfig(_dict_config(options, before, renderer))
     structlog.configure(
-        processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[drop_starts, *before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+import structlog
 from django.conf import settings
 from django.test import override_settings
 from hypothesis import given
@@ -13,7 +14,7 @@ from apps.core import checks, clock, idempotency, ids, rls
 from apps.core.actor import ALL, Actor, require
 from apps.core.errors import Forbidden
 from apps.core.idempotency import Answer, KeyReused
-from apps.core.logging import HIDDEN, clean_text, redact
+from apps.core.logging import HIDDEN, clean_text, drop_starts, redact
 from apps.core.models import IdempotencyKey
 from apps.tenants.models import Organization
 
@@ -134,3 +135,9 @@ def test_the_tests_run_as_a_login_that_policies_bind(db: None) -> None:
 def test_log_lines_of_requests_name_no_address() -> None:
     assert settings.DJANGO_STRUCTLOG_IP_LOGGING_ENABLED is False
     assert re.match(r"^[a-z_]+$", settings.DJANGO_STRUCTLOG_USER_ID_FIELD)
+
+
+def test_a_request_is_one_line_in_the_log() -> None:
+    with pytest.raises(structlog.DropEvent):
+        drop_starts(None, "", {"event": "request_started"})
+    assert drop_starts(None, "", {"event": "request_finished"}) == {"event": "request_finished"}
