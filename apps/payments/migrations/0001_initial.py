@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("djstripe", "0001_squashed_0003_2_11"),
+        ("djstripe", "0003_2_11"),
         ("core", "0001_initial"),
         ("invoicing", "0001_initial"),
         ("tenants", "0001_initial"),
