@@ -51,12 +51,12 @@ class Profile:
     kills: int
     crashes: int
     occurrences: tuple[int, ...]
-    mutant_customers: int = 4
+    mutant_customers: int = 3
     billers: int = 3
 
 
 PROFILES = {
-    "push": Profile(customers=40, kills=240, crashes=3, occurrences=(1, 3)),
+    "push": Profile(customers=40, kills=220, crashes=2, occurrences=(1, 3)),
     "long": Profile(customers=150, kills=3000, crashes=60, occurrences=(1, 2, 3, 5, 8, 13)),
 }
 
@@ -92,10 +92,15 @@ class Run:
         When everything is billed the next month comes due, so that there is always work.
         """
         shifts = [Shift(self, job, place) for place, job in enumerate(self._jobs(billers))]
-        weights = [3] * billers + [2, 2, 1]
+        weighted = [*zip(shifts, [3] * billers + [2, 2, 1], strict=True)]
         pending = set(crash_at)
         while self.kills < until and not self.mistakes:
-            self.chance.choices(shifts, weights)[0].strike()
+            at_work = [0 if shift.is_starting() else weight for shift, weight in weighted]
+            if not any(at_work):
+                time.sleep(0.002)
+                continue
+            time.sleep(self.chance.uniform(0, 0.03))
+            self.chance.choices(shifts, at_work)[0].strike()
             if pending and self.kills >= min(pending):
                 pending.remove(min(pending))
                 ground.crash()
@@ -110,7 +115,7 @@ class Run:
 
     def finish(self) -> None:
         """Do the work to its end, undisturbed, then bill once more: there must be nothing left."""
-        for jobs in ([bill, bill_in_any_order, _pay], [_pay, _count_usage], [bill]):
+        for jobs in ([bill, bill_in_any_order, _pay], [_pay, _pay, _count_usage], [bill]):
             workers = [self.crew.start(partial(job, self.as_of)) for job in jobs]
             for status in [worker.wait() for worker in workers]:
                 if status != 0:
@@ -130,11 +135,7 @@ class Shift:
         self.worker = self.run.crew.start(partial(self.job, self.as_of), place=self.place)
 
     def strike(self) -> None:
-        """Kill the worker a moment after it has begun to work, wherever it is then."""
-        give_up = time.monotonic() + 0.5
-        while self._is_starting() and time.monotonic() < give_up:
-            time.sleep(0.002)
-        time.sleep(self.run.chance.uniform(0, 0.03))
+        """Kill the worker, wherever it is, and start the next one."""
         if self.worker.kill():
             self.run.note_kill(POINTS[self.run.crew.board.get(self.place)])
         elif self.worker.status != 0:
@@ -143,7 +144,8 @@ class Shift:
             self.run.as_of += MONTH
         self.begin()
 
-    def _is_starting(self) -> bool:
+    def is_starting(self) -> bool:
+        """Tell whether the worker has not come to its work yet: killing it would prove little."""
         return self.run.crew.board.get(self.place) == STARTING and not self.worker.ended()
 
 

@@ -146,6 +146,6 @@ MUTANTS = (
         "commits do not wait for the disk",
         spoils=("ALTER DATABASE {} SET synchronous_commit = off",),
         storm=4,
-        crashes=3,
+        crashes=2,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import time
@@ -50,16 +51,18 @@ class Crew:
     invoices: processes.Log
     payments: processes.Log
     board: processes.Board
-    mutant: Mutant = lambda: None
+    mutant: Mutant
+    is_mutant: bool
 
     @classmethod
-    def hired(cls, directory: Path, mutant: Mutant = lambda: None) -> Crew:
+    def hired(cls, directory: Path, mutant: Mutant | None = None) -> Crew:
         """Return a crew whose logs start empty in `directory`."""
         return cls(
             processes.Log(str(directory / "invoices.log")),
             processes.Log(str(directory / "payments.log")),
             processes.Board(64),
-            mutant,
+            mutant or (lambda: None),
+            mutant is not None,
         )
 
     def told(self) -> Told:
@@ -74,6 +77,8 @@ class Crew:
 
         def live() -> None:
             os.environ["FAULT_POINT"] = point
+            if self.is_mutant:
+                logging.disable()  # it parks and fails, as it should
             self.mutant()
             self._observe(place)
             work()

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -23,11 +23,14 @@ from typing import Any
 
 from django.db import connection, connections
 
+from apps.core import rls
 from tests.prove import ground, processes, strangers, tenancy
 from tests.prove.isolation_mutants import MUTANTS, Planted
 from tests.prove.probes import PROBES, Prober
-from tests.prove.tenancy import Places
+from tests.prove.tenancy import Person, Places
 from tests.prove.verdict import Findings, Verdict
+
+WIDE_DOOR = "the portal opens the staff's scope for customers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,21 @@ def prove(profile_name: str, seed: int) -> Verdict:
             leaks = _with_mutant(mutant, places, profile, seed, directory)
             verdict.caught[mutant.name] = bool(leaks)
             verdict.say(f"mutant '{mutant.name}': {leaks[0] if leaks else 'NOT CAUGHT'}")
+        verdict.caught[WIDE_DOOR] = bool(
+            _in_a_process(partial(_wide_door, people), directory).faults
+        )
+        verdict.say(f"mutant '{WIDE_DOOR}': {verdict.caught[WIDE_DOOR]}")
         walk = _in_a_process(partial(strangers.walk, people), directory)
         verdict.rounds += walk.probes
         verdict.faults += walk.faults
         verdict.say(f"{walk.probes} requests of a stranger, {len(walk.faults)} faults")
     return verdict
+
+
+def _wide_door(people: Mapping[int, Person]) -> Findings:
+    """Walk a part of the portal when its door opens the staff's scope for customers."""
+    vars(rls)["tenant_scope"] = lambda _: rls.ops_scope("prove: a mutant")
+    return strangers.walk(people, under="portal/plan/")
 
 
 def _with_mutant(

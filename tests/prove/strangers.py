@@ -70,16 +70,17 @@ class Party:
         return self.client.generic(method, path, sent, content_type=kind, headers=headers)
 
 
-def walk(people: Mapping[int, Person]) -> Findings:
-    """Walk every address as the first organization, with the ids of the second."""
+def walk(people: Mapping[int, Person], *, under: str = "") -> Findings:
+    """Walk the addresses (`under` a prefix) as one organization, with the ids of another."""
     logging.disable()  # every refusal is a warning
     met = Findings()
     with clock.frozen(NOW):
         first, second = itertools.islice(people.items(), 2)
         stranger, other = _party(*first), _party(*second)
-        for address in addresses():
+        found = [address for address in addresses() if address.route.startswith(under)]
+        for address in found:
             _foreign_ids(met, address, stranger, other)
-        for address in addresses():  # at last, because some of it cancels and revokes
+        for address in found:  # at last, because some of it cancels and revokes
             _own_pages(met, address, stranger, other)
     return met
 
