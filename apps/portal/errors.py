@@ -52,5 +52,6 @@ def refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
 
 
 def _page(request: HttpRequest, template: str, status: int, **context: object) -> HttpResponse:
-    with translation.override(language_of(request)):
+    formats = getattr(request, "formats", None)  # a member's page had begun
+    with translation.override(language_of(request, formats.locale if formats else "")):
         return render(request, template, context, status=status)

@@ -195,3 +195,22 @@ def test_the_activity_can_be_hidden(acme: Customer, settings: pytest.FixtureRequ
     client = signed_in(acme.owner)
     assert client.get("/portal/activity/").status_code == 404
     assert reverse("portal:activity") not in client.get("/portal/").content.decode()
+
+
+def test_a_request_without_its_token_is_refused_on_a_page_of_ours(acme: Customer) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(acme.owner)
+    response = client.post("/portal/developers/", {"name": "x", "scopes": ["usage:write"]})
+    assert response.status_code == 403
+    assert "This is not open to you" in response.content.decode()
+
+
+def test_a_refusal_speaks_the_members_language(acme: Customer) -> None:
+    with rls.tenant_scope(acme.organization.pk):
+        changes = {"locale": "de"}
+        tenants.update_organization(
+            acme.organization.pk, changes=changes, actor=STAFF, at=world.NOW
+        )
+    page = signed_in(acme.users["MEMBER"]).get("/portal/plan/").content.decode()
+    assert "Das steht Ihnen nicht offen" in page
+    assert "Inhaber" in page

@@ -237,6 +237,8 @@ def test_pages_speak_the_organizations_language_and_formats(acme: Customer, owne
     page = owner.get("/portal/invoices/").content.decode()
     assert "67,50\xa0$" in page
     assert 'lang="de"' in page
+    explained = text(owner, "invoices/CH-000002/")
+    assert "0 bis 5.000.000 5.000.000 0,0000015 $ 7,50 $" in explained
 
 
 def test_times_stand_in_the_organizations_zone_with_utc_behind_them(acme: Customer) -> None:

@@ -24,8 +24,9 @@ def test_the_compiled_german_is_the_written_one() -> None:
     assert len(messages) > 350
     for message in messages:
         if isinstance(message.id, tuple):
-            forms = [compiled.ngettext(*message.id, n) for n in (1, 2)]
-            assert forms == list(message.string)
+            one, many = message.id
+            forms: tuple[str, ...] = tuple(compiled.ngettext(one, many, n) for n in (1, 2))
+            assert forms == message.string
         else:
             assert compiled.gettext(str(message.id)) == message.string
 

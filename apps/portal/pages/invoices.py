@@ -12,8 +12,8 @@ from apps.invoicing import pdf
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document, Line
 from apps.invoicing.paper.arithmetic import Working, heading, working
-from apps.invoicing.paper.words import Words
 from apps.portal.access import PortalRequest, page
+from apps.portal.formats import Formats
 from apps.subscriptions import selectors as subscriptions
 
 PAGE = 20
@@ -56,7 +56,7 @@ def invoices(request: PortalRequest) -> HttpResponse:
 def invoice(request: PortalRequest, reference: str) -> HttpResponse:
     """Show one invoice with every line explained."""
     found = invoicing.final_document(reference, organization_id=request.organization.pk)
-    context = {"document": found, "lines": explained(found), "now": clock.now()}
+    context = {"document": found, "lines": explained(found, request.formats), "now": clock.now()}
     return render(request, "portal/invoice.html", context)
 
 
@@ -65,7 +65,7 @@ def upcoming(request: PortalRequest, subscription: str) -> HttpResponse:
     """Show what the next boundary would bill with the usage so far."""
     facts = subscriptions.get(subscription)
     found = invoicing.upcoming_of(facts)
-    lines = explained(found) if found else ()
+    lines = explained(found, request.formats) if found else ()
     context = {"document": found, "lines": lines, "facts": facts, "now": clock.now()}
     return render(request, "portal/upcoming.html", context)
 
@@ -79,9 +79,9 @@ def pdf_of_invoice(request: PortalRequest, reference: str) -> HttpResponse:
     return response
 
 
-def explained(document: Document) -> tuple[Explained, ...]:
-    """Return the document's lines with their arithmetic, in the document's own formats."""
-    words = Words.of(document)
+def explained(document: Document, formats: Formats) -> tuple[Explained, ...]:
+    """Return the document's lines with their arithmetic, as the reader's other amounts look."""
+    words = formats.words(document.currency, document.timezone)
     return tuple(
         Explained(line, heading(line, words), working(line, words)) for line in document.lines
     )
