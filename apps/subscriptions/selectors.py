@@ -65,6 +65,7 @@ class SubscriptionFacts:
     def current_period(self, at: datetime) -> Period:
         """Return the trial, the billing period that holds `at`, or the last one of an ended one."""
         cycle = self.agreement.cycle
+        at = max(at, self.started_at)
         if at < cycle.anchor:
             return Period(self.started_at, cycle.anchor)
         if self.ended_at is not None and at >= self.ended_at:

@@ -36,7 +36,7 @@ STAFF_CAPABILITIES: Mapping[str, frozenset[str]] = {
 # What an API key's scopes allow. `write` scopes do not include `read`: least privilege.
 SCOPE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     "organizations:read": frozenset({"view_platform"}),
-    "organizations:write": frozenset({"manage_platform", "manage_organization"}),
+    "organizations:write": frozenset({"manage_organization"}),
     "plans:read": frozenset({"view_plans"}),
     "subscriptions:read": frozenset({"view_subscriptions"}),
     "subscriptions:write": frozenset({"manage_billing"}),
@@ -45,6 +45,10 @@ SCOPE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     "invoices:read": frozenset({"view_invoices"}),
 }
 SCOPES = tuple(SCOPE_CAPABILITIES)
+# What the same scopes allow besides, when the key belongs to the platform and to no organization.
+PLATFORM_CAPABILITIES: Mapping[str, frozenset[str]] = {
+    "organizations:write": frozenset({"manage_platform"}),
+}
 
 
 def capabilities_of(role: str) -> frozenset[str]:
@@ -57,6 +61,9 @@ def capabilities_of_staff(groups: list[str]) -> frozenset[str]:
     return frozenset().union(*(STAFF_CAPABILITIES.get(group, frozenset()) for group in groups))
 
 
-def capabilities_of_scopes(scopes: list[str]) -> frozenset[str]:
-    """Return what an API key with these scopes may do."""
-    return frozenset().union(*(SCOPE_CAPABILITIES[scope] for scope in scopes))
+def capabilities_of_scopes(scopes: list[str], *, platform: bool) -> frozenset[str]:
+    """Return what an API key with these scopes may do, an organization's or a platform key."""
+    held = [SCOPE_CAPABILITIES[scope] for scope in scopes]
+    if platform:
+        held += [PLATFORM_CAPABILITIES.get(scope, frozenset()) for scope in scopes]
+    return frozenset().union(*held)

@@ -179,7 +179,8 @@ def key_holder(key: str) -> KeyHolder | None:
     if row is None:
         return None
     key_id, public_id, organization_id, name, scopes, expires_at, revoked_at, used_at = row
-    held = roles.capabilities_of_scopes(json.loads(scopes))  # jsonb comes as text from raw SQL
+    scopes = json.loads(scopes)  # jsonb comes as text from raw SQL
+    held = roles.capabilities_of_scopes(scopes, platform=organization_id is None)
     actor = Actor("api_key", public_id, name, organization_id, held)
     return KeyHolder(key_id, actor, expires_at, revoked_at, used_at)
 

@@ -127,25 +127,29 @@ def create_organization(  # noqa: PLR0913 - an organization has this many facts
 def update_organization(
     organization_id: int, *, changes: dict[str, Any], actor: Actor, at: datetime
 ) -> Organization:
-    """Change descriptive fields (see EDITABLE). A new zone counts from the next subscription on."""
+    """Change descriptive fields (see EDITABLE). A new zone counts from the next subscription on.
+
+    Safe to repeat: what is so already changes nothing. Raises Invalid.
+    """
     require("manage_organization", actor=actor, organization_id=organization_id)
     unknown = sorted(set(changes) - set(EDITABLE))
     if unknown:
         raise Invalid(f"'{unknown[0]}' cannot be changed.", param=unknown[0])
     row = lock(organization_id)
-    before = {key: getattr(row, key) for key in changes}
-    for key, value in changes.items():
+    changed = {key: value for key, value in changes.items() if getattr(row, key) != value}
+    if not changed:
+        return row
+    for key, value in changed.items():
         setattr(row, key, value)
     _check_organization(row)
-    row.save(update_fields=[*changes] or None)
+    row.save(update_fields=[*changed])
     audit.record(
         action="organization.updated",
         target=row.public_id,
         actor=actor,
         at=at,
         organization_id=row.pk,
-        before={"fields": sorted(before)},
-        after={"fields": sorted(changes)},
+        after={"fields": sorted(changed)},
     )
     return row
 

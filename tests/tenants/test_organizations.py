@@ -6,7 +6,7 @@ from django.db import DatabaseError, transaction
 from apps.audit import selectors as audit
 from apps.core import rls
 from apps.core.errors import Invalid
-from apps.tenants import services
+from apps.tenants import roles, services
 from apps.tenants.errors import SlugTaken
 from apps.tenants.models import Organization
 from tests.conftest import AT, STAFF, make_organization
@@ -51,3 +51,26 @@ def test_without_a_scope_nothing_is_seen_and_nothing_written(organization: Organ
 def test_slugs_are_lower_case_words(db: None) -> None:
     with pytest.raises(Invalid):
         make_organization("No Spaces")
+
+
+def test_a_change_that_changes_nothing_is_not_recorded(organization: Organization) -> None:
+    with rls.tenant_scope(organization.pk):
+        services.update_organization(organization.pk, changes={"name": "Acme"}, actor=STAFF, at=AT)
+        assert len(audit.latest(organization.pk)) == 1
+
+
+def test_the_audit_says_which_fields_changed_and_not_what_they_say(
+    organization: Organization,
+) -> None:
+    with rls.tenant_scope(organization.pk):
+        services.update_organization(
+            organization.pk, changes={"legal_name": "Acme Inc."}, actor=STAFF, at=AT
+        )
+        assert audit.latest(organization.pk)[0].after == {"fields": ["legal_name"]}
+
+
+def test_an_organizations_key_never_acts_for_the_platform() -> None:
+    own = roles.capabilities_of_scopes(["organizations:write"], platform=False)
+    platform = roles.capabilities_of_scopes(["organizations:write"], platform=True)
+    assert "manage_platform" not in own
+    assert platform - own == {"manage_platform"}
