@@ -24,6 +24,10 @@ def _environment(request: HttpRequest) -> list[str] | None:
     return [str(settings.ENVIRONMENT).capitalize(), "info"]
 
 
+def _icon(request: HttpRequest) -> str:
+    return static("portal/favicon.svg")
+
+
 def _style(request: HttpRequest) -> str:
     return static("backoffice/backoffice.css")
 
@@ -88,11 +92,12 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": _brand,
     "SITE_SUBHEADER": "Back office",
     "SITE_SYMBOL": "account_balance_wallet",
-    "SITE_URL": "/admin/",
+    "SITE_URL": "/",
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": True,
     "ENVIRONMENT": _environment,
     "STYLES": [_style],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
     "BORDER_RADIUS": "6px",
     "COLORS": {
         "primary": {

@@ -13,6 +13,7 @@ from apps.core import clock, rls
 from apps.core.actor import system
 from apps.core.models import OutboxDelivery
 from apps.invoicing import services as invoicing
+from apps.invoicing.models import Parked
 from apps.payments import services as payments
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions.selectors import Due
@@ -78,7 +79,7 @@ def parked(world: World) -> int:
     error = RuntimeError("the meter was melted down")
     invoicing._park(due, error, actor=system("scheduler"), at=NOW)
     with rls.ops_scope("test"):
-        return invoicing.Parked.objects.get().pk
+        return Parked.objects.get().pk
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ plans:
 """
 
 
-def invoice_of(world: World) -> Invoice:
+def invoice_of(world: World) -> Any:
     """The invoice of 1 December over 54_51, open."""
     return next(row for row in rows(Invoice) if row.public_id == world.second_invoice)
 
@@ -55,7 +55,7 @@ def all_acts() -> list[tuple[type[Model], str, bool]]:
             (site._registry[model].actions_list, False),
             (site._registry[model].actions_detail, True),
         )
-        for name in names
+        for name in site._registry[model]._extract_action_names(names)
     ]
 
 

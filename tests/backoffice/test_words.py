@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from apps.engine.rating import rate
         ({"model": "per_unit", "unit_amount": "0.0000015"}, "0.0000015 USD per token"),
         (
             {"model": "package", "package_size": "1000", "unit_amount": "0.006"},
-            "0.006 USD per 1,000 token, begun ones whole",
+            "0.006 USD per 1,000, begun ones whole",
         ),
         (
             {
@@ -72,7 +73,7 @@ def test_the_arithmetic_of_a_tiered_line_is_shown_tier_by_tier() -> None:
 def test_a_change_shows_the_new_price_and_the_old_one_taken_off() -> None:
     terms = parse_terms({"model": "per_unit", "unit_amount": "12"})
     old, new = (rate(terms, quantity=Decimal(n), currency="USD") for n in (5, 8))
-    shown = words.arithmetic(change(old, new, share=Decimal("0.5"), paid=old.amount).explain())
+    shown = words.arithmetic(change(old, new, share=Fraction(1, 2), paid=old.amount).explain())
     assert [part.title for part in shown.parts] == ["New price", "Old price, taken off"]
     assert {part.share for part in shown.parts} == {"1/2"}
     assert shown.amount == "18.00 USD"

@@ -41,7 +41,7 @@ def _dress(widget: forms.Widget) -> None:
         classes = CHECKBOX_CLASSES
     elif isinstance(widget, forms.Textarea):
         classes = TEXTAREA_CLASSES
-        widget.attrs.setdefault("rows", 4)
+        widget.attrs["rows"] = 4
     elif isinstance(widget, forms.Select):
         classes = SELECT_CLASSES
     widget.attrs["class"] = " ".join(classes)
@@ -74,8 +74,8 @@ def ask(
     fault, with the refusal's status; the services' transactions have then changed nothing.
     """
     answered = request.method == "POST"
-    given = (request.POST, request.FILES) if answered else ()
-    form = question.form(*given, initial=question.initial)
+    given, files = (request.POST, request.FILES) if answered else (None, None)
+    form = question.form(given, files, initial=question.initial)
     status = 200
     if answered and form.is_valid():
         try:

@@ -9,13 +9,12 @@ from django.conf import settings
 from django.contrib.admin import SimpleListFilter
 from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from unfold.paginator import InfinitePaginator
 
 from apps.audit.models import AuditEntry
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import column
 from apps.backoffice.admin.panels import Fact
-from apps.backoffice.admin.screen import Screen
+from apps.backoffice.admin.screen import BigScreen
 from apps.tenants.models import Organization
 
 SUBJECTS = (
@@ -54,11 +53,10 @@ class SubjectFilter(SimpleListFilter):
         return queryset.filter(action__startswith=f"{chosen}.") if chosen else queryset
 
 
-class AuditScreen(Screen):
+class AuditScreen(BigScreen):
     """Audit entries: read by staff, written by services, changed by nobody."""
 
     view_capability = "view_audit"
-    paginator = InfinitePaginator
     list_display = ("moment", "actor", "did", "target_code", "customer", "request_code")
     list_filter = ("actor_kind", SubjectFilter)
     search_fields = ("=target", "=actor_id", "^actor_label", "^action", "=request_id")

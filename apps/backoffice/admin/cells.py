@@ -85,7 +85,7 @@ def span(start: datetime, end: datetime) -> SafeString | str:
     """Return a half-open range of time: days where both ends are midnights, else instants."""
     whole = all((t.hour, t.minute, t.second, t.microsecond) == (0, 0, 0, 0) for t in (start, end))
     show = day if whole else when
-    return format_html('<span class="whitespace-nowrap">{} → {}</span>', show(start), show(end))
+    return format_html("{} → {}", show(start), show(end))
 
 
 def badge(text: str, tone: str = "") -> SafeString:

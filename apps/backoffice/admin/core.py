@@ -8,14 +8,13 @@ from typing import Any
 from django.contrib import messages
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
-from unfold.paginator import InfinitePaginator
 
 from apps.audit import services as audit
 from apps.backoffice.access import actor_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, act, ask, column
 from apps.backoffice.admin.panels import Fact, Panel
-from apps.backoffice.admin.screen import ChoiceFilter, Screen, Tab
+from apps.backoffice.admin.screen import BigScreen, ChoiceFilter, Tab
 from apps.core import clock
 from apps.core.models import OutboxDelivery, OutboxEvent
 from apps.tenants.models import Organization
@@ -26,10 +25,9 @@ def _named() -> Subquery:
     return Subquery(named[:1])
 
 
-class OutboxEventScreen(Screen):
+class OutboxEventScreen(BigScreen):
     """Facts that rooms told."""
 
-    paginator = InfinitePaginator
     list_display = ("moment", "name", "customer", "reached", "event_code")
     search_fields = ("=public_id", "^name")
     search_help_text = "Id, or the start of room.FactName"
@@ -115,10 +113,9 @@ class DeliveryStatusFilter(ChoiceFilter):
         return [(s.value, s.label, Q(status=s.value)) for s in OutboxDelivery.Status]
 
 
-class OutboxDeliveryScreen(Screen):
+class OutboxDeliveryScreen(BigScreen):
     """Each handler's copy of a fact; dead ones wait for somebody to look."""
 
-    paginator = InfinitePaginator
     list_display = ("fact", "handler", "state", "tries", "again_at", "delivered", "error")
     list_select_related = ("event",)
     list_filter = (DeliveryStatusFilter,)

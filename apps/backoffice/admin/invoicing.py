@@ -35,9 +35,7 @@ from apps.usage.models import Event
 class PaymentForm(Question):
     """Money that came in."""
 
-    amount = forms.DecimalField(
-        max_digits=20, help_text="In whole currency units, such as 262.99; at most what is due."
-    )
+    amount = forms.DecimalField(max_digits=20, help_text="Such as 262.99; at most what is due.")
     reference = forms.CharField(
         max_length=100, required=False, help_text="The bank line's; unique per invoice."
     )
@@ -131,6 +129,10 @@ class InvoiceScreen(Screen):
             text = cells.sums(found.amounts or {}) if found.amounts else ""
             tabs.append(Tab(words_, url, found.count, chosen == name, text))
         return tabs
+
+    def heading(self, row: Invoice) -> str:
+        """Return the number and the customer."""
+        return f"{row.number or 'Draft'} for {row.organization}"
 
     def facts(self, row: Invoice) -> Sequence[Fact]:
         """Amounts, dates and what seals it."""

@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
+from unfold.paginator import InfinitePaginator
 
 from apps.backoffice.access import may
 from apps.backoffice.admin import cells
@@ -50,7 +51,6 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
     view_capability = "view_platform"
     actions: Sequence[str] = ()
     list_per_page = 50
-    show_full_result_count = False
     show_facets = ShowFacets.NEVER
     view_on_site = False
     list_fullwidth = True
@@ -81,6 +81,10 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
     def tabs(self, request: HttpRequest) -> Sequence[Tab]:
         """Return the quick filters above the list."""
         return []
+
+    def heading(self, row: Any) -> str:
+        """Return what stands above the row's page."""
+        return str(row)
 
     def public_id(self, row: Any) -> str:
         """Return the id by which the audit and the outside know the row."""
@@ -159,7 +163,7 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
             **self.admin_site.each_context(request),
             "opts": self.model._meta,
             "original": row,
-            "title": str(row),
+            "title": self.heading(row),
             "facts": self.facts(row),
             "panels": self.panels(request, row),
             "actions_detail": self._acts_on(request, row),
@@ -189,6 +193,13 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
         if not public_id or not settings.ENABLE_AUDIT_LOG:
             return ""
         return reverse("admin:audit_auditentry_changelist", query={"target": public_id})
+
+
+class BigScreen(Screen):
+    """A list of a table that grows without end: nobody waits for it to be counted."""
+
+    paginator = InfinitePaginator
+    show_full_result_count = False
 
 
 class ChoiceFilter(SimpleListFilter):

@@ -12,6 +12,7 @@ from django import forms
 from django.contrib.admin import SimpleListFilter
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 
 from apps.backoffice.access import actor_of, may
 from apps.backoffice.admin import cells, words
@@ -241,6 +242,10 @@ class SubscriptionScreen(Screen):
                 tabs.append(Tab(status.label, url, found, chosen == status.value))
         return tabs
 
+    def heading(self, row: Subscription) -> str:
+        """Return the plan and the customer."""
+        return f"{row.plan_version} of {row.organization}"
+
     def facts(self, row: Subscription) -> Sequence[Fact]:
         """What was agreed, and where its billing stands."""
         found = selectors.by_id(row.pk)
@@ -398,7 +403,7 @@ def _item(one: ItemFacts, currency: str) -> tuple[Any, ...]:
         cells.code(one.item.key),
         agreed if one.agreed else words.price(one.price, currency),
         "in advance" if one.price.timing == "advance" else "in arrears",
-        cells.span(start, end) if end else f"from {start:%Y-%m-%d}",
+        cells.span(start, end) if end else format_html("from {}", cells.day(start)),
     )
 
 

@@ -178,7 +178,11 @@ class OrganizationScreen(Screen):
     search_help_text = "Name, slug, e-mail, id or tax id"
     ordering = ("name",)
     actions_list = ("create",)
-    actions_detail = ("subscribe", "invite", "create_key", "map_id", "edit")
+    actions_detail = (
+        "subscribe",
+        {"title": "Add", "icon": "add", "items": ["invite", "create_key", "map_id"]},
+        "edit",
+    )
 
     @column("Slug", order="slug")
     def slug_code(self, row: Organization) -> object:

@@ -8,13 +8,12 @@ from typing import Any
 from django.contrib.admin import SimpleListFilter
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from unfold.paginator import InfinitePaginator
 
 from apps.backoffice.access import actor_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Ask, act, ask, column
 from apps.backoffice.admin.panels import Fact, Panel
-from apps.backoffice.admin.screen import ChoiceFilter, Screen, Tab
+from apps.backoffice.admin.screen import BigScreen, ChoiceFilter, Screen, Tab
 from apps.core import clock
 from apps.plans.models import Price
 from apps.tenants import selectors as tenants
@@ -40,11 +39,10 @@ class TypeFilter(SimpleListFilter):
         return queryset.filter(type=self.value()) if self.value() else queryset
 
 
-class EventScreen(Screen):
+class EventScreen(BigScreen):
     """Usage events: facts, never changed."""
 
     view_capability = "view_usage"
-    paginator = InfinitePaginator
     list_display = ("occurred", "customer", "type", "key_code", "said", "received")
     list_select_related = ("organization",)
     list_filter = (TypeFilter,)
@@ -136,11 +134,10 @@ class RejectedStateFilter(ChoiceFilter):
         return [("open", "Rejected", waiting), ("replayed", "Replayed", done)]
 
 
-class RejectedEventScreen(Screen):
+class RejectedEventScreen(BigScreen):
     """What came and could not be counted, whole, with the reason."""
 
     view_capability = "view_usage"
-    paginator = InfinitePaginator
     list_display = ("seen", "state", "code", "why", "customer", "where", "times_seen")
     list_select_related = ("organization",)
     list_filter = (RejectedStateFilter,)
@@ -273,11 +270,10 @@ class MeterScreen(Screen):
         ]
 
 
-class UsageBucketScreen(Screen):
+class UsageBucketScreen(BigScreen):
     """What is rolled up, hour by hour."""
 
     view_capability = "view_usage"
-    paginator = InfinitePaginator
     list_display = ("hour_start", "customer", "meter", "event_count", "value_count", "amount")
     list_select_related = ("organization", "meter")
     list_filter = ("meter",)

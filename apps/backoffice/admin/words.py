@@ -28,7 +28,7 @@ def terms(value: Terms, currency: str, unit: str = "unit") -> str:
             return f"{_amount(value.unit_amount)} {currency} per {unit}"
         case Package():
             size = cells.number(value.package_size)
-            return f"{_amount(value.unit_amount)} {currency} per {size} {unit}, begun ones whole"
+            return f"{_amount(value.unit_amount)} {currency} per {size}, begun ones whole"
         case Tiered():
             rule = "each unit by its own tier" if value.model == "graduated" else "all by one tier"
             return f"{_tiers(value.tiers, currency)} ({rule})"

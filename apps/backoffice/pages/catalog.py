@@ -22,43 +22,29 @@ from apps.plans.report import CatalogReport
 
 
 class UploadForm(Question):
-    """A catalogue file, at first; then its text, as it was shown."""
+    """A catalogue file."""
 
     file = forms.FileField(
-        required=False,
-        help_text=f"YAML, at most {MAX_BYTES // 1024} KiB; docs/catalog.md says how.",
+        help_text=f"YAML, at most {MAX_BYTES // 1024} KiB; docs/catalog.md says how."
     )
-    text = forms.CharField(
-        widget=forms.HiddenInput, required=False, max_length=MAX_BYTES, strip=False
-    )
-    source = forms.CharField(widget=forms.HiddenInput, required=False, max_length=200)
 
-    def clean_file(self) -> str:
-        """Return the file's text."""
-        upload: UploadedFile[bytes] | None = self.cleaned_data.get("file")
-        if upload is None:
-            return ""
+    def clean_file(self) -> tuple[str, str]:
+        """Return the file's text and its name."""
+        upload: UploadedFile[bytes] = self.cleaned_data["file"]
         if (upload.size or 0) > MAX_BYTES:
-            raise forms.ValidationError(
-                f"The file is larger than {MAX_BYTES // 1024} KiB; split it."
-            )
+            limit = f"{MAX_BYTES // 1024} KiB"
+            raise forms.ValidationError(f"The file is larger than {limit}; split it.")
         try:
-            return upload.read().decode("utf-8-sig")
+            return upload.read().decode("utf-8-sig"), str(upload.name)
         except UnicodeDecodeError:
             raise forms.ValidationError("The file is not UTF-8 text.") from None
 
-    def clean(self) -> dict[str, Any]:
-        """Ask for a file where none came."""
-        if not self.errors and not (self.cleaned_data["file"] or self.cleaned_data["text"]):
-            self.add_error("file", "Choose a file.")
-        return self.cleaned_data
 
-    def content(self) -> tuple[str, str]:
-        """Return the text to load and the name of its file."""
-        given: Any = self.files.get("file")
-        if given is not None:
-            return self.cleaned_data["file"], str(given.name)
-        return self.cleaned_data["text"], self.cleaned_data["source"] or "catalogue"
+class ApplyForm(Question):
+    """The text of a file, as it was shown."""
+
+    text = forms.CharField(widget=forms.HiddenInput, max_length=MAX_BYTES, strip=False)
+    source = forms.CharField(widget=forms.HiddenInput, max_length=200)
 
 
 def page(screen: Any, request: HttpRequest) -> HttpResponse:
@@ -69,11 +55,12 @@ def page(screen: Any, request: HttpRequest) -> HttpResponse:
     """
     if request.method != "POST":
         return _show(screen, request, UploadForm())
-    form = UploadForm(request.POST, request.FILES)
-    if not form.is_valid():
-        return _show(screen, request, form, status=400)
-    text, source = form.content()
     applies = "apply" in request.POST
+    form = (ApplyForm if applies else UploadForm)(request.POST, request.FILES)
+    if not form.is_valid():
+        return _show(screen, request, form if not applies else UploadForm(), status=400)
+    given = form.cleaned_data
+    text, source = (given["text"], given["source"]) if applies else given["file"]
     try:
         report = services.load_catalog(
             parse_catalog(text, source=source),
@@ -87,7 +74,7 @@ def page(screen: Any, request: HttpRequest) -> HttpResponse:
     if applies:
         messages.success(request, _said(report))
         return HttpResponseRedirect(cells.list_url(Plan))
-    confirm = UploadForm(initial={"text": text, "source": source})
+    confirm = ApplyForm(initial={"text": text, "source": source})
     return _show(screen, request, confirm, report=report)
 
 
@@ -99,7 +86,7 @@ def _said(report: CatalogReport) -> str:
 
 
 def _show(
-    screen: Any, request: HttpRequest, form: UploadForm, *, status: int = 200, **extra: Any
+    screen: Any, request: HttpRequest, form: Question, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
     context = {
         **screen.admin_site.each_context(request),

@@ -25,6 +25,24 @@ from apps.tenants.models import Organization
 from apps.usage.models import RejectedEvent
 
 MONTHS = 12
+TICK = "#7d8590"  # legible on both grounds
+CHART_OPTIONS = {
+    "animation": False,
+    "responsive": True,
+    "maintainAspectRatio": False,
+    "maxBarThickness": 20,
+    "datasets": {"bar": {"borderRadius": 3}},
+    "plugins": {
+        "legend": {
+            "align": "end",
+            "labels": {"boxHeight": 8, "boxWidth": 8, "color": TICK, "usePointStyle": True},
+        }
+    },
+    "scales": {
+        "x": {"grid": {"display": False}, "ticks": {"color": TICK}},
+        "y": {"beginAtZero": True, "grid": {"lineWidth": 1}, "ticks": {"color": TICK}},
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +206,12 @@ def _chart(now: datetime) -> dict[str, Any] | None:
         )
         for month in reversed(months)
     ]
-    return {"currency": currency, "json": json.dumps(chart), "rows": rows}
+    return {
+        "currency": currency,
+        "json": json.dumps(chart),
+        "options": json.dumps(CHART_OPTIONS),
+        "rows": rows,
+    }
 
 
 def _major(minor: int, currency: str) -> str:
