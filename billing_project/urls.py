@@ -16,3 +16,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("apps.api.urls")),
     path("", RedirectView.as_view(pattern_name="portal:overview"), name="home"),
 ]
+
+# Pages of our own, with the request's id on them.
+handler400 = "apps.portal.errors.bad_request"
+handler403 = "apps.portal.errors.permission_denied"
+handler404 = "apps.portal.errors.page_not_found"
+handler500 = "apps.portal.errors.server_error"

@@ -30,10 +30,7 @@ def django_db_setup() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _write_guard(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "django_db" not in request.keywords:
-        yield
-        return
+def _write_guard() -> Iterator[None]:
     with rooms_write_only_their_own():
         yield
 

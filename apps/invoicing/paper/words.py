@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -47,8 +48,17 @@ class Words:
         return cls(locale_of(document.locale), ZoneInfo(document.timezone), document.currency)
 
     def money(self, minor: int) -> str:
-        """Write minor units of the document's currency: $262.99."""
-        return format_currency(Money(minor, self.currency).major, self.currency, locale=self.locale)
+        """Write minor units of the document's currency: $262.99.
+
+        The decimals are ISO 4217's, as everywhere: CLDR shows dinars without their thousandths.
+        """
+        places = exponent(self.currency)
+        pattern = copy(Locale.parse(self.locale).currency_formats["standard"])
+        pattern.frac_prec = (places, places)
+        amount = Money(minor, self.currency).major
+        return str(
+            pattern.apply(amount, self.locale, currency=self.currency, currency_digits=False)
+        )
 
     def rate(self, major: str) -> str:
         """Write a price in major units with all its decimals: $0.0000015.
