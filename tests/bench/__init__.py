@@ -1,0 +1,1 @@
+"""Measurements against a limit and a typical implementation, in the same run: `make bench`."""

@@ -1,0 +1,187 @@
+"""`invoice_run` and `verify_books`: a month's invoices of 120 customers with five prices each.
+
+The limit of the run is COPY of the very rows it wrote; the typical implementation sums events per
+charge and saves objects one by one. Five months, one after the other.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import DecimalField, Sum
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
+
+from apps.core import rls
+from apps.invoicing import books, services
+from apps.invoicing.models import Invoice, InvoiceLine
+from apps.plans import services as plans
+from apps.plans.catalog import read_catalog
+from apps.subscriptions import services as subscriptions
+from apps.tenants import services as tenants
+from apps.tenants.models import Organization
+from apps.usage import services as usage
+from apps.usage.checking import NewEvent
+from apps.usage.models import Event
+from tests.bench.timing import Result, rate, result
+from tests.prove.ground import superuser
+from tests.prove.world import ACTOR, NOW
+
+CUSTOMERS, MONTHS, EVENTS, TYPICAL = 120, 5, 40, 40
+START = datetime(2023, 1, 1, tzinfo=UTC)
+WRITTEN = (
+    "invoicing_invoice",
+    "invoicing_invoiceline",
+    "invoicing_ledgertransaction",
+    "invoicing_ledgerentry",
+    "audit_auditentry",
+    "core_outboxevent",
+    "core_outboxdelivery",
+)
+
+
+def measure() -> list[Result]:
+    """Bill month after month, verifying, copying and imitating in between."""
+    _build()
+    _bill(0)  # the first month has no usage behind it, and warms up
+    ours, limits, typical, verified = [], [], [], []
+    for month in range(1, MONTHS + 1):
+        marks = _marks()
+        ours.append(rate(CUSTOMERS, lambda: _bill(month)))  # noqa: B023 - called at once
+        limits.append(_copied(marks))
+        typical.append(rate(TYPICAL, lambda: _typical(month)))  # noqa: B023
+        verified.append(rate(CUSTOMERS * (month + 1), _verify))
+    run = result("invoice_run", "invoices/s", ours, limits, typical)
+    return [run, result("verify_books", "invoices/s", verified, ours)]
+
+
+def _build() -> None:
+    chance = random.Random(1)
+    with rls.ops_scope("bench: catalogue"):
+        plans.load_catalog(read_catalog("gateway"), actor=ACTOR, at=NOW)
+    for number in range(CUSTOMERS):
+        with rls.ops_scope("bench: a customer"):
+            row = tenants.create_organization(f"c-{number}", name="C", actor=ACTOR, at=NOW)
+            subscriptions.subscribe(
+                row.pk, plan="gateway", start=START, seats=7, actor=ACTOR, at=NOW
+            )
+            usage.ingest(row.pk, events=_events(chance), actor=ACTOR, at=NOW)
+    with rls.ops_scope("bench: count"):
+        usage.roll_up(NOW)
+
+
+def _events(chance: random.Random) -> list[NewEvent]:
+    return [
+        NewEvent(
+            "bench",
+            str(number),
+            "ai.request",
+            START + timedelta(minutes=chance.randrange(60 * 24 * 30 * (MONTHS + 1))),
+            {"context_tokens": chance.randrange(10**6), "generated_tokens": chance.randrange(5000)},
+        )
+        for number in range(EVENTS * (MONTHS + 1))
+    ]
+
+
+def _first_of(month: int) -> datetime:
+    return START.replace(month=1 + month)
+
+
+def _bill(month: int) -> None:
+    report = services.bill_due(as_of=_first_of(month), actor=ACTOR, at=NOW)
+    assert len(report.issued) == CUSTOMERS, report.parked
+
+
+def _verify() -> None:
+    assert books.verify().hold
+
+
+def _marks() -> dict[str, int]:
+    with superuser() as connection:
+        query = "SELECT coalesce(max(id), 0) FROM {}"
+        return {
+            table: _value(connection.execute(query.format(table).encode())) for table in WRITTEN
+        }
+
+
+def _value(cursor: Any) -> int:
+    return int(cursor.fetchone()[0])
+
+
+def _copied(marks: dict[str, int]) -> float:
+    """Return the rate at which COPY writes the rows after these ids into tables like theirs."""
+    with superuser() as connection:
+        rows = {table: _read(connection, table, mark) for table, mark in marks.items()}
+        connection.execute("DROP SCHEMA IF EXISTS limits CASCADE")
+        connection.execute("CREATE SCHEMA limits")
+        for table in marks:
+            connection.execute(f"CREATE TABLE limits.{table} (LIKE {table} INCLUDING ALL)".encode())
+        return rate(CUSTOMERS, lambda: _write(connection, rows))
+
+
+def _read(connection: Any, table: str, mark: int) -> bytes:
+    with connection.cursor().copy(
+        f"COPY (SELECT * FROM {table} WHERE id > {mark}) TO STDOUT"
+    ) as copy:
+        return b"".join(bytes(block) for block in copy)
+
+
+def _write(connection: Any, rows: dict[str, bytes]) -> None:
+    with connection.transaction():
+        for table, text in rows.items():
+            with connection.cursor().copy(f"COPY limits.{table} FROM STDIN") as copy:
+                copy.write(text)
+
+
+def _typical(month: int) -> None:
+    """Bill some customers as such systems often do: a query per charge, a save per object.
+
+    Rolled back, so without the cost of its commits, its audit and its ledger.
+    """
+    since, until = _first_of(month - 1), _first_of(month)
+    with rls.ops_scope("bench: the typical way"):
+        for row in Organization.objects.order_by("id")[:TYPICAL]:
+            with transaction.atomic():
+                _typical_invoice(row, since, until)
+        transaction.set_rollback(True)
+
+
+def _typical_invoice(row: Organization, since: datetime, until: datetime) -> None:
+    last = Invoice.objects.order_by("-sequence").exclude(sequence=None)[0].sequence or 0
+    invoice = Invoice.objects.create(
+        organization=row,
+        billing_entity=row.billing_entity,
+        currency="USD",
+        timezone="UTC",
+        period=(since, until),
+        issued_at=until,
+        due_at=until,
+    )
+    events = Event.objects.filter(
+        organization=row, type="ai.request", occurred_at__gte=since, occurred_at__lt=until
+    )
+    amounts = [50_00, 48_00, max(0, events.count() - 5000) * 5]
+    for key in ("context_tokens", "generated_tokens"):
+        value = Cast(KT(f"data__{key}"), DecimalField(max_digits=30, decimal_places=12))
+        amounts.append(int((events.aggregate(total=Sum(value))["total"] or 0) // 10_000))
+    for position, amount in enumerate(amounts):
+        InvoiceLine.objects.create(
+            organization=row,
+            invoice=invoice,
+            position=position,
+            key=str(position),
+            kind="other",
+            reason="",
+            name="",
+            during=(since, until),
+            quantity=1,
+            amount=amount,
+            explanation={},
+        )
+    invoice.subtotal = invoice.total = sum(amounts)
+    invoice.sequence, invoice.number = last + 1, f"CH-{last + 1:06d}"
+    invoice.status, invoice.finalized_at, invoice.content_hash = "open", until, "none"
+    invoice.save()
