@@ -108,7 +108,15 @@ class Migration(migrations.Migration):
                 ("country", models.CharField(blank=True, default="", max_length=2)),
                 ("tax_id", models.CharField(blank=True, default="", max_length=40)),
                 ("email", models.EmailField(blank=True, default="", max_length=254)),
-                ("invoice_prefix", models.CharField(db_collation="C", help_text="starts every number it issues", max_length=12, unique=True)),
+                (
+                    "invoice_prefix",
+                    models.CharField(
+                        db_collation="C",
+                        help_text="starts every number it issues",
+                        max_length=12,
+                        unique=True,
+                    ),
+                ),
                 ("payment_terms_days", models.PositiveSmallIntegerField(default=14)),
                 ("bank_details", models.TextField(blank=True, default="")),
             ],

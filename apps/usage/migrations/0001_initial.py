@@ -80,173 +80,330 @@ SELECT 1, system_identifier, 0, '0', statement_timestamp() FROM pg_control_syste
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
-        ('tenants', '0001_initial'),
+        ("core", "0001_initial"),
+        ("tenants", "0001_initial"),
     ]
 
     operations = [
         migrations.RunSQL(FUNCTIONS, NO_FUNCTIONS),
         migrations.CreateModel(
-            name='UsageEpoch',
+            name="UsageEpoch",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('number', models.PositiveIntegerField(unique=True)),
-                ('system_identifier', models.BigIntegerField(help_text='the cluster whose numbers count here')),
-                ('base_event_id', models.BigIntegerField()),
-                ('watermark', apps.usage.columns.TransactionIdField()),
-                ('started_at', models.DateTimeField()),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("number", models.PositiveIntegerField(unique=True)),
+                (
+                    "system_identifier",
+                    models.BigIntegerField(help_text="the cluster whose numbers count here"),
+                ),
+                ("base_event_id", models.BigIntegerField()),
+                ("watermark", apps.usage.columns.TransactionIdField()),
+                ("started_at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'usage_epoch',
+                "db_table": "usage_epoch",
             },
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('dedupe_key', models.UUIDField(help_text='blake2b-16 of source and key')),
-                ('source', models.TextField()),
-                ('key', models.TextField(help_text="the event's id, unique within its source")),
-                ('type', models.TextField(db_collation='C')),
-                ('occurred_at', models.DateTimeField()),
-                ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('data', models.JSONField()),
-                ('digest', models.BinaryField(help_text='SHA-256 of the content')),
-                ('xid', apps.usage.columns.TransactionIdField(db_default=apps.usage.columns.CurrentTransaction())),
-                ('organization', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("dedupe_key", models.UUIDField(help_text="blake2b-16 of source and key")),
+                ("source", models.TextField()),
+                ("key", models.TextField(help_text="the event's id, unique within its source")),
+                ("type", models.TextField(db_collation="C")),
+                ("occurred_at", models.DateTimeField()),
+                (
+                    "received_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("data", models.JSONField()),
+                ("digest", models.BinaryField(help_text="SHA-256 of the content")),
+                (
+                    "xid",
+                    apps.usage.columns.TransactionIdField(
+                        db_default=apps.usage.columns.CurrentTransaction()
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'usage_event',
+                "db_table": "usage_event",
             },
         ),
         migrations.CreateModel(
-            name='Meter',
+            name="Meter",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('public_id', apps.core.fields.PublicIdField(prefix='meter')),
-                ('key', models.CharField(db_collation='C', max_length=64, unique=True)),
-                ('event_type', models.CharField(db_collation='C', max_length=200)),
-                ('aggregation', models.CharField(choices=[('count', 'Number of events'), ('sum', 'Sum of the values'), ('max', 'Largest value'), ('unique_count', 'Number of different values'), ('latest', 'Last value')], max_length=20)),
-                ('value', models.CharField(blank=True, default='', help_text="key of the event's data, dots go deeper", max_length=200)),
-                ('unit', models.CharField(blank=True, default='', max_length=40)),
-                ('description', models.TextField(blank=True, default='')),
-                ('allow_negative', models.BooleanField(default=False)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("public_id", apps.core.fields.PublicIdField(prefix="meter")),
+                ("key", models.CharField(db_collation="C", max_length=64, unique=True)),
+                ("event_type", models.CharField(db_collation="C", max_length=200)),
+                (
+                    "aggregation",
+                    models.CharField(
+                        choices=[
+                            ("count", "Number of events"),
+                            ("sum", "Sum of the values"),
+                            ("max", "Largest value"),
+                            ("unique_count", "Number of different values"),
+                            ("latest", "Last value"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "value",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="key of the event's data, dots go deeper",
+                        max_length=200,
+                    ),
+                ),
+                ("unit", models.CharField(blank=True, default="", max_length=40)),
+                ("description", models.TextField(blank=True, default="")),
+                ("allow_negative", models.BooleanField(default=False)),
             ],
             options={
-                'ordering': ['key'],
-                'indexes': [models.Index(fields=['event_type'], name='meter_by_event_type')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('aggregation', 'count'), ('value', '')), models.Q(models.Q(('aggregation', 'count'), _negated=True), models.Q(('value', ''), _negated=True)), _connector='OR'), name='meter_reads_what_it_needs')],
+                "ordering": ["key"],
+                "indexes": [models.Index(fields=["event_type"], name="meter_by_event_type")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("aggregation", "count"), ("value", "")),
+                            models.Q(
+                                models.Q(("aggregation", "count"), _negated=True),
+                                models.Q(("value", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="meter_reads_what_it_needs",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='RejectedEvent',
+            name="RejectedEvent",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('public_id', apps.core.fields.PublicIdField(prefix='rej')),
-                ('code', models.CharField(max_length=40)),
-                ('detail', models.TextField()),
-                ('pointer', models.CharField(blank=True, default='', max_length=300)),
-                ('payload', models.TextField(help_text='what came, as it came')),
-                ('fingerprint', models.BinaryField(help_text='SHA-256 of the payload')),
-                ('origin', models.CharField(blank=True, default='', help_text='file or door', max_length=300)),
-                ('line', models.BigIntegerField(help_text='line or row in the file, from 1', null=True)),
-                ('application', models.CharField(blank=True, default='', max_length=50)),
-                ('first_seen_at', models.DateTimeField()),
-                ('last_seen_at', models.DateTimeField()),
-                ('times_seen', models.PositiveIntegerField(default=1)),
-                ('replayed_at', models.DateTimeField(null=True)),
-                ('event', apps.core.fields.TenantForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='usage.event')),
-                ('organization', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("public_id", apps.core.fields.PublicIdField(prefix="rej")),
+                ("code", models.CharField(max_length=40)),
+                ("detail", models.TextField()),
+                ("pointer", models.CharField(blank=True, default="", max_length=300)),
+                ("payload", models.TextField(help_text="what came, as it came")),
+                ("fingerprint", models.BinaryField(help_text="SHA-256 of the payload")),
+                (
+                    "origin",
+                    models.CharField(
+                        blank=True, default="", help_text="file or door", max_length=300
+                    ),
+                ),
+                (
+                    "line",
+                    models.BigIntegerField(help_text="line or row in the file, from 1", null=True),
+                ),
+                ("application", models.CharField(blank=True, default="", max_length=50)),
+                ("first_seen_at", models.DateTimeField()),
+                ("last_seen_at", models.DateTimeField()),
+                ("times_seen", models.PositiveIntegerField(default=1)),
+                ("replayed_at", models.DateTimeField(null=True)),
+                (
+                    "event",
+                    apps.core.fields.TenantForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="usage.event",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'usage_rejected_event',
-                'ordering': ['-id'],
+                "db_table": "usage_rejected_event",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='UsageBucket',
+            name="UsageBucket",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('hour', models.DateTimeField(help_text='its start')),
-                ('event_count', models.BigIntegerField()),
-                ('value_count', models.BigIntegerField()),
-                ('total', apps.usage.columns.TotalField()),
-                ('maximum', apps.core.fields.QuantityField(null=True)),
-                ('latest_at', models.DateTimeField(null=True)),
-                ('latest_id', models.BigIntegerField(help_text='the event, which breaks ties', null=True)),
-                ('latest_value', apps.core.fields.QuantityField(null=True)),
-                ('lane_a', apps.usage.columns.LaneField()),
-                ('lane_b', apps.usage.columns.LaneField()),
-                ('meter', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='usage.meter')),
-                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("hour", models.DateTimeField(help_text="its start")),
+                ("event_count", models.BigIntegerField()),
+                ("value_count", models.BigIntegerField()),
+                ("total", apps.usage.columns.TotalField()),
+                ("maximum", apps.core.fields.QuantityField(null=True)),
+                ("latest_at", models.DateTimeField(null=True)),
+                (
+                    "latest_id",
+                    models.BigIntegerField(help_text="the event, which breaks ties", null=True),
+                ),
+                ("latest_value", apps.core.fields.QuantityField(null=True)),
+                ("lane_a", apps.usage.columns.LaneField()),
+                ("lane_b", apps.usage.columns.LaneField()),
+                (
+                    "meter",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="usage.meter",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'usage_bucket',
+                "db_table": "usage_bucket",
             },
         ),
         migrations.CreateModel(
-            name='UsageDistinct',
+            name="UsageDistinct",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('hour', models.DateTimeField()),
-                ('value', models.UUIDField(help_text='the first half of its SHA-256')),
-                ('meter', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='usage.meter')),
-                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("hour", models.DateTimeField()),
+                ("value", models.UUIDField(help_text="the first half of its SHA-256")),
+                (
+                    "meter",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="usage.meter",
+                    ),
+                ),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'usage_distinct',
+                "db_table": "usage_distinct",
             },
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['organization', 'type', 'occurred_at'], name='event_by_time'),
+            model_name="event",
+            index=models.Index(
+                fields=["organization", "type", "occurred_at"], name="event_by_time"
+            ),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['organization', 'xid'], name='event_tail'),
+            model_name="event",
+            index=models.Index(fields=["organization", "xid"], name="event_tail"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['xid'], name='event_to_roll_up'),
+            model_name="event",
+            index=models.Index(fields=["xid"], name="event_to_roll_up"),
         ),
         migrations.AddConstraint(
-            model_name='event',
-            constraint=models.UniqueConstraint(fields=('organization', 'dedupe_key'), name='event_once'),
+            model_name="event",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "dedupe_key"), name="event_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='event',
-            constraint=models.CheckConstraint(condition=models.Q(('occurred_at__gte', datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.UTC)), ('occurred_at__lt', datetime.datetime(2200, 1, 1, 0, 0, tzinfo=datetime.UTC))), name='event_occurred_in_bounds'),
+            model_name="event",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("occurred_at__gte", datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.UTC)),
+                    ("occurred_at__lt", datetime.datetime(2200, 1, 1, 0, 0, tzinfo=datetime.UTC)),
+                ),
+                name="event_occurred_in_bounds",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='event',
-            constraint=models.CheckConstraint(condition=models.Q(('received_at__gte', datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.UTC)), ('received_at__lt', datetime.datetime(2200, 1, 1, 0, 0, tzinfo=datetime.UTC))), name='event_received_in_bounds'),
+            model_name="event",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("received_at__gte", datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.UTC)),
+                    ("received_at__lt", datetime.datetime(2200, 1, 1, 0, 0, tzinfo=datetime.UTC)),
+                ),
+                name="event_received_in_bounds",
+            ),
         ),
         migrations.AddIndex(
-            model_name='rejectedevent',
-            index=models.Index(condition=models.Q(('replayed_at', None)), fields=['id'], name='rejected_open'),
+            model_name="rejectedevent",
+            index=models.Index(
+                condition=models.Q(("replayed_at", None)), fields=["id"], name="rejected_open"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='rejectedevent',
-            constraint=models.UniqueConstraint(fields=('organization', 'fingerprint'), name='rejected_once', nulls_distinct=False),
+            model_name="rejectedevent",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "fingerprint"), name="rejected_once", nulls_distinct=False
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usagebucket',
-            constraint=models.UniqueConstraint(fields=('organization', 'meter', 'hour'), name='bucket_once'),
+            model_name="usagebucket",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "meter", "hour"), name="bucket_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usagebucket',
-            constraint=models.CheckConstraint(condition=models.Q(('event_count__gte', models.F('value_count')), ('value_count__gte', 0)), name='bucket_counts_add_up'),
+            model_name="usagebucket",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("event_count__gte", models.F("value_count")), ("value_count__gte", 0)
+                ),
+                name="bucket_counts_add_up",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='usagedistinct',
-            constraint=models.UniqueConstraint(fields=('organization', 'meter', 'hour', 'value'), name='distinct_once'),
+            model_name="usagedistinct",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "meter", "hour", "value"), name="distinct_once"
+            ),
         ),
         operations.PlatformTable("Meter"),
         operations.TenantTable("Event"),
