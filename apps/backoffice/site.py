@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import PasswordChangeView
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from unfold.forms import AdminOwnPasswordChangeForm
 from unfold.sites import UnfoldAdminSite
@@ -107,6 +109,15 @@ class Site(UnfoldAdminSite):  # type: ignore[misc] # Unfold has no types
     def has_permission(self, request: HttpRequest) -> bool:
         """Tell whether the pages open: to staff who are in a group."""
         return bool(super().has_permission(request)) and is_staff(request)
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Sign staff in; who came for no page in particular goes on to the dashboard."""
+        if request.method == "GET" and REDIRECT_FIELD_NAME not in request.GET:
+            wanted = urlencode({REDIRECT_FIELD_NAME: reverse("admin:index")})
+            return HttpResponseRedirect(f"{request.path}?{wanted}")
+        return super().login(request, extra_context)  # type: ignore[no-any-return]
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -83,3 +83,7 @@ def test_other_doors_stay_out_of_the_ops_scope(world: World) -> None:
 
 def test_the_audit_filter_knows_every_subject(world: World) -> None:
     assert {action.split(".")[0] for _, action, _ in acts()} <= set(SUBJECTS)
+
+
+def test_the_bare_login_page_leads_to_the_dashboard(client: Client, db: None) -> None:
+    assert client.get("/admin/login/")["Location"] == "/admin/login/?next=%2Fadmin%2F"
