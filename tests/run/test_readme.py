@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def blocks() -> list[str]:
-    return re.findall(r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    return re.findall(
+        r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
 
 
 def test_the_walk_through_can_be_pasted() -> None:
