@@ -39,6 +39,7 @@ from tests.prove.verdict import Verdict
 from tests.prove.world import World
 
 Job = Callable[[datetime], None]
+FIRST_INVOICES = datetime(2023, 1, 2, tzinfo=UTC)
 FIRST_AS_OF = datetime(2023, 3, 5, tzinfo=UTC)
 MONTH = timedelta(days=30)
 
@@ -183,9 +184,12 @@ def prove(profile_name: str, seed: int) -> Verdict:
 
 def _break(run: Run, profile: Profile) -> None:
     """Every fault point in turn, several times, then at random."""
+    run.crew.start(partial(bill, FIRST_INVOICES)).wait()  # so that there is something to pay
     for nth in profile.occurrences:
         for point in (*BILLING_POINTS, *PAYMENT_POINTS, *USAGE_POINTS):
             run.killed_at_a_point(point, nth)
+    unreached = {*BILLING_POINTS, *PAYMENT_POINTS, *USAGE_POINTS} - run.where.keys()
+    run.mistakes += [f"nobody could be killed at {point}" for point in sorted(unreached)]
     step = (profile.kills - run.kills) // (profile.crashes + 1)
     crash_at = frozenset(run.kills + step * (n + 1) for n in range(profile.crashes))
     run.storm(until=profile.kills, billers=profile.billers, crash_at=crash_at)
