@@ -353,7 +353,7 @@ def find_and_lock(reference: str, *, actor: Actor, capability: str) -> Invoice:
 
 
 def _locked(reference: str, capability: str, *, actor: Actor) -> Invoice:
-    row = selectors.get(reference)
+    row = selectors.get(reference, organization_id=actor.organization_id)
     require(capability, actor=actor, organization_id=row.organization_id)
     tenants.lock(row.organization_id)
     return lock(row.pk)

@@ -356,7 +356,10 @@ def _set_end(row: Subscription, ends: datetime | None) -> None:
 
 
 def _mine(subscription_id: str, *, actor: Actor) -> Subscription:
-    row = Subscription.objects.filter(public_id=subscription_id).first()
+    rows = Subscription.objects.filter(public_id=subscription_id)
+    if actor.organization_id is not None:  # row-level security says the same
+        rows = rows.filter(organization_id=actor.organization_id)
+    row = rows.first()
     if row is None:
         raise NotFound(f"There is no subscription '{subscription_id}'.")
     require("manage_billing", actor=actor, organization_id=row.organization_id)

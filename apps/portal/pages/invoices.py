@@ -63,7 +63,7 @@ def invoice(request: PortalRequest, reference: str) -> HttpResponse:
 @page("invoices", "view_invoices")
 def upcoming(request: PortalRequest, subscription: str) -> HttpResponse:
     """Show what the next boundary would bill with the usage so far."""
-    facts = subscriptions.get(subscription)
+    facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     found = invoicing.upcoming_of(facts)
     lines = explained(found, request.formats) if found else ()
     context = {"document": found, "lines": lines, "facts": facts, "now": clock.now()}

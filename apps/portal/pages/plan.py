@@ -217,7 +217,7 @@ def _subscribed(
 def cancel(request: PortalRequest, subscription: str) -> HttpResponse:
     """Ask why, say what follows, and end the subscription when its period does."""
     at = clock.now()
-    facts = subscriptions.get(subscription)
+    facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     form = CancelForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         services.cancel(facts.public_id, actor=request.actor, at=at, reason=form.told())

@@ -40,7 +40,7 @@ class Preview:
 @page("plan", "manage_billing", methods=("GET", "HEAD", "POST"))
 def seats(request: PortalRequest, subscription: str, key: str) -> HttpResponse:
     """Preview a total quantity (GET with one), and buy it (POST)."""
-    facts = subscriptions.get(subscription)
+    facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     if key not in facts.quantities(clock.now()):
         raise Http404
     asked = request.POST if request.method == "POST" else request.GET

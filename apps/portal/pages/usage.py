@@ -63,7 +63,7 @@ def usage(request: PortalRequest) -> HttpResponse:
 @page("usage", "view_usage")
 def csv_of_meter(request: PortalRequest, subscription: str, meter: str) -> HttpResponse:
     """Send one meter's days as CSV, in the subscription's zone."""
-    facts = subscriptions.get(subscription)
+    facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     if meter not in {item.item.meter for item in facts.items}:
         raise Http404
     period = _period(facts, _chosen(request), clock.now())
