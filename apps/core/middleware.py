@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 
 from apps.core.ids import new_id
 
@@ -26,6 +26,23 @@ class RequestId:
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
         return response
+
+
+class NoNulBytes:
+    """Answer 404 for a NUL byte in an address: no row has one, and PostgreSQL refuses to look.
+
+    The API answers for itself, with problem details.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        query = request.META.get("QUERY_STRING", "")
+        nul = "\x00" in request.path_info or "%00" in query or "\x00" in query
+        if nul and not request.path_info.startswith("/api/"):
+            raise Http404
+        return self.get_response(request)
 
 
 def request_id(request: HttpRequest) -> str:

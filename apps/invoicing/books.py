@@ -50,6 +50,17 @@ LEDGER_CHECKS = {
         SELECT i.number FROM invoicing_invoice i
         WHERE i.status <> 'draft' AND i.amount_paid <> (
           SELECT coalesce(sum(p.amount), 0) FROM payments_payment p WHERE p.invoice_id = i.id)""",
+    "organization {}: the ledger's receivable is not what its invoices have due": """
+        SELECT o.slug FROM (
+          SELECT organization_id, currency, sum(due) AS due, sum(booked) AS booked FROM (
+            SELECT organization_id, currency, total - amount_paid AS due, 0 AS booked
+            FROM invoicing_invoice WHERE status IN ('open', 'paid', 'uncollectible')
+            UNION ALL
+            SELECT organization_id, currency, 0, amount
+            FROM invoicing_ledgerentry WHERE account = 'receivable'
+          ) movements GROUP BY organization_id, currency
+        ) sums JOIN tenants_organization o ON o.id = sums.organization_id
+        WHERE due <> booked""",
     "payment {} is not booked at its amount": """
         SELECT p.public_id FROM payments_payment p
         LEFT JOIN invoicing_ledgertransaction t ON t.source = p.public_id AND t.kind = 'paid'

@@ -234,7 +234,7 @@ def _finalize(row: Invoice, *, actor: Actor, at: datetime) -> None:
     _record(row, "invoice.finalized", actor, at, after=_money(row.total, row.currency))
     fact = InvoiceFinalized(row.public_id, row.organization_id)
     outbox.emit(fact, at=at, organization_id=row.organization_id)
-    if row.total <= 0:
+    if row.total == 0:
         _tell_paid(row, actor=actor, at=at)
     point("billing.before_number")
     row.sequence = _take_number(row)
@@ -243,7 +243,9 @@ def _finalize(row: Invoice, *, actor: Actor, at: datetime) -> None:
     row.status, row.finalized_at = Invoice.Status.OPEN, at
     row.content_hash = selectors.document(selectors.get(row.public_id), number=row.number).hash()
     row.save(update_fields=["sequence", "number", "status", "finalized_at", "content_hash"])
-    if row.total <= 0:
+    # Nothing to pay is paid. A negative total stays open: it is owed to the customer, and what is
+    # due in all counts it against the other invoices until credit notes can settle it.
+    if row.total == 0:
         row.status, row.paid_at = Invoice.Status.PAID, at
         row.save(update_fields=["status", "paid_at"])
 

@@ -44,6 +44,8 @@ def record_payment(
         raise Invalid(str(error), param="amount") from error
     if money.minor <= 0:
         raise Invalid("A payment is more than nothing.", param="amount")
+    if received_at is not None and received_at > at:
+        raise Invalid("A payment cannot have been received in the future.", param="received_at")
     reference = reference.strip()[:100]
     taken = Payment.objects.filter(organization_id=row.organization_id, invoice_id=row.pk)
     if reference and taken.filter(reference=reference).exists():

@@ -215,6 +215,18 @@ def _steps(rows: Iterable[StepRow]) -> tuple[QuantityStep, ...]:
     return tuple(QuantityStep(row.pk, row.effective_at, row.quantity) for row in rows)
 
 
+def trial_days(organization_id: int, version: VersionTerms) -> int:
+    """Return how many days the organization may try the plan: none after a first trial of it or of
+    another plan of the same application.
+    """
+    tried = Subscription.objects.filter(
+        organization_id=organization_id,
+        application_id=version.application_id,
+        trial_end__isnull=False,
+    )
+    return 0 if version.trial_days and tried.exists() else version.trial_days
+
+
 def trial_end(start: datetime, days: int, timezone: str) -> datetime | None:
     """Return when a trial of that many local days ends; None when there is none."""
     if not days:
@@ -235,7 +247,7 @@ def considered(
 
     Ids are negative: no row has them, so nothing counts as billed.
     """
-    ends = trial_end(start, version.trial_days, timezone)
+    ends = trial_end(start, trial_days(organization_id, version), timezone)
     cycle = Cycle(ends or start, version.interval, timezone)
     items = tuple(
         _considered_item(-position, price, start=start, seats=seats)

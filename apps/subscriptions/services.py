@@ -65,14 +65,16 @@ def subscribe(
 
     `seats` is the total quantity of the plan's licensed item, included ones too (default: the
     included number). `agreed` replaces amounts of a plan whose prices are agreed per customer, by
-    price key, in major units. A trial moves the anchor to its end. Emits SubscriptionStarted.
+    price key, in major units. A trial moves the anchor to its end; an organization has one per
+    application. Emits SubscriptionStarted.
     Raises AlreadySubscribed, WrongCurrency, NoWayToPay, PriceNotAgreed, Invalid, UnknownPlan.
     """
     require("manage_billing", actor=actor, organization_id=organization_id)
     organization = tenants.lock(organization_id)
     version = plans.current_version(plan)
     _check_start(organization, version, start=start, at=at)
-    trial_end = selectors.trial_end(start, version.trial_days, organization.timezone)
+    days = selectors.trial_days(organization_id, version)
+    trial_end = selectors.trial_end(start, days, organization.timezone)
     _check_collection(collection, trial_end)
     _check_free(organization, version)
     row = Subscription.objects.create(
@@ -248,7 +250,8 @@ def cancel(
 ) -> SubscriptionFacts:
     """End the subscription when the current period (or trial) does; safe to repeat.
 
-    The boundary that ends it bills the usage behind it and nothing ahead.
+    The boundary that ends it bills the usage behind it and nothing ahead. One that has not started
+    yet, or that is paused, ends at once.
     """
     row = _mine(subscription_id, actor=actor)
     facts = selectors.by_id(row.pk)
@@ -256,10 +259,9 @@ def cancel(
         raise WrongState("The subscription has ended already.")
     if row.cancel_at is not None:
         return facts
-    if row.status == states.PAUSED:
+    if row.status == states.PAUSED or at < facts.started_at:  # nothing is or will be owed
         return _end(row, actor=actor, at=at, reason=reason)
-    # Never before what has been billed ahead, and never before it starts.
-    ends = max(facts.current_period(max(at, facts.started_at)).end, _billed_until(facts))
+    ends = max(facts.current_period(at).end, _billed_until(facts))  # not before what is billed
     _set_end(row, ends)
     row.cancel_at, row.cancel_reason = ends, reason[:200]
     row.save(update_fields=["cancel_at", "cancel_reason"])

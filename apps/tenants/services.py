@@ -479,6 +479,8 @@ def revoke_invitation(invitation_id: str, *, actor: Actor, at: datetime) -> None
     if row is None:
         raise NotFound("There is no such open invitation.")
     require("invite_members", actor=actor, organization_id=row.organization_id)
+    if row.role in {roles.OWNER, roles.BILLING_ADMIN}:  # nobody withdraws what they may not offer
+        require("manage_roles", actor=actor, organization_id=row.organization_id)
     row.revoked_at = at
     row.save(update_fields=["revoked_at"])
     audit.record(

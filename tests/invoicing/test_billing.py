@@ -8,7 +8,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from apps.core import rls
 from apps.engine.money import Money
 from apps.invoicing import books, selectors, services
-from apps.invoicing.errors import FutureBilling, NotVoidable
+from apps.invoicing.errors import FutureBilling, NotVoidable, Overpayment
 from apps.invoicing.models import (
     Invoice,
     InvoiceLine,
@@ -17,6 +17,7 @@ from apps.invoicing.models import (
     Parked,
 )
 from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions import services as subscription_services
 from apps.tenants.models import Organization
 from apps.usage.errors import UsageNotReady
 from tests.conftest import STAFF, make_organization
@@ -303,3 +304,31 @@ def test_after_a_restore_nobody_is_parked(organization: Organization) -> None:
     with rls.ops_scope("test"):
         assert not Parked.objects.exists()
     assert len(world.invoices(organization)) == 1
+
+
+def test_a_negative_invoice_is_a_credit_and_not_paid(organization: Organization) -> None:
+    facts = world.subscribe(organization, start=day(5, 1), at=day(5, 1), seats=103)
+    world.bill(day(5, 1), at=day(5, 1))
+    with rls.tenant_scope(organization.pk):
+        subscription_services.change_quantity(
+            facts.public_id, quantity=0, actor=STAFF, at=day(5, 2)
+        )
+        subscription_services.cancel(facts.public_id, actor=STAFF, at=day(5, 3))
+    world.bill(day(6, 1), at=day(6, 1))
+    # 100 seats beyond the included given back for 30 of 31 days: 1,200.00 × 30/31
+    first, last = world.invoices(organization)
+    assert (first.total, first.amount_due) == (1_250_00, 1_250_00)
+    assert (last.total, last.status, last.paid_at) == (-1_161_29, "open", None)
+    with rls.tenant_scope(organization.pk):
+        (standing,) = selectors.standing(organization.pk, at=NOW)
+        assert standing.due == 1_250_00 - 1_161_29
+        assert selectors.balances(organization.pk)["receivable", "USD"] == standing.due
+        with pytest.raises(Overpayment):
+            services.apply_payment(
+                selectors.get(str(last.number)).pk,
+                amount=Money(1, "USD"),
+                payment="pay_x",
+                actor=STAFF,
+                at=NOW,
+            )
+    assert books.verify().hold

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -119,3 +120,15 @@ def test_the_database_keeps_payments_as_they_were(db: None) -> None:
     payment = pay(organization, "20.00")
     with pytest.raises(DatabaseError), rls.tenant_scope(organization.pk):
         Payment.objects.filter(pk=payment.pk).update(amount=1)
+
+
+def test_a_payment_of_the_future_is_refused(db: None) -> None:
+    organization = billed()
+    with rls.tenant_scope(organization.pk), pytest.raises(Invalid, match="in the future"):
+        services.record_payment(
+            "CH-000001",
+            amount=Decimal("1.00"),
+            actor=STAFF,
+            at=NOW,
+            received_at=NOW + timedelta(days=1),
+        )

@@ -85,3 +85,8 @@ def test_pages_forbid_foreign_content(client: Client) -> None:
 
 def test_stripe_is_not_in_live_mode() -> None:
     assert settings.STRIPE_LIVE_MODE is False
+
+
+@pytest.mark.parametrize("address", ["/portal/invoices/%00/", "/portal/?before=%00", "/admin/%00"])
+def test_a_nul_byte_in_an_address_leads_nowhere(client: Client, db: None, address: str) -> None:
+    assert client.get(address).status_code == 404

@@ -224,3 +224,23 @@ def test_the_database_knows_the_table_of_states(organization: Organization) -> N
         connection.cursor() as cursor,
     ):
         cursor.execute("UPDATE subscriptions_subscription SET status = 'trialing'")
+
+
+def test_an_organization_tries_an_application_once(organization: Organization) -> None:
+    facts = world.subscribe(organization, "trial", start=day(6, 1), at=day(6, 1))
+    with rls.tenant_scope(organization.pk):
+        services.cancel(facts.public_id, actor=STAFF, at=day(6, 2))
+    world.bill(day(6, 20), at=day(6, 20))
+    again = world.subscribe(organization, "trial", start=day(6, 21), at=day(6, 21))
+    assert (again.status, again.trial_end) == ("active", None)
+    world.bill(day(6, 21), at=day(6, 21))
+    assert [i.total for i in world.invoices(organization)] == [29_00]
+
+
+def test_what_has_not_started_can_be_called_off(organization: Organization) -> None:
+    facts = world.subscribe(organization, start=day(8, 1), at=day(6, 1))
+    with rls.tenant_scope(organization.pk):
+        ended = services.cancel(facts.public_id, actor=STAFF, at=day(6, 2))
+    assert (ended.status, ended.ended_at) == ("canceled", day(6, 2))
+    world.bill(day(9, 1), at=day(9, 1))
+    assert world.invoices(organization) == []
