@@ -145,7 +145,9 @@ def _due(document: Document, words: Words) -> str:
         return _("%(amount)s to be billed on %(date)s, as of now") % total
     if document.status == "void":
         return _("Nothing is due: this invoice is void")
-    if document.amount_due <= 0:
+    if document.amount_due < 0:
+        return _("%(amount)s in your favour") % {"amount": words.money(-document.amount_due)}
+    if document.amount_due == 0:
         return _("Nothing is due") if document.status != "draft" else _("Not issued yet")
     return _("%(amount)s due %(date)s") % numbers
 

@@ -163,3 +163,9 @@ def test_many_long_lines_take_several_pages() -> None:
 def test_the_file_name_is_the_number() -> None:
     assert pdf.file_name(papers.gateway()) == "INV-000003.pdf"
     assert pdf.file_name(replace(papers.gateway(), number="../../etc/x")) == "etc-x.pdf"
+
+
+def test_a_credit_is_in_the_customers_favour_and_asks_for_nothing() -> None:
+    text = text_of(replace(papers.gateway(), total=-16_00, subtotal=-16_00, amount_due=-16_00))
+    assert "$16.00 in your favour" in text
+    assert "Please pay" not in text
