@@ -59,6 +59,7 @@ class AuditScreen(BigScreen):
     view_capability = "view_audit"
     list_display = ("moment", "actor", "did", "target_code", "customer", "request_code")
     list_filter = ("actor_kind", SubjectFilter)
+    lookups = ("organization_id", "target")
     search_fields = ("=target", "=actor_id", "^actor_label", "^action", "=request_id")
     search_help_text = "Object, actor, action or request id"
     ordering = ("-id",)

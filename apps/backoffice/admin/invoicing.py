@@ -76,6 +76,7 @@ class InvoiceScreen(Screen):
     )  # fmt: skip
     list_select_related = ("organization",)
     list_filter = (StandingFilter, "currency", "collection")
+    lookups = ("organization", "subscription", "status__in")
     search_fields = ("=number", "=public_id", "organization__name", "^organization__slug")
     search_help_text = "Number, customer or id"
     date_hierarchy = "issued_at"

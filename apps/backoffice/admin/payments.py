@@ -18,6 +18,7 @@ class PaymentScreen(Screen):
     list_display = ("reference", "customer", "invoice", "method", "received", "amount_money")
     list_select_related = ("organization", "invoice")
     list_filter = ("method", "currency")
+    lookups = ("organization",)
     search_fields = (
         "reference", "=public_id", "=invoice__number", "organization__name", "^organization__slug",
     )  # fmt: skip

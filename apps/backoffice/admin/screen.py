@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db.models import Model, Q, QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -30,6 +31,11 @@ def _holds(capability: str) -> Callable[..., bool]:
     return has
 
 
+# The conditions that Django's own field filters and date hierarchy write into addresses.
+FIELDS = ("exact", "isnull", "id__exact")
+DATES = ("year", "month", "day", "gte", "lt")
+
+
 @dataclass(frozen=True, slots=True)
 class Tab:
     """A quick filter above a list, with how many rows it shows and what they sum to."""
@@ -45,10 +51,12 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
     """A list and a page for one kind of row. Nothing is added, changed or deleted through it.
 
     Subclasses say what the page shows in `facts` and `panels`, name the acts in `actions_list`
-    and `actions_detail`, and who may look in `view_capability`.
+    and `actions_detail`, and who may look in `view_capability`. `lookups` are the conditions that
+    links of other pages put into the list's address, besides those of the list's own filters.
     """
 
     view_capability = "view_platform"
+    lookups: tuple[str, ...] = ()
     actions: Sequence[str] = ()
     list_per_page = 50
     show_facets = ShowFacets.NEVER
@@ -123,6 +131,19 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
         """Refuse: a door never writes rows."""
         raise PermissionDenied
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Tell whether a list's address may carry the condition: only those that pages offer.
+
+        Django allows every field of the model, which answers questions about hashes one by one.
+        """
+        return lookup in self.lookups or lookup in self._own_lookups()
+
+    def _own_lookups(self) -> set[str]:
+        found = set(_offered(self.date_hierarchy, DATES)) if self.date_hierarchy else set()
+        for one in self.list_filter:
+            found |= {one.parameter_name} if isinstance(one, type) else _offered(one, FIELDS)
+        return found
+
     # --- pages ------------------------------------------------------------------------------------
     def row(self, request: HttpRequest, reference: str) -> Any:
         """Return the row with this integer or public id, or answer 404."""
@@ -193,6 +214,10 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
         if not public_id or not settings.ENABLE_AUDIT_LOG:
             return ""
         return reverse("admin:audit_auditentry_changelist", query={"target": public_id})
+
+
+def _offered(field: str, endings: Sequence[str]) -> set[str]:
+    return {field, *(f"{field}{LOOKUP_SEP}{ending}" for ending in endings)}
 
 
 class BigScreen(Screen):

@@ -183,6 +183,7 @@ class SubscriptionScreen(Screen):
         CancelsFilter,
         "collection",
     )
+    lookups = ("organization",)
     search_fields = ("organization__name", "^organization__slug", "=public_id")
     search_help_text = "Customer or id"
     ordering = ("-id",)

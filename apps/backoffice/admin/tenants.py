@@ -489,6 +489,7 @@ class ApiKeyScreen(Screen):
 
     list_display = ("name", "prefix_code", "whose", "state", "used", "expires")
     list_select_related = ("organization",)
+    lookups = ("organization",)
     search_fields = ("name", "^prefix", "organization__name", "^organization__slug")
     ordering = ("-id",)
     actions_list = ("create_platform_key",)

@@ -46,6 +46,7 @@ class EventScreen(BigScreen):
     list_display = ("occurred", "customer", "type", "key_code", "said", "received")
     list_select_related = ("organization",)
     list_filter = (TypeFilter,)
+    lookups = ("organization", "occurred_at__gte", "occurred_at__lt")
     search_fields = ("key",)
     search_help_text = "An organization's slug or id, or an event's exact id"
     ordering = ("-id",)
@@ -141,6 +142,7 @@ class RejectedEventScreen(BigScreen):
     list_display = ("seen", "state", "code", "why", "customer", "where", "times_seen")
     list_select_related = ("organization",)
     list_filter = (RejectedStateFilter,)
+    lookups = ("code__exact",)
     search_fields = ("=public_id", "=code", "organization__name", "^organization__slug", "^origin")
     ordering = ("-id",)
     actions_list = ("replay",)
