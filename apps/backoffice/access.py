@@ -43,7 +43,7 @@ class AdminScope:
             return None
         for refusal, status in REFUSALS.items():
             if isinstance(error, refusal):
-                answer = get_resolver().resolve_error_handler(status)
+                answer: Any = get_resolver().resolve_error_handler(status)
                 return answer(request, exception=error)  # type: ignore[no-any-return]
         return None
 

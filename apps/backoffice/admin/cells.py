@@ -1,12 +1,13 @@
-"""How values look on the staff's pages: money with its currency, instants in UTC, states."""
+"""How values look on the staff's pages: money with its currency, instants with their zone, states."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db.models import Model
 from django.template.loader import render_to_string
@@ -70,22 +71,27 @@ def when(at: datetime | None) -> SafeString | str:
     )
 
 
-def day(at: datetime | None) -> SafeString | str:
-    """Return the day of an instant in UTC, the instant itself in its title."""
+def day(at: datetime | None, zone: str = "UTC") -> SafeString | str:
+    """Return the day of an instant in the zone, the instant in UTC in its title.
+
+    Documents have a zone of their own, and their dates are the ones that the customer reads.
+    """
     if at is None:
         return EMPTY
     return format_html(
-        '<time datetime="{0}" title="{0}" class="whitespace-nowrap">{1}</time>',
+        '<time datetime="{}" title="{} UTC" class="whitespace-nowrap">{}</time>',
         at.isoformat(),
-        at.strftime("%Y-%m-%d"),
+        at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        at.astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d"),
     )
 
 
-def span(start: datetime, end: datetime) -> SafeString | str:
-    """Return a half-open range of time: days where both ends are midnights, else instants."""
-    whole = all((t.hour, t.minute, t.second, t.microsecond) == (0, 0, 0, 0) for t in (start, end))
-    show = day if whole else when
-    return format_html("{} → {}", show(start), show(end))
+def span(start: datetime, end: datetime, zone: str = "UTC") -> SafeString | str:
+    """Return a half-open range: days where both ends are the zone's midnights, else instants."""
+    local = [at.astimezone(ZoneInfo(zone)) for at in (start, end)]
+    if all((at.hour, at.minute, at.second, at.microsecond) == (0, 0, 0, 0) for at in local):
+        return format_html("{} → {}", day(start, zone), day(end, zone))
+    return format_html("{} → {}", when(start), when(end))
 
 
 def badge(text: str, tone: str = "") -> SafeString:

@@ -100,13 +100,13 @@ class InvoiceScreen(Screen):
 
     @column("Issued", order="issued_at")
     def issued(self, row: Invoice) -> object:
-        """The date on it."""
-        return cells.day(row.issued_at)
+        """The date on it, in its own zone."""
+        return cells.day(row.issued_at, row.timezone)
 
     @column("Due", order="due_at")
     def due(self, row: Invoice) -> object:
         """When it is to be paid."""
-        return cells.day(row.due_at)
+        return cells.day(row.due_at, row.timezone)
 
     @column("Total", order="total")
     def total_money(self, row: Invoice) -> object:
@@ -147,9 +147,10 @@ class InvoiceScreen(Screen):
             Fact("Organization", cells.link_to(row.organization)),
             Fact("Billed to", customer.get("name", "")),
             Fact("Subscription", cells.link_to(subscription)),
-            Fact("Period", cells.span(row.period.lower, row.period.upper)),
-            Fact("Issued", cells.when(row.issued_at)),
-            Fact("Due", cells.when(row.due_at)),
+            Fact("Period", cells.span(row.period.lower, row.period.upper, row.timezone)),
+            Fact("Issued", cells.day(row.issued_at, row.timezone)),
+            Fact("Due", cells.day(row.due_at, row.timezone)),
+            Fact("Dates are of", row.timezone),
             Fact("Finalized", cells.when(row.finalized_at)),
             Fact("Paid in full", cells.when(row.paid_at)),
             Fact("Voided", cells.when(row.voided_at)),
@@ -380,7 +381,7 @@ def _line(row: Invoice, line: Line, currency: str, metered: bool) -> dict[str, A
         "name": line.name,
         "key": line.key,
         "kind": f"{line.kind.replace('_', ' ')}, {line.reason.replace('_', ' ')}",
-        "period": cells.span(line.period.start, line.period.end),
+        "period": cells.span(line.period.start, line.period.end, row.timezone),
         "quantity": cells.number(line.quantity),
         "amount": cells.money(line.amount, currency),
         "arithmetic": words.arithmetic(explanation),
@@ -425,7 +426,7 @@ def _usage_facts(line: InvoiceLine) -> dict[str, Any]:
     return {
         "line": line,
         "meter": meter,
-        "window": cells.span(window.start, window.end),
+        "window": cells.span(window.start, window.end, line.invoice.timezone),
         "counts": [
             (
                 "On the invoice",

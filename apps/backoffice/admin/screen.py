@@ -141,7 +141,8 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
     def _own_lookups(self) -> set[str]:
         found = set(_offered(self.date_hierarchy, DATES)) if self.date_hierarchy else set()
         for one in self.list_filter:
-            found |= {one.parameter_name} if isinstance(one, type) else _offered(one, FIELDS)
+            named = getattr(one, "parameter_name", "")
+            found |= {named} if named else _offered(one, FIELDS)
         return found
 
     # --- pages ------------------------------------------------------------------------------------

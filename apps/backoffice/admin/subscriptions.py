@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib.admin import SimpleListFilter
@@ -208,7 +209,7 @@ class SubscriptionScreen(Screen):
     @column("Started", order="started_at")
     def started(self, row: Subscription) -> object:
         """When it started."""
-        return cells.day(row.started_at)
+        return cells.day(row.started_at, row.timezone)
 
     @column("Next boundary", order="next_boundary_at")
     def next_bill(self, row: Subscription) -> object:
@@ -218,12 +219,12 @@ class SubscriptionScreen(Screen):
     @column("Trial ends", order="trial_end")
     def trial_ends(self, row: Subscription) -> object:
         """When the trial ends."""
-        return cells.day(row.trial_end)
+        return cells.day(row.trial_end, row.timezone)
 
     @column("Ends", order="cancel_at")
     def ends(self, row: Subscription) -> object:
         """When it ends or ended."""
-        return cells.day(row.ended_at or row.cancel_at)
+        return cells.day(row.ended_at or row.cancel_at, row.timezone)
 
     @column("Id")
     def public(self, row: Subscription) -> object:
@@ -429,7 +430,7 @@ def _upcoming(found: SubscriptionFacts) -> Panel:
     lines = [
         (
             one.name,
-            cells.span(one.period.start, one.period.end),
+            cells.span(one.period.start, one.period.end, document.timezone),
             cells.number(one.quantity),
             cells.money(one.amount, document.currency),
         )
@@ -440,7 +441,9 @@ def _upcoming(found: SubscriptionFacts) -> Panel:
         "Next invoice",
         ("Line", "Period", ">Quantity", ">Amount"),
         [*lines, total],
-        note=f"As it would be with the usage so far; issued on {document.issued_at:%Y-%m-%d}.",
+        note="As it would be with the usage so far; issued on "
+        f"{document.issued_at.astimezone(ZoneInfo(document.timezone)):%Y-%m-%d} "
+        f"({document.timezone}).",
     )
 
 
@@ -453,7 +456,7 @@ def _invoices(row: Subscription) -> Panel:
             (
                 cells.link_to(one),
                 cells.badge(one.status),
-                cells.day(one.issued_at),
+                cells.day(one.issued_at, one.timezone),
                 cells.money(one.total, one.currency),
                 cells.money(one.amount_due, one.currency),
             )

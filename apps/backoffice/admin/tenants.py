@@ -327,9 +327,9 @@ def _subscriptions(row: Organization) -> Panel:
                 cells.link_to(one),
                 str(one.plan_version),
                 cells.badge(one.status),
-                cells.day(one.started_at),
+                cells.day(one.started_at, one.timezone),
                 cells.when(one.next_boundary_at) if one.is_live else cells.EMPTY,
-                cells.day(one.ended_at or one.cancel_at),
+                cells.day(one.ended_at or one.cancel_at, one.timezone),
             )
             for one in found[:LATEST]
         ],
@@ -347,8 +347,8 @@ def _invoices(row: Organization) -> Panel:
             (
                 cells.link_to(one),
                 cells.badge(one.status),
-                cells.day(one.issued_at),
-                cells.day(one.due_at),
+                cells.day(one.issued_at, one.timezone),
+                cells.day(one.due_at, one.timezone),
                 cells.money(one.total, one.currency),
                 cells.money(one.amount_due, one.currency),
             )

@@ -158,7 +158,7 @@ def _recent() -> list[dict[str, Any]]:
             "invoice": cells.link_to(one),
             "customer": cells.link_to(one.organization),
             "status": cells.badge(_state(one)),
-            "issued": cells.day(one.issued_at),
+            "issued": cells.day(one.issued_at, one.timezone),
             "total": cells.money(one.total, one.currency),
         }
         for one in found.order_by("-issued_at", "-id")[:8]
