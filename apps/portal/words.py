@@ -29,6 +29,7 @@ INVOICE_STATUSES: Words = {
     "draft": _("Draft"),
     "open": _("Open"),
     "overdue": _("Overdue"),
+    "credit": _("Credit"),
     "paid": _("Paid"),
     "void": _("Void"),
     "uncollectible": _("Uncollectible"),

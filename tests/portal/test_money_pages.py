@@ -5,6 +5,7 @@ import html
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.test import Client
@@ -13,6 +14,7 @@ from apps.core import clock, rls
 from apps.core.models import OutboxEvent
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice
+from apps.subscriptions import services as subscriptions
 from apps.subscriptions.models import QuantityStep, Subscription
 from apps.tenants import services as tenants
 from tests.conftest import STAFF
@@ -247,3 +249,64 @@ def test_times_stand_in_the_organizations_zone_with_utc_behind_them(acme: Custom
     page = signed_in(customer.owner).get("/portal/invoices/").content.decode()
     assert 'title="2023-11-01 00:00:00 UTC">1 Nov 2023<' in page  # 11:00 there
     assert "1 Nov 2023, 11:00 – 1 Dec 2023, 11:00" in page
+
+
+@pytest.fixture
+def credited(acme: Customer) -> str:
+    """The number of a negative invoice: 100 seats billed for January and given back on its 2nd."""
+    assert acme.subscription is not None
+    for seats, day in ((100, world.NOW), (0, datetime(2024, 1, 2, tzinfo=UTC))):
+        with rls.tenant_scope(acme.organization.pk):
+            subscriptions.change_quantity(
+                acme.subscription.public_id, quantity=seats, actor=STAFF, at=day
+            )
+        world.bill(day.replace(day=1) + timedelta(days=31))
+    with rls.tenant_scope(acme.organization.pk):
+        row = Invoice.objects.order_by("-sequence")[0]
+    assert row.total < 0
+    return str(row.number)
+
+
+def test_a_negative_invoice_is_a_credit_and_never_overdue(owner: Client, credited: str) -> None:
+    with clock.frozen(datetime(2024, 3, 20, tzinfo=UTC)):
+        page = text(owner, f"invoices/{credited}/")
+    assert "Credit" in page
+    assert "Credit for you -$" in page
+    assert "Overdue" not in page
+    assert "Due by" not in page
+    assert "Pay by bank transfer" not in page
+
+
+def test_credits_count_against_what_is_due(acme: Customer, owner: Client, credited: str) -> None:
+    at = datetime(2024, 2, 1, 12, tzinfo=UTC)
+    with rls.tenant_scope(acme.organization.pk):
+        dues = {row.number: row.amount_due for row in Invoice.objects.filter(status="open")}
+    with clock.frozen(at):
+        assert _shown(owner) == sum(dues.values())
+    for number in [number for number, due in dues.items() if due > 0]:
+        with clock.frozen(at):
+            world.pay(str(number), f"{Decimal(dues[number]) / 100:.2f}")
+    with clock.frozen(at):
+        page = text(owner, "")
+    assert f"${-Decimal(dues[credited]) / 100:,.2f} is a credit for you." in page
+    assert "is due." not in page
+    assert "is overdue." not in page
+
+
+def _shown(owner: Client) -> int:
+    found = re.search(r"Amount due \$([\d,.]+)", text(owner, "invoices/"))
+    assert found is not None
+    return int(re.sub(r"\D", "", found[1]))
+
+
+def test_the_preview_of_seats_says_when_a_credit_is_left(acme: Customer, owner: Client) -> None:
+    with rls.tenant_scope(acme.organization.pk):
+        subscriptions.change_quantity(sub_of(acme), quantity=100, actor=STAFF, at=world.NOW)
+    world.bill(datetime(2024, 1, 1, tzinfo=UTC))
+    with clock.frozen(datetime(2024, 1, 2, tzinfo=UTC)):
+        page = text(owner, f"plan/{sub_of(acme)}/seats/seats/?quantity=0")
+        # 50.00 for February less 97 × 12.00 for 30 of 31 days of January: 1126.45
+        assert "$1,076.45 stays as a credit for you" in page
+        assert "stays as a credit" not in text(
+            owner, f"plan/{sub_of(acme)}/seats/seats/?quantity=99"
+        )

@@ -13,6 +13,7 @@ from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document, Line
 from apps.invoicing.paper.arithmetic import Working, heading, working
 from apps.portal.access import PortalRequest, page
+from apps.portal.balances import balances
 from apps.portal.formats import Formats
 from apps.subscriptions import selectors as subscriptions
 
@@ -46,7 +47,7 @@ def invoices(request: PortalRequest) -> HttpResponse:
         "rows": rows[:PAGE],
         "next": rows[PAGE - 1].public_id if len(rows) > PAGE else "",
         "is_first": not before,
-        "owed": invoicing.standing(organization_id, at=at),
+        "owed": balances(organization_id, at=at),
         "live": subscriptions.of_organization(organization_id, live=True) if not before else [],
     }
     return render(request, "portal/invoices.html", context)

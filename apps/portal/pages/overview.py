@@ -9,6 +9,7 @@ from apps.core import clock
 from apps.invoicing import selectors as invoicing
 from apps.portal.access import PortalRequest, page
 from apps.portal.agreements import standing
+from apps.portal.balances import balances
 from apps.subscriptions import selectors as subscriptions
 
 RECENT = 5
@@ -23,7 +24,7 @@ def overview(request: PortalRequest) -> HttpResponse:
     context = {
         "now": at,
         "standings": [standing(facts, at=at) for facts in live],
-        "owed": invoicing.standing(organization_id, at=at) if with_money else [],
+        "owed": balances(organization_id, at=at) if with_money else [],
         "recent": invoicing.final_invoices(organization_id, at=at, limit=RECENT)
         if with_money
         else [],

@@ -36,6 +36,11 @@ class Preview:
         """What the change adds to the next invoice, negative when it takes away."""
         return self.after - self.before
 
+    @property
+    def credit(self) -> int:
+        """What the next invoice leaves the customer, where it comes to less than nothing."""
+        return max(0, -self.after)
+
 
 @page("plan", "manage_billing", methods=("GET", "HEAD", "POST"))
 def seats(request: PortalRequest, subscription: str, key: str) -> HttpResponse:
