@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, ProgrammingError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from apps.backoffice import schema
 from apps.core import clock, rls
 from apps.core.actor import Actor, operator
 from apps.core.errors import Conflict, DomainError, NotFound
@@ -70,6 +71,7 @@ class Command(BaseCommand):
         """Run the command; a refusal becomes one line on stderr and exit code 1."""
         self.output_format = options.get("format", "table")
         try:
+            schema.bring_up_to_date()
             self.run(**options)
         except DomainError as refusal:
             raise CommandError(refusal.message) from refusal
@@ -81,9 +83,12 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.note("Interrupted. What was finished is kept; run the command again to go on.")
             raise SystemExit(130) from None
+        except OSError as error:
+            raise CommandError(f"{error.filename or 'The system'}: {error.strerror}.") from error
         except DatabaseError as error:
             first = str(error).strip().split("\n", 1)[0]
-            raise CommandError(f"The database refused: {first}") from error
+            behind = " Run manage.py migrate first." if isinstance(error, ProgrammingError) else ""
+            raise CommandError(f"The database refused: {first}.{behind}") from error
 
     def run(self, **options: Any) -> None:
         """Do the work; subclasses implement it."""

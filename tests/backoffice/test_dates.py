@@ -15,9 +15,9 @@ from tests.worlds import NOW
 
 @pytest.fixture
 def western(db: None) -> Iterator[tuple[Client, Invoice]]:
-    """A customer in Chicago, where it is 30 November when UTC's December begins."""
+    """A customer in Bogota, where it is 30 November when UTC's December begins."""
     with clock.frozen(NOW):
-        worlds.gateway_world("lake", timezone="America/Chicago")
+        worlds.gateway_world("lake", timezone="America/Bogota")
         client = browser(worlds.make_staff("staff@house.example", "Admin"))
         with rls.ops_scope("test"):
             invoice = Invoice.objects.select_related("organization").latest("issued_at")
@@ -33,4 +33,4 @@ def test_dates_of_an_invoice_are_those_on_the_document(western: tuple[Client, In
         assert issued in shown, address
         assert due in shown, address
     assert issued in text(client.get("/admin/"))
-    assert "America/Chicago" in text(client.get(page(invoice)))
+    assert "America/Bogota" in text(client.get(page(invoice)))

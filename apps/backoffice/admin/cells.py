@@ -1,4 +1,4 @@
-"""How values look on the staff's pages: money with its currency, instants with their zone, states."""
+"""How values look on the staff's pages: money and its currency, time and its zone, states."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ TONES: Mapping[str, str] = {
     "trialing": "info",
     "pending": "info",
     "upcoming": "info",
+    "credit": "info",
     "past due": "danger",
     "unpaid": "danger",
     "dead": "danger",

@@ -54,17 +54,23 @@ class VoidForm(Question):
 
 
 class StandingFilter(ChoiceFilter):
-    """By what became of it; an open one may be past due."""
+    """By what became of it; an open one may be past due, or a credit that nobody has to pay."""
 
     title = "status"
     parameter_name = "show"
 
     @classmethod
     def conditions(cls) -> Sequence[tuple[str, str, Q]]:
-        """The states, and past due."""
-        late = Q(status="open", due_at__lt=clock.now())
-        found = [(s.value, s.label, Q(status=s.value)) for s in Invoice.Status]
-        return [*found[:2], ("past_due", "Past due", late), *found[2:]]
+        """The states, and of the open ones those that are past due and those that are credits."""
+        owed = Q(status="open", total__gte=0)
+        draft, _, *closed = ((s.value, s.label, Q(status=s.value)) for s in Invoice.Status)
+        return [
+            draft,
+            ("open", "Open", owed),
+            ("past_due", "Past due", owed & Q(due_at__lt=clock.now())),
+            ("credit", "Credit", Q(status="open", total__lt=0)),
+            *closed,
+        ]
 
 
 class InvoiceScreen(Screen):
@@ -95,8 +101,8 @@ class InvoiceScreen(Screen):
 
     @column("Status", order="status")
     def state(self, row: Invoice) -> object:
-        """The state; past due where an open one is late."""
-        return cells.badge(_standing(row))
+        """The state; of an open one, whether it is late or a credit."""
+        return cells.badge(standing(row))
 
     @column("Issued", order="issued_at")
     def issued(self, row: Invoice) -> object:
@@ -140,7 +146,7 @@ class InvoiceScreen(Screen):
         customer = row.parties.get("customer", {})
         subscription = row.subscription if row.subscription_id else None
         return [
-            Fact("Status", cells.badge(_standing(row))),
+            Fact("Status", cells.badge(standing(row))),
             Fact("Total", cells.money(row.total, row.currency)),
             Fact("Paid", cells.money(row.amount_paid, row.currency)),
             Fact("To pay", cells.money(row.amount_due, row.currency)),
@@ -285,9 +291,8 @@ class InvoiceScreen(Screen):
         row = self.row(request, object_id)
         question = Ask(
             f"Void {row}",
-            f"{row.organization} no longer owes {cells.money(row.total, row.currency)}. The number "
-            "stays used and the booking is reversed. This cannot be undone; 'Bill anew' makes a "
-            "new invoice for the same period.",
+            f"{_given_up(row)} The number stays used and the booking is reversed. This cannot be "
+            "undone; 'Bill anew' makes a new invoice for the same period.",
             "Void invoice",
             VoidForm,
             danger=True,
@@ -323,9 +328,20 @@ class InvoiceScreen(Screen):
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 
 
-def _standing(row: Invoice) -> str:
-    late = row.status == "open" and row.due_at < clock.now()
-    return "past_due" if late else row.status
+def standing(row: Invoice) -> str:
+    """Return the status, `past_due` of an open one that is late, `credit` of one below nothing."""
+    if row.status != "open":
+        return row.status
+    if row.total < 0:
+        return "credit"
+    return "past_due" if row.due_at < clock.now() else row.status
+
+
+def _given_up(row: Invoice) -> str:
+    amount = cells.money(abs(row.amount_due), row.currency)
+    if row.total < 0:
+        return f"The credit of {amount} to {row.organization} is taken back."
+    return f"{amount} is still to be paid; {row.organization} will no longer owe it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,11 +353,16 @@ class Sums:
 
 
 def standings() -> dict[str, Sums]:
-    """Return the invoices by status and `past_due`: totals, or what is unpaid of open ones."""
-    now = clock.now()
+    """Return the invoices by standing: totals, or what is unpaid of open ones.
+
+    Credits are not among the open ones; those past due are, and stand on their own as well.
+    """
     rows = Invoice.objects.order_by().values("status", "currency")
-    found = _summed(rows)
-    found["past_due"] = _summed(rows.filter(status="open", due_at__lt=now)).get("open", Sums())
+    credit = Q(status="open", total__lt=0)
+    found = _summed(rows.exclude(credit))
+    late = rows.filter(status="open", total__gte=0, due_at__lt=clock.now())
+    found["past_due"] = _summed(late).get("open", Sums())
+    found["credit"] = _summed(rows.filter(credit)).get("open", Sums())
     return found
 
 

@@ -18,6 +18,7 @@ from django.utils.html import format_html
 from apps.backoffice.access import actor_of, may
 from apps.backoffice.admin import cells, words
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
+from apps.backoffice.admin.invoicing import standing
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen, Tab
 from apps.core import clock
@@ -455,7 +456,7 @@ def _invoices(row: Subscription) -> Panel:
         [
             (
                 cells.link_to(one),
-                cells.badge(one.status),
+                cells.badge(standing(one)),
                 cells.day(one.issued_at, one.timezone),
                 cells.money(one.total, one.currency),
                 cells.money(one.amount_due, one.currency),

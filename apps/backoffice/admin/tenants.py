@@ -19,6 +19,7 @@ from apps.audit.models import AuditEntry
 from apps.backoffice.access import actor_of, may
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
+from apps.backoffice.admin.invoicing import standing
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
 from apps.backoffice.admin.subscriptions import SubscribeForm, subscribe
@@ -147,7 +148,7 @@ class BalanceFilter(ChoiceFilter):
     @classmethod
     def conditions(cls) -> Sequence[tuple[str, str, Q]]:
         """Owing, and owing too long."""
-        unpaid = Invoice.objects.filter(status="open").values("organization_id")
+        unpaid = Invoice.objects.filter(status="open", total__gt=0).values("organization_id")
         late = unpaid.filter(due_at__lt=clock.now())
         return [
             ("open", "Has open invoices", Q(pk__in=unpaid)),
@@ -346,7 +347,7 @@ def _invoices(row: Organization) -> Panel:
         [
             (
                 cells.link_to(one),
-                cells.badge(one.status),
+                cells.badge(standing(one)),
                 cells.day(one.issued_at, one.timezone),
                 cells.day(one.due_at, one.timezone),
                 cells.money(one.total, one.currency),

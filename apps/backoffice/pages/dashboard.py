@@ -14,7 +14,7 @@ from django.http import HttpRequest
 
 from apps.backoffice.access import may
 from apps.backoffice.admin import cells
-from apps.backoffice.admin.invoicing import Sums, standings
+from apps.backoffice.admin.invoicing import Sums, standing, standings
 from apps.core import clock
 from apps.core.models import OutboxDelivery
 from apps.engine.money import Money
@@ -77,9 +77,11 @@ def _money(now: datetime) -> list[Card]:
     issued = Invoice.objects.exclude(status__in=["draft", "void"]).filter(issued_at__gte=first)
     paid = Payment.objects.filter(received_at__gte=first)
     since = first.isoformat()
+    credit = [_standing_card("Credit", "credit", counts)] if counts["credit"].count else []
     return [
         _standing_card("Open", "open", counts),
         _standing_card("Past due", "past_due", counts, alert=True),
+        *credit,
         _sum_card("Invoiced this month", issued, "total", _final_since(since)),
         _sum_card(
             "Paid this month", paid, "amount", cells.list_url(Payment, received_at__gte=since)
@@ -157,16 +159,12 @@ def _recent() -> list[dict[str, Any]]:
         {
             "invoice": cells.link_to(one),
             "customer": cells.link_to(one.organization),
-            "status": cells.badge(_state(one)),
+            "status": cells.badge(standing(one)),
             "issued": cells.day(one.issued_at, one.timezone),
             "total": cells.money(one.total, one.currency),
         }
         for one in found.order_by("-issued_at", "-id")[:8]
     ]
-
-
-def _state(row: Invoice) -> str:
-    return "past_due" if row.status == "open" and row.due_at < clock.now() else row.status
 
 
 def _month_start(at: datetime) -> datetime:

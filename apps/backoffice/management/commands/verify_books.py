@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as Base
 from apps.core import rls
+from apps.engine.decimals import plain
 from apps.invoicing import books
 from apps.tenants import selectors as tenants
 
@@ -35,12 +36,24 @@ class Command(Base):
         started = time.monotonic()
         with self.progress("invoices", total) as step:
             found = books.verify(organization_id=organization_id, step=step)
+        with rls.ops_scope("books: late usage"):
+            late = books.late_usage(organization_id=organization_id)
         if self.as_json:
             self.print_json(
                 {
                     "ok": found.hold,
                     "invoices": found.invoices,
                     "lines": found.lines,
+                    "late_usage": [
+                        {
+                            "invoice": one.invoice,
+                            "organization": one.organization,
+                            "key": one.key,
+                            "events": one.events,
+                            "quantity": plain(one.quantity),
+                        }
+                        for one in late
+                    ],
                     "findings": [
                         {"kind": f.kind, "target": f.target, "message": f.message}
                         for f in found.findings
@@ -50,6 +63,12 @@ class Command(Base):
         else:
             for finding in found.findings:
                 self.stdout.write(finding.message)
+        for one in late:
+            self.note(
+                f"Not billed: {one.events} late events ({plain(one.quantity)} of {one.key}) of "
+                f"{one.organization}, after {one.invoice} was final. Void and rebill it, if it is "
+                "unpaid, to bill them."
+            )
         seconds = time.monotonic() - started
         verdict = "the books hold" if found.hold else f"{len(found.findings)} findings"
         self.note(f"{found.invoices} invoices, {found.lines} lines: {verdict} ({seconds:.1f} s)")
