@@ -53,6 +53,7 @@ class VersionTerms:
     trial_days: int
     application_id: int
     application_slug: str
+    application_name: str
     custom: bool
     prices: tuple[PriceTerms, ...]
     entitlements: dict[str, Value]
@@ -242,6 +243,7 @@ def _version_terms(row: PlanVersion) -> VersionTerms:
         trial_days=row.trial_days,
         application_id=plan.application_id,
         application_slug=plan.application.slug,
+        application_name=plan.application.name,
         custom=plan.custom,
         prices=tuple(_price_terms(price) for price in row.prices.all()),
         entitlements={grant.feature.key: grant.value for grant in row.entitlements.all()},

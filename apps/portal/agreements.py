@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +13,8 @@ from apps.invoicing.document import Document, Line
 from apps.portal import charts
 from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
 from apps.usage import selectors as usage
+
+STARTING = "starting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +56,18 @@ class Standing:
     upcoming: Document | None
     seats: tuple[tuple[ItemFacts, Decimal], ...]
     trial_days_left: int | None
-
-    @property
-    def status(self) -> str:
-        """The status as a customer sees it."""
-        if self.facts.cancel_at is not None and self.facts.is_live:
-            return "canceling"
-        return self.facts.status
+    status: str
 
     @property
     def cost_so_far(self) -> int:
         """What the usage of the period comes to, in minor units."""
         return sum(gauge.amount or 0 for gauge in self.gauges)
+
+    @property
+    def has_cost(self) -> bool:
+        """Whether usage costs anything in this period: not in a trial, not before the start."""
+        charged = any(gauge.amount is not None for gauge in self.gauges)
+        return charged and self.status != STARTING
 
 
 def standing(facts: SubscriptionFacts, *, at: datetime) -> Standing:
@@ -77,8 +79,9 @@ def standing(facts: SubscriptionFacts, *, at: datetime) -> Standing:
         period=period,
         gauges=tuple(_gauges_now(facts, period, upcoming)),
         upcoming=upcoming,
-        seats=tuple((item, item.item.quantity_at(at)) for item in licensed(facts)),
+        seats=tuple(quantities(facts, at)),
         trial_days_left=_days_left(facts, at),
+        status=status_of(facts, at),
     )
 
 
@@ -87,8 +90,29 @@ def licensed(facts: SubscriptionFacts) -> list[ItemFacts]:
     return [item for item in facts.items if item.price.type == "licensed"]
 
 
+def quantities(facts: SubscriptionFacts, at: datetime) -> Iterator[tuple[ItemFacts, Decimal]]:
+    """Yield what is bought of each licensed item, or will be when the subscription starts."""
+    moment = max(at, facts.started_at)
+    for item in licensed(facts):
+        yield item, item.item.quantity_at(moment)
+
+
+def status_of(facts: SubscriptionFacts, at: datetime) -> str:
+    """Return the status as a customer sees it: that it is to end, or to start, comes first."""
+    if facts.cancel_at is not None and facts.is_live:
+        return "canceling"
+    if facts.is_live and starts_later(facts, at):
+        return STARTING
+    return facts.status
+
+
+def starts_later(facts: SubscriptionFacts, at: datetime) -> bool:
+    """Tell whether the subscription has not begun: nothing can be changed but to call it off."""
+    return at < facts.started_at
+
+
 def _days_left(facts: SubscriptionFacts, at: datetime) -> int | None:
-    if facts.status != "trialing" or facts.trial_end is None:
+    if facts.status != "trialing" or facts.trial_end is None or starts_later(facts, at):
         return None
     return max(0, -((at - facts.trial_end).days))
 

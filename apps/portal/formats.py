@@ -70,10 +70,18 @@ class Formats:
 
     def period(self, start: datetime, end: datetime, timezone: str = "") -> str:
         """Write a half-open span with its last day, or with times where it has any."""
-        ends = (self._local(start, timezone), self._local(end, timezone))
-        if all(local.time() == MIDNIGHT for local in ends):
+        if self._is_of_days(start, end, timezone):
             return self.words(timezone=timezone).period(Period(start, end))
         return f"{self.moment(start, timezone)} – {self.moment(end, timezone)}"
+
+    def dates(self, start: datetime, end: datetime, timezone: str = "") -> str:
+        """Write a half-open span by its days: the last one, or the one within which it ends."""
+        if self._is_of_days(start, end, timezone):
+            return self.period(start, end, timezone)
+        return f"{self.day(start, timezone)} – {self.day(end, timezone)}"
+
+    def _is_of_days(self, start: datetime, end: datetime, timezone: str) -> bool:
+        return all(self._local(one, timezone).time() == MIDNIGHT for one in (start, end))
 
     @property
     def _is_english(self) -> bool:

@@ -44,6 +44,7 @@ SUBSCRIPTION_STATUSES: Words = {
     "paused": _("Paused"),
     "canceled": _("Canceled"),
     "canceling": _("Ends soon"),
+    "starting": _("Starts later"),
 }
 CANCEL_REASONS: Words = {
     "too_expensive": _("It is too expensive"),

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -310,3 +311,64 @@ def test_the_preview_of_seats_says_when_a_credit_is_left(acme: Customer, owner: 
         assert "stays as a credit" not in text(
             owner, f"plan/{sub_of(acme)}/seats/seats/?quantity=99"
         )
+
+
+@pytest.fixture
+def early(acme: Customer) -> Customer:
+    """A customer whose subscription, with a trial and seats, starts in ten days."""
+    world.load("seats")
+    customer = world.make_customer("early", plan="")
+    starts = world.NOW + timedelta(days=10, seconds=7)
+    with rls.tenant_scope(customer.organization.pk):
+        facts = subscriptions.subscribe(
+            customer.organization.pk,
+            plan="gateway",
+            start=starts,
+            seats=8,
+            actor=STAFF,
+            at=world.NOW,
+        )
+    return replace(customer, subscription=facts)
+
+
+def test_what_starts_later_says_when_and_cannot_be_changed_yet(early: Customer) -> None:
+    client, path = signed_in(early.owner), f"plan/{sub_of(early)}"
+    for page in (text(client, ""), text(client, "plan/")):
+        assert "Starts on 20 Dec 2023" in page
+        assert "Active" not in page
+        assert "Change" not in page
+        assert " 8 " in page  # the seats it will have
+        assert "20 Dec 2023 – 20 Jan 2024" in page  # by the day, although it starts at 12:00:07
+    assert client.get(f"/portal/{path}/seats/seats/").status_code == 302
+    assert "it ends at once, and nothing is billed" in text(client, f"{path}/cancel/")
+    client.post(f"/portal/{path}/cancel/", {"reason": "unused", "comment": ""})
+    with rls.tenant_scope(early.organization.pk):
+        assert Subscription.objects.get().status == "canceled"
+
+
+def test_a_trial_is_counted_down_only_once_it_runs(acme: Customer) -> None:
+    world.load("metered")
+    customer = world.make_customer("trialco", plan="")
+    starts = world.NOW + timedelta(days=3)
+    with rls.tenant_scope(customer.organization.pk):
+        subscriptions.subscribe(
+            customer.organization.pk, plan="scale", start=starts, actor=STAFF, at=world.NOW
+        )
+    client = signed_in(customer.owner)
+    assert "of trial left" not in text(client, "")
+    with clock.frozen(starts):
+        assert "14 days of trial left." in text(client, "")
+
+
+def test_a_plan_is_named_with_its_application(acme: Customer, owner: Client) -> None:
+    subscription = sub_of(acme)
+    assert "Gateway AI Gateway · 1 Dec 2023" in text(owner, "")
+    assert "Gateway AI Gateway · 1 Dec 2023" in text(owner, "usage/")
+    assert "Gateway AI Gateway · per month" in text(owner, "plan/")
+    for page in (
+        f"plan/{subscription}/cancel/",
+        f"plan/{subscription}/seats/seats/",
+        f"invoices/upcoming/{subscription}/",
+        "invoices/",
+    ):
+        assert "AI Gateway · Gateway" in text(owner, page)

@@ -19,7 +19,7 @@ from apps.invoicing import selectors as invoicing
 from apps.plans import selectors as plans
 from apps.plans.selectors import FeatureWords, PlanOffer
 from apps.portal.access import PortalRequest, page
-from apps.portal.agreements import licensed
+from apps.portal.agreements import quantities, starts_later, status_of
 from apps.portal.forms import CancelForm, SeatsForm, refuse
 from apps.portal.prices import Grant, PriceWords, grants, price_words
 from apps.subscriptions import selectors as subscriptions
@@ -38,6 +38,7 @@ class Running:
     prices: tuple[PriceWords, ...]
     grants: tuple[Grant, ...]
     seats: tuple[tuple[str, str, int], ...]
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,9 @@ def _running(
         prices=tuple(price_words(i.price, i.item.terms, formats, currency) for i in facts.items),
         grants=tuple(grants(facts.version.entitlements, features, formats)),
         seats=tuple(
-            (item.item.key, item.price.name, int(item.item.quantity_at(at)))
-            for item in licensed(facts)
+            (item.item.key, item.price.name, int(held)) for item, held in quantities(facts, at)
         ),
+        status=status_of(facts, at),
     )
 
 
@@ -220,13 +221,15 @@ def cancel(request: PortalRequest, subscription: str) -> HttpResponse:
     facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     form = CancelForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        services.cancel(facts.public_id, actor=request.actor, at=at, reason=form.told())
-        messages.success(request, _("The cancellation is scheduled; you can take it back."))
+        left = services.cancel(facts.public_id, actor=request.actor, at=at, reason=form.told())
+        scheduled = _("The cancellation is scheduled; you can take it back.")
+        messages.success(request, scheduled if left.is_live else _("The subscription has ended."))
         return redirect("portal:plan")
     context = {
         "facts": facts,
         "form": form,
-        "period": facts.current_period(max(at, facts.started_at)),
+        "period": facts.current_period(at),
+        "at_once": facts.status == "paused" or starts_later(facts, at),
     }
     return render(request, "portal/cancel.html", context, status=422 if form.errors else 200)
 

@@ -15,6 +15,7 @@ from apps.core.errors import DomainError, Forbidden
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document, Line
 from apps.portal.access import PortalRequest, page
+from apps.portal.agreements import starts_later
 from apps.portal.forms import SeatsForm, refuse
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions import services
@@ -48,6 +49,9 @@ def seats(request: PortalRequest, subscription: str, key: str) -> HttpResponse:
     facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     if key not in facts.quantities(clock.now()):
         raise Http404
+    if starts_later(facts, clock.now()):
+        messages.info(request, _("Quantities can be changed once the subscription has started."))
+        return redirect("portal:plan")
     asked = request.POST if request.method == "POST" else request.GET
     held = _held(facts, key)
     form = SeatsForm(asked if "quantity" in asked else None, initial={"quantity": held})

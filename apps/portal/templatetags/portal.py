@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from apps.engine.calendar import Interval
 from apps.engine.period import Period
+from apps.plans.selectors import VersionTerms
 from apps.portal import words
 from apps.portal.formats import Formats, utc_text
 
@@ -67,6 +68,14 @@ def span(context: Context, start: datetime, end: datetime, timezone: str = "") -
     return format_html('<span class="period" title="{}">{}</span>', hint, text)
 
 
+@register.simple_tag(takes_context=True)
+def dates(context: Context, period: Period, timezone: str = "") -> SafeString:
+    """Write a half-open period by its days alone; its ends in UTC are behind it."""
+    hint = f"{utc_text(period.start)} – {utc_text(period.end)}"
+    text = _formats(context).dates(period.start, period.end, timezone)
+    return format_html('<span class="period" title="{}">{}</span>', hint, text)
+
+
 def _time(moment: datetime, text: str) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), utc_text(moment), text
@@ -95,6 +104,12 @@ def subscription_status(value: str) -> str:
 def line_reason(value: str) -> str:
     """Return why a line is there."""
     return str(words.LINE_REASONS.get(value, value))
+
+
+@register.filter
+def full_name(version: VersionTerms) -> str:
+    """Return a plan's name after its application's: several of them have a plan "Basic"."""
+    return f"{version.application_name} · {version.plan_name}"
 
 
 @register.filter
