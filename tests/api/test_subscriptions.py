@@ -194,7 +194,7 @@ def test_an_ended_subscription_has_nothing_upcoming(api: Api, path: str) -> None
         ended = api.get(path).json()
         problem = api.get(f"{path}/upcoming-invoice").json()
     assert (ended["status"], ended["ended_at"]) == ("canceled", "2024-01-01T00:00:00Z")
-    assert ended["current_period"]["start"] == "2023-12-01T00:00:00Z"
+    assert (ended["current_period"], ended["next_boundary_at"]) == (None, None)
     assert (problem["status"], problem["code"]) == (404, "nothing_upcoming")
 
 

@@ -32,6 +32,7 @@ from apps.api.shapes import (
 )
 from apps.api.v1.invoices import UpcomingInvoiceShape, upcoming_view
 from apps.api.v1.plans import Terms, visible_plan
+from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
 from apps.plans.models import Price
 from apps.subscriptions import selectors, services
@@ -88,9 +89,9 @@ class SubscriptionShape(Shape):
     timezone = serializers.CharField(source="facts.agreement.cycle.timezone")
     started_at = serializers.DateTimeField(source="facts.started_at")
     trial_end = serializers.DateTimeField(source="facts.trial_end", allow_null=True)
-    current_period = Span()
+    current_period = Span(allow_null=True, help_text="null once canceled")
     next_boundary_at = serializers.DateTimeField(
-        source="facts.next_boundary_at", help_text="when it is billed next"
+        allow_null=True, help_text="when it is billed next; null once canceled"
     )
     cancel_at = serializers.DateTimeField(source="facts.cancel_at", allow_null=True)
     cancel_reason = serializers.CharField(source="facts.cancel_reason")
@@ -116,9 +117,20 @@ class SubscriptionView(NamedTuple):
     at: datetime
 
     @property
-    def current_period(self) -> Any:
-        """The period that holds the instant; the first one before the start."""
+    def current_period(self) -> Period | None:
+        """The period that holds the instant; the first one before the start, none at the end."""
+        if self._is_over:
+            return None
         return self.facts.current_period(max(self.at, self.facts.started_at))
+
+    @property
+    def next_boundary_at(self) -> datetime | None:
+        """When it is billed next; never, once it has ended."""
+        return None if self._is_over else self.facts.next_boundary_at
+
+    @property
+    def _is_over(self) -> bool:
+        return self.facts.status == Subscription.Status.CANCELED
 
     @property
     def items(self) -> list[ItemView]:
