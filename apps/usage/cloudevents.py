@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -53,9 +54,25 @@ def read(raw: bytes, *, line: int | None = None) -> NewEvent | Unread:
     )
 
 
+class DoubledKeyError(Exception):
+    """A key stands twice in one object: which of the values is meant?"""
+
+
+def _keys_once(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise DoubledKeyError
+
+
+# msgspec silently takes the last of two. Only the keys matter here: numbers stay as they are.
+_key_checker = json.JSONDecoder(object_pairs_hook=_keys_once, parse_int=str, parse_float=str)
+
+
 def _decode(raw: bytes) -> CloudEvent | Refusal:
     try:
         event = _decoder.decode(raw)
+        _key_checker.decode(raw.decode())
+    except DoubledKeyError:
+        return Refusal("malformed", "A key stands twice in one object.")
     except UnicodeDecodeError:
         return Refusal("malformed", "The text is not UTF-8.")
     except RecursionError:

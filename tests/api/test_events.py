@@ -124,6 +124,18 @@ def test_tokens_show_in_the_usage_at_once(api: Api) -> None:
     assert (found["quantity"], found["event_count"]) == ("1000000.1", 2)
 
 
+def test_a_key_that_stands_twice_is_refused(api: Api, world: World) -> None:
+    doubled = json.dumps(event("a")).replace('"id": "a"', '"id": "a", "id": "b"')
+    inside = json.dumps(event("c")).replace('"data": {', '"data": {"context_tokens": 1, ')
+    alone = api.call("POST", "events", doubled)
+    batch = api.call("POST", "events", f"[{doubled}, {inside}, {json.dumps(event('d'))}]")
+    assert (alone.status_code, alone.json()["code"]) == (400, "malformed_body")
+    assert (batch.status_code, counts(batch.json())) == (207, (1, 0, 2))
+    assert [one["code"] for one in batch.json()["events"]] == ["malformed", "malformed", None]
+    assert stored(world) == 1
+    assert kept() == [(world.id, "malformed")] * 2
+
+
 @pytest.mark.parametrize("subject", ["acme", "ID", ""])
 def test_a_customer_may_name_itself(api: Api, world: World, subject: str) -> None:
     named = world.organization.public_id if subject == "ID" else subject

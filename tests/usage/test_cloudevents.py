@@ -56,6 +56,8 @@ def test_data_and_time_may_be_missing_and_are_judged_later(rest: str) -> None:
         (b'{"id":"\xff"}', "malformed", ""),
         (b'{"id":"\\ud800"}', "malformed", ""),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "malformed", ""),
+        (b'{"specversion":"1.0","id":"a","id":"b","source":"s","type":"t"}', "malformed", ""),
+        (GOOD.replace(b'"many"', b'"tok\\u0065ns"'), "malformed", ""),
         (b"[]", "invalid_event", ""),
         (b"null", "invalid_event", ""),
         (b"{}", "invalid_event", ""),
