@@ -17,6 +17,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import CHECKBOX_CLASSES, INPUT_CLASSES, SELECT_CLASSES, TEXTAREA_CLASSES
 
 from apps.backoffice.access import may
+from apps.backoffice.admin import cells
 from apps.core.errors import DomainError
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -49,11 +50,14 @@ def _dress(widget: forms.Widget) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the page says: its title, the sentence that explains, the word on the button."""
+    """What the page says: its title, the sentence that explains, the word on the button.
+
+    Without the word there is nothing to press: the page only says why not.
+    """
 
     title: str
     explain: str
-    submit: str
+    submit: str = ""
     form: type[forms.Form] = Question
     danger: bool = False
     initial: Answers = field(default_factory=dict)
@@ -102,6 +106,20 @@ def ask(
     return TemplateResponse(request, "admin/backoffice/ask.html", context, status=status)
 
 
+def _cannot(
+    screen: Any, request: HttpRequest, row: Model, description: str, why: str
+) -> HttpResponse:
+    context = {
+        **screen.admin_site.each_context(request),
+        "opts": screen.model._meta,
+        "title": f"{description}: not possible",
+        "question": Ask(description, why),
+        "original": row,
+        "back": cells.url_of(row),
+    }
+    return TemplateResponse(request, "admin/backoffice/ask.html", context, status=409)
+
+
 def _refuse(form: forms.Form, refusal: DomainError) -> None:
     form.add_error(refusal.param if refusal.param in form.fields else None, refusal.message)
 
@@ -113,10 +131,13 @@ def act(
     icon: str = "",
     danger: bool = False,
     applies: Callable[[Any], bool] = lambda _: True,
+    otherwise: Callable[[Any], str] = lambda row: f"{row} is not in a state that allows this.",
 ) -> Callable[[View], View]:
     """Declare an act of a screen: its words, who may do it, and to which rows it applies.
 
-    Unfold shows the button to those who may; the check is made again when it is pressed.
+    Unfold shows the button to those who may; the check is made again when it is pressed. Whoever
+    opens the act's page for another row reads why not (`otherwise`) before filling in anything;
+    an answer goes to the service, which refuses in its own words.
     """
 
     def declare(view: View) -> View:
@@ -124,6 +145,10 @@ def act(
         def guarded(screen: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             if not may(request, capability):
                 raise PermissionDenied
+            if "object_id" in kwargs and request.method != "POST":
+                row = screen.row(request, kwargs["object_id"])
+                if not applies(row):
+                    return _cannot(screen, request, row, description, otherwise(row))
             return view(screen, request, *args, **kwargs)
 
         marked: Any = guarded

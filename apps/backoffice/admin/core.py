@@ -184,6 +184,9 @@ class OutboxDeliveryScreen(BigScreen):
         capability="manage_outbox",
         icon="replay",
         applies=lambda row: row.status == "dead",
+        otherwise=lambda row: (
+            f"Only a dead delivery is tried again by hand; this one is {row.status}."
+        ),
     )
     def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask whether a dead delivery shall be tried again."""

@@ -21,6 +21,7 @@ from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, colum
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen, Tab
 from apps.core import clock
+from apps.engine.decimals import NotADecimal, decimal_of
 from apps.engine.money import Money
 from apps.engine.period import Period
 from apps.invoicing import pdf, selectors, services
@@ -32,10 +33,27 @@ from apps.usage import selectors as usage
 from apps.usage.models import Event
 
 
+class AmountField(forms.CharField):
+    """An amount in major units, written out: digits and a point, as it stands on a statement."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+        super().__init__(max_length=21, widget=widget, **kwargs)
+
+    def clean(self, value: Any) -> Any:
+        """Return the amount as an exact decimal."""
+        try:
+            return decimal_of(super().clean(value))
+        except NotADecimal:
+            raise forms.ValidationError(
+                "Write the amount with digits and a point only, such as 262.99."
+            ) from None
+
+
 class PaymentForm(Question):
     """Money that came in."""
 
-    amount = forms.DecimalField(max_digits=20, help_text="Such as 262.99; at most what is due.")
+    amount = AmountField(help_text="Such as 262.99; at most what is due.")
     reference = forms.CharField(
         max_length=100, required=False, help_text="The bank line's; unique per invoice."
     )
@@ -226,6 +244,7 @@ class InvoiceScreen(Screen):
         capability="manage_invoices",
         icon="task_alt",
         applies=lambda row: row.status == "draft",
+        otherwise=lambda row: f"{row} is final already; a final invoice never changes.",
     )
     def finalize(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask whether a draft shall be issued."""
@@ -248,6 +267,7 @@ class InvoiceScreen(Screen):
         capability="record_payments",
         icon="payments",
         applies=lambda row: row.amount_due > 0,
+        otherwise=lambda row: _why_not(row, "so there is no payment to record."),
     )
     def record_payment(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask what came in."""
@@ -285,6 +305,7 @@ class InvoiceScreen(Screen):
         icon="block",
         danger=True,
         applies=lambda row: row.status in {"open", "uncollectible"} and not row.amount_paid,
+        otherwise=lambda row: _why_not(row, "and only an unpaid open invoice can be voided."),
     )
     def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask why an invoice shall be void."""
@@ -311,6 +332,9 @@ class InvoiceScreen(Screen):
         capability="manage_invoices",
         icon="restart_alt",
         applies=lambda row: row.status == "void" and row.subscription_id is not None,
+        otherwise=lambda row: (
+            f"Only a void invoice of a subscription is billed anew; {row} is {_state_of(row)}."
+        ),
     )
     def rebill(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask whether the period of a void invoice shall be billed again."""
@@ -335,6 +359,21 @@ def standing(row: Invoice) -> str:
     if row.total < 0:
         return "credit"
     return "past_due" if row.due_at < clock.now() else row.status
+
+
+def _state_of(row: Invoice) -> str:
+    """Return the standing in words, with what was paid of it and what is still due."""
+    paid = cells.money(row.amount_paid, row.currency)
+    due = cells.money(row.amount_due, row.currency)
+    if row.amount_due > 0 and row.amount_paid:
+        return f"partly paid: {paid} came in and {due} is still due"
+    return {"credit": "a credit that nobody has to pay"}.get(
+        standing(row), standing(row).replace("_", " ")
+    )
+
+
+def _why_not(row: Invoice, rule: str) -> str:
+    return f"Invoice {row} is {_state_of(row)}, {rule}"
 
 
 def _given_up(row: Invoice) -> str:
@@ -620,6 +659,7 @@ class ParkedScreen(Screen):
         capability="manage_invoices",
         icon="lock_open",
         applies=lambda row: row.released_at is None,
+        otherwise=lambda row: "It is released already: runs bill it again.",
     )
     def release(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask whether runs may try again."""

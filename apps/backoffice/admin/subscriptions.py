@@ -299,6 +299,7 @@ class SubscriptionScreen(Screen):
         capability="manage_billing",
         icon="group_add",
         applies=lambda row: row.is_live,
+        otherwise=lambda _: "It has ended: there is nothing left to count.",
     )
     def change_quantity(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask for a new number of seats."""
@@ -326,6 +327,11 @@ class SubscriptionScreen(Screen):
         icon="event_busy",
         danger=True,
         applies=lambda row: row.is_live and row.cancel_at is None,
+        otherwise=lambda row: (
+            "It has ended."
+            if not row.is_live
+            else f"It ends on {row.cancel_at:%Y-%m-%d %H:%M} UTC already."
+        ),
     )
     def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask whether it shall end with its period."""
@@ -352,6 +358,7 @@ class SubscriptionScreen(Screen):
         capability="manage_billing",
         icon="undo",
         applies=lambda row: row.is_live and row.cancel_at is not None,
+        otherwise=lambda row: "No cancellation is scheduled that could be taken back.",
     )
     def uncancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask whether it shall go on."""
@@ -373,6 +380,7 @@ class SubscriptionScreen(Screen):
         capability="manage_billing",
         icon="play_arrow",
         applies=lambda row: row.status == "paused",
+        otherwise=lambda row: f"Only a paused subscription resumes; this one is {row.status}.",
     )
     def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask whether a paused one shall start again."""

@@ -546,6 +546,7 @@ class ApiKeyScreen(Screen):
         icon="block",
         danger=True,
         applies=lambda row: row.revoked_at is None,
+        otherwise=lambda row: f"The key {row.name} is revoked already.",
     )
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask whether the key shall stop working."""
