@@ -13,6 +13,7 @@ from django.urls import reverse
 from apps.backoffice.site import SCREENS, site
 from apps.core import rls
 from apps.invoicing.models import Invoice, InvoiceLine
+from apps.subscriptions.models import Subscription
 from apps.tenants.models import Organization
 from apps.usage.models import UsageBucket
 from tests import worlds
@@ -179,3 +180,12 @@ def _statements(client: Client, model: type[Model]) -> int:
 
 def test_only_our_own_screens_are_registered() -> None:
     assert set(site._registry) == set(SCREENS)
+
+
+def test_subscriptions_name_the_application_before_the_plan(admin: Client, world: World) -> None:
+    with rls.ops_scope("test"):
+        row = Subscription.objects.select_related("application", "plan_version__plan").get()
+        name = f"{row.application.name} · {row.plan_version}"
+        organization = row.organization
+    for address in (url(Subscription), page(row), page(organization)):
+        assert name in text(admin.get(address)), address

@@ -131,7 +131,8 @@ class PlanFilter(SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return all plans."""
-        return list(Plan.objects.values_list("code", "name"))
+        named = Plan.objects.order_by("application__name", "name").select_related("application")
+        return [(plan.code, f"{plan.application.name} · {plan.name}") for plan in named]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the plan's subscriptions."""
@@ -170,6 +171,11 @@ class CancelsFilter(ChoiceFilter):
         return [("yes", "Scheduled", scheduled), ("no", "Goes on", Q(cancel_at=None))]
 
 
+def full_name(row: Subscription) -> str:
+    """Return what was bought as `PowerDialer · Team v1`: plans of applications share names."""
+    return f"{row.application.name} · {row.plan_version}"
+
+
 class SubscriptionScreen(Screen):
     """Subscriptions in every state."""
 
@@ -199,8 +205,8 @@ class SubscriptionScreen(Screen):
 
     @column("Plan")
     def plan(self, row: Subscription) -> object:
-        """The plan and its version."""
-        return str(row.plan_version)
+        """The application, the plan and its version."""
+        return full_name(row)
 
     @column("Status", order="status")
     def state(self, row: Subscription) -> object:
@@ -247,7 +253,7 @@ class SubscriptionScreen(Screen):
 
     def heading(self, row: Subscription) -> str:
         """Return the plan and the customer."""
-        return f"{row.plan_version} of {row.organization}"
+        return f"{full_name(row)} of {row.organization}"
 
     def facts(self, row: Subscription) -> Sequence[Fact]:
         """What was agreed, and where its billing stands."""

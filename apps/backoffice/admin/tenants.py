@@ -22,7 +22,7 @@ from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, colum
 from apps.backoffice.admin.invoicing import standing
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
-from apps.backoffice.admin.subscriptions import SubscribeForm, subscribe
+from apps.backoffice.admin.subscriptions import SubscribeForm, full_name, subscribe
 from apps.core import clock
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.models import Invoice
@@ -319,14 +319,16 @@ def _create(request: HttpRequest, answers: Answers) -> str:
 
 
 def _subscriptions(row: Organization) -> Panel:
-    found = Subscription.objects.filter(organization=row).select_related("plan_version__plan")
+    found = Subscription.objects.filter(organization=row).select_related(
+        "application", "plan_version__plan"
+    )
     return Panel(
         "Subscriptions",
         ("Subscription", "Plan", "Status", "Started", "Next boundary", "Ends"),
         [
             (
                 cells.link_to(one),
-                str(one.plan_version),
+                full_name(one),
                 cells.badge(one.status),
                 cells.day(one.started_at, one.timezone),
                 cells.when(one.next_boundary_at) if one.is_live else cells.EMPTY,
