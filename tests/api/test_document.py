@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
 import apps
 from apps.api.errors import kinds, title_of
 from apps.core.errors import DomainError
-from tests.api.client import ROOT, document, operations
+from tests.api.client import ROOT, Api, document, operations
 from tests.worlds import World
 
 GUIDE = ROOT / "docs" / "api.md"
@@ -84,12 +85,21 @@ def test_the_document_is_served(db: None, accept: str, media_type: str) -> None:
     assert b"list_invoices" in reply.content
 
 
+def test_the_example_of_an_event_is_not_too_old_to_be_sent(world: World, api: Api) -> None:
+    cache.clear()  # the document is kept for five minutes, and it is another time in this world
+    served = Client().get("/api/schema", headers={"Accept": "application/json"}).json()
+    operation = served["paths"]["/api/v1/events"]["post"]
+    [example] = operation["requestBody"]["content"]["application/json"]["examples"].values()
+    assert api.post("events", example["value"]).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/api/docs", "/api/redoc", "/api/errors"])
 def test_the_pages_load_nothing_from_elsewhere(db: None, path: str) -> None:
     reply = Client().get(path)
     assert reply.status_code == 200
     text = reply.content.decode()
     assert "//" not in re.sub(r"<!--.*?-->", "", text.replace("</", "")), text
+    assert '<link rel="icon"' in text
     assert "<style" not in text
     assert not re.search(r"<script(?![^>]*\bsrc=)", text)
     directives = dict(

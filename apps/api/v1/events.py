@@ -60,6 +60,7 @@ EVENT_SCHEMA = {
 BATCH_SCHEMA = {"type": "array", "minItems": 1, "items": EVENT_SCHEMA}
 EXAMPLE = OpenApiExample(
     "A request that was served",
+    description="`time` is when it happened. As served, this document says now.",
     value={
         "specversion": "1.0",
         "id": "req-8842",

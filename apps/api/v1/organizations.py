@@ -91,7 +91,7 @@ class OrganizationChange(Body):
 
 EXAMPLE = OpenApiExample(
     "A customer",
-    value={"slug": "acme", "name": "Acme Corp", "currency": "USD", "timezone": "America/New_York"},
+    value={"slug": "pied-piper", "name": "Pied Piper", "timezone": "America/Los_Angeles"},
     request_only=True,
 )
 
