@@ -96,7 +96,7 @@ class InvoiceScreen(Screen):
 
     view_capability = "view_invoices"
     list_display = (
-        "name", "customer", "state", "issued", "due", "total_money", "due_money", "collection",
+        "name", "customer", "state", "issued", "due", "total_money", "due_money",
     )  # fmt: skip
     list_select_related = ("organization",)
     list_filter = (StandingFilter, "currency", "collection")
@@ -150,6 +150,8 @@ class InvoiceScreen(Screen):
         tabs = [Tab("All", cells.list_url(Invoice), every, not chosen)]
         for name, words_, _ in StandingFilter.conditions():
             found = counts.get(name, Sums())
+            if name == "credit" and not found.count and chosen != name:
+                continue  # a rare thing
             url = cells.list_url(Invoice, show=name)
             text = cells.sums(found.amounts or {}) if found.amounts else ""
             tabs.append(Tab(words_, url, found.count, chosen == name, text))
