@@ -100,7 +100,11 @@ class PortalScope:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        if not request.path_info.startswith(PREFIX):
+            return self.get_response(request)
+        # For answers given before any page: a form without its token speaks the reader's language.
+        with translation.override(language_of(request)):
+            return self.get_response(request)
 
     def process_view(
         self, request: HttpRequest, view: View, args: Sequence[Any], kwargs: dict[str, Any]

@@ -1,4 +1,8 @@
-"""Charts as geometry: whole numbers for an SVG that the template draws, no script, no style."""
+"""Charts as geometry for an SVG that the template draws: no script, no style.
+
+Across, everything is a share of the width in hundredths of a percent, so that a chart fits any
+window and its words keep their size; down, it is pixels.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-WIDTH, HEIGHT = 720, 180
-LEFT, TOP, BOTTOM = 56, 10, 26
+WIDTH, HEIGHT = 100_00, 180
+TOP, BOTTOM = 10, 26
 STEPS = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
 GRID_LINES = 4
 MOST_LABELS = 8
@@ -15,7 +19,7 @@ MOST_LABELS = 8
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One column. `hint` is what a pointer or a screen reader finds on it."""
+    """One column. `x` and `width` are hundredths of a percent; `hint` is what a pointer finds."""
 
     x: int
     y: int
@@ -23,13 +27,28 @@ class Bar:
     height: int
     hint: str
 
+    @property
+    def left(self) -> str:
+        """Where the column begins, for SVG."""
+        return percent(self.x)
+
+    @property
+    def across(self) -> str:
+        """How wide the column is, for SVG."""
+        return percent(self.width)
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A label on an axis."""
+    """A label on an axis: `at` pixels down, or hundredths of a percent across."""
 
     at: int
     text: str
+
+    @property
+    def left(self) -> str:
+        """Where the label of a column is centred, for SVG."""
+        return percent(self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +58,7 @@ class Chart:
     bars: tuple[Bar, ...]
     rows: tuple[Tick, ...]
     columns: tuple[Tick, ...]
-    width: int = WIDTH
     height: int = HEIGHT
-    left: int = LEFT
     right: int = WIDTH
     bottom: int = HEIGHT - BOTTOM
 
@@ -59,19 +76,24 @@ def columns(values: Sequence[Column], *, write: Sequence[str] | None = None) -> 
     """Lay out the values; `write` names the grid lines from zero up, see `grid`."""
     top = grid([one.value for one in values])[-1]
     plot = HEIGHT - TOP - BOTTOM
-    pitch = (WIDTH - LEFT) * 100 // max(1, len(values))  # hundredths, so that they do not drift
-    gap = min(400, pitch // 4)
+    pitch = WIDTH // max(1, len(values))
+    gap = min(60, pitch // 4)
     bars = tuple(
         Bar(
-            x=LEFT + (index * pitch + gap // 2) // 100,
+            x=index * pitch + gap // 2,
             y=HEIGHT - BOTTOM - _scaled(one.value, top, plot),
-            width=max(1, (pitch - gap) // 100),
+            width=pitch - gap,
             height=_scaled(one.value, top, plot),
             hint=one.hint,
         )
         for index, one in enumerate(values)
     )
     return Chart(bars, _rows(write or (), plot), _labels(values, pitch))
+
+
+def percent(hundredths: int) -> str:
+    """Write hundredths of a percent: 12.05%."""
+    return f"{hundredths // 100}.{hundredths % 100:02d}%"
 
 
 def grid(values: Sequence[Decimal]) -> tuple[Decimal, ...]:
@@ -102,7 +124,7 @@ def _rows(texts: Sequence[str], plot: int) -> tuple[Tick, ...]:
 def _labels(values: Sequence[Column], pitch: int) -> tuple[Tick, ...]:
     every = -(-len(values) // MOST_LABELS)
     return tuple(
-        Tick(LEFT + (index * pitch + pitch // 2) // 100, one.label)
+        Tick(index * pitch + pitch // 2, one.label)
         for index, one in enumerate(values)
         if index % every == 0
     )

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from apps.core.errors import DomainError
 from apps.core.middleware import request_id
 from apps.portal.languages import language_of
+from apps.portal.refusals import sentence
 from apps.portal.words import role_words
 from apps.tenants.roles import ROLE_CAPABILITIES
 
@@ -46,7 +47,7 @@ def refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
         request,
         "portal/refused.html",
         refusal.status,
-        sentence=refusal.message,
+        sentence=sentence(refusal),
         title=_("That did not work"),
     )
 

@@ -61,18 +61,21 @@ class Formats:
 
     def moment(self, moment: datetime, timezone: str = "") -> str:
         """Write the local date and time; with seconds only where there are any."""
+        return self._moment(moment, timezone, whole=self._local(moment, timezone).second == 0)
+
+    def _moment(self, moment: datetime, timezone: str, *, whole: bool) -> str:
         local = self._local(moment, timezone)
-        whole = local.second == 0
         form = ("HH:mm" if whole else "HH:mm:ss") if self._is_english else None
         form = form or ("short" if whole else "medium")
         clock = format_time(local.time(), form, locale=self._babel)
         return f"{self.day(moment, timezone)}, {clock}"
 
     def period(self, start: datetime, end: datetime, timezone: str = "") -> str:
-        """Write a half-open span with its last day, or with times where it has any."""
+        """Write a half-open span with its last day, or with times, to the minute, if it has any."""
         if self._is_of_days(start, end, timezone):
             return self.words(timezone=timezone).period(Period(start, end))
-        return f"{self.moment(start, timezone)} – {self.moment(end, timezone)}"
+        ends = (self._moment(one, timezone, whole=True) for one in (start, end))
+        return " – ".join(ends)
 
     def dates(self, start: datetime, end: datetime, timezone: str = "") -> str:
         """Write a half-open span by its days: the last one, or the one within which it ends."""

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.core.errors import DomainError
 from apps.portal import words
+from apps.portal.refusals import sentence
 from apps.tenants import roles
 from apps.tenants.services import COUNTRIES
 
@@ -30,7 +31,7 @@ KEY_LIFETIMES = (
 def refuse(form: forms.Form, refusal: DomainError) -> None:
     """Show a service's refusal at the field it is about, or above the form."""
     field = refusal.param if refusal.param in form.fields else None
-    form.add_error(field, refusal.message)
+    form.add_error(field, sentence(refusal))
 
 
 class SignInForm(auth.AuthenticationForm):

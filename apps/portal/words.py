@@ -9,6 +9,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.engine.calendar import Interval, Unit
+from apps.plans.selectors import VersionTerms
 from apps.tenants import roles
 
 Words = Mapping[str, str | Promise]
@@ -96,10 +97,31 @@ ACTIONS: Words = {
     "billing.released": _("Billing taken up again"),
 }
 
+FIELDS: Words = {
+    "amount": _("Amount"),
+    "cancel_at": _("Ends on"),
+    "fields": _("Fields"),
+    "item": _("Item"),
+    "name": _("Name"),
+    "person": _("Person"),
+    "plan": _("Plan"),
+    "prefix": _("Begins with"),
+    "quantity": _("Quantity"),
+    "reason": _("Reason"),
+    "role": _("Role"),
+    "scopes": _("It may"),
+    "status": _("Status"),
+}
+
 
 def role_words(role: str) -> str:
     """Return a role's name."""
     return str(ROLES[role])
+
+
+def full_name(version: VersionTerms) -> str:
+    """Return a plan's name after its application's: several of them have a plan "Basic"."""
+    return f"{version.application_name} · {version.plan_name}"
 
 
 def action_words(action: str) -> str:

@@ -65,7 +65,7 @@ def test_a_person_with_an_account_signs_in_first_and_then_joins(
 ) -> None:
     path = invite(acme, stranger.owner.email)
     refused = Client().post(path, {"name": "X", "password": world.PASSWORD})
-    assert "has an account; sign in with it" in plain(refused.content)
+    assert "There is an account for this e-mail already; sign in with it." in plain(refused.content)
     client = signed_in(stranger.owner)
     assert client.post(path)["Location"] == "/portal/"
     assert roles_of(acme)[stranger.owner.email] == "MEMBER"
@@ -199,7 +199,7 @@ def test_the_activity_names_people_and_what_they_changed(acme: Customer, owner: 
     owner.post(f"/portal/team/{member}/role/", {"role": "ADMIN"})
     page = plain(owner.get("/portal/activity/").content)
     assert "Changed a role · Owner of Acme" in page
-    assert "MEMBER → ADMIN" in page
+    assert "Role: Member → Admin" in page
 
 
 def test_names_are_shown_as_text(acme: Customer, owner: Client) -> None:
@@ -211,3 +211,32 @@ def test_names_are_shown_as_text(acme: Customer, owner: Client) -> None:
             at=world.NOW,
         )
     assert "<script>alert" not in owner.get("/portal/").content.decode()
+
+
+def test_the_activity_writes_amounts_as_money_and_names_plans(acme: Customer) -> None:
+    page = plain(signed_in(acme.owner).get("/portal/activity/").content)
+    assert "Amount: $50.00" in page
+    assert "Plan: AI Gateway · Gateway" in page
+    assert "currency:" not in page
+
+
+def test_refusals_speak_german_and_name_no_ids(acme: Customer) -> None:
+    with rls.tenant_scope(acme.organization.pk):
+        services.update_organization(
+            acme.organization.pk, changes={"locale": "de"}, actor=STAFF, at=world.NOW
+        )
+    assert acme.subscription is not None
+    client = signed_in(acme.owner)
+    client.post(f"/portal/plan/{acme.subscription.public_id}/resume/")
+    said = plain(client.get("/portal/plan/").content)
+    assert "Nur ein ruhendes Abonnement kann fortgesetzt werden." in said
+    refused = plain(client.post("/portal/plan/subscribe/gateway/", {"quantity": "5"}).content)
+    assert "Sie haben für diese Anwendung schon einen Tarif" in refused
+    assert "sub_" not in refused.split("Überspringen")[-1].split("schon einen Tarif")[0]
+
+
+def test_a_form_without_its_token_is_refused_in_the_readers_language(db: None) -> None:
+    client = Client(enforce_csrf_checks=True, headers={"accept-language": "de"})
+    refused = client.post("/portal/login/", {"username": "x", "password": "y"})
+    assert refused.status_code == 403
+    assert "Gehen Sie zurück" in plain(refused.content)

@@ -23,7 +23,7 @@ MOST = {
     "details/": 4,
     "team/": 6,
     "developers/": 5,
-    "activity/": 6,
+    "activity/": 12,
 }
 
 

@@ -17,6 +17,7 @@ from apps.core.errors import DomainError
 from apps.portal.access import CHOSEN, REFUSED_FROM, open_page
 from apps.portal.forms import JoinForm, SignInForm, refuse
 from apps.portal.languages import language_of
+from apps.portal.refusals import sentence
 from apps.tenants import selectors, services
 from apps.tenants.errors import AlreadyMember, InvitationInvalid
 
@@ -62,7 +63,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
                 return _accept(request, token, user)
             return _invited(request, token, JoinForm())
         except InvitationInvalid as refusal:
-            context = {"sentence": refusal.message}
+            context = {"sentence": sentence(refusal)}
             return render(request, "portal/invitation_over.html", context, status=GONE)
 
 
@@ -103,7 +104,9 @@ def _refused(
     request: HttpRequest, token: str, form: JoinForm, refusal: DomainError, *, signed_in: bool
 ) -> HttpResponse:
     if signed_in:
-        messages.error(request, refusal.message)
+        messages.error(request, sentence(refusal))
+    elif isinstance(refusal, AlreadyMember):
+        form.add_error(None, _("There is an account for this e-mail already; sign in with it."))
     else:
         refuse(form, refusal)
     status = refusal.status if isinstance(refusal, AlreadyMember) else UNPROCESSABLE

@@ -22,6 +22,7 @@ from apps.portal.access import PortalRequest, page
 from apps.portal.agreements import quantities, starts_later, status_of
 from apps.portal.forms import CancelForm, SeatsForm, refuse
 from apps.portal.prices import Grant, PriceWords, grants, price_words
+from apps.portal.refusals import sentence
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions import services
 from apps.subscriptions.selectors import SubscriptionFacts
@@ -207,7 +208,7 @@ def _subscribed(
         raise
     except DomainError as refusal:
         if form is None:
-            messages.error(request, refusal.message)
+            messages.error(request, sentence(refusal))
         else:
             refuse(form, refusal)
         return False
@@ -256,7 +257,7 @@ def _act(
     except (Forbidden, NotFound):
         raise
     except DomainError as refusal:
-        messages.error(request, refusal.message)
+        messages.error(request, sentence(refusal))
     else:
         messages.success(request, done)
     return redirect("portal:plan")

@@ -12,6 +12,7 @@ from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.portal import words
 from apps.portal.access import PortalRequest, page
 from apps.portal.forms import InviteForm, RoleForm, refuse
+from apps.portal.refusals import sentence
 from apps.tenants import roles, selectors, services
 
 
@@ -78,7 +79,7 @@ def change_role(request: PortalRequest, member: str) -> HttpResponse:
     except (Forbidden, NotFound):
         raise
     except DomainError as refusal:
-        messages.error(request, refusal.message)
+        messages.error(request, sentence(refusal))
     else:
         messages.success(request, _("The role is changed."))
     return redirect("portal:team")
@@ -92,7 +93,7 @@ def remove(request: PortalRequest, member: str) -> HttpResponse:
     except (Forbidden, NotFound):
         raise
     except DomainError as refusal:
-        messages.error(request, refusal.message)
+        messages.error(request, sentence(refusal))
     else:
         messages.success(request, _("The member is removed."))
     return redirect("portal:team")

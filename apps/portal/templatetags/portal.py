@@ -108,8 +108,8 @@ def line_reason(value: str) -> str:
 
 @register.filter
 def full_name(version: VersionTerms) -> str:
-    """Return a plan's name after its application's: several of them have a plan "Basic"."""
-    return f"{version.application_name} · {version.plan_name}"
+    """Return a plan's name after its application's."""
+    return words.full_name(version)
 
 
 @register.filter
