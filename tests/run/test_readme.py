@@ -19,6 +19,11 @@ def blocks() -> list[str]:
     )
 
 
+def without_fingerprint(text: str) -> str:
+    """Events carry the instant of their receipt, so each run has a fingerprint of its own."""
+    return re.sub(r"[0-9a-f]{32}", "-", text)
+
+
 def test_the_walk_through_can_be_pasted() -> None:
     walk = next(block for block in blocks() if "load_catalog" in block)
     explained = next(block for block in blocks() if "exactly, rounded once" in block)
@@ -34,6 +39,6 @@ def test_the_walk_through_can_be_pasted() -> None:
         )
     assert done.returncode == 0, done.stderr
     assert "113.55 USD" in done.stdout
-    assert explained in done.stdout
+    assert without_fingerprint(explained) in without_fingerprint(done.stdout)
     assert "the books hold" in done.stderr
     assert done.stdout.strip().splitlines()[-1].startswith("bk_test_")
