@@ -87,7 +87,7 @@ class Document:
             "due_at": iso(self.due_at),
             "timezone": self.timezone,
             "parties": dict(self.parties),
-            "lines": [line.content() for line in self.lines],
+            "lines": [{"id": line.id, **line.content()} for line in self.lines],
         }
 
     def hash(self) -> str:

@@ -240,9 +240,27 @@ def _prices(form: Form, custom: bool, problems: list[Problem]) -> tuple[PriceEnt
     if not custom and not form.has("prices"):
         advice = "a free one says [], a negotiated one custom: true"
         form.note(form.place, f"a plan needs 'prices'; {advice}")
+    if custom and not form.has("prices"):
+        return (_agreed_later(form),)
     prices = tuple(_price(price, problems) for price in form.forms("prices", "a price"))
     problems += _doubles([(price.key, price) for price in prices], "price")
     return prices
+
+
+def _agreed_later(form: Form) -> PriceEntry:
+    """Return the price of a negotiated plan that names none: a base fee still to be agreed."""
+    return PriceEntry(
+        place=form.place,
+        key="base",
+        type=Price.Type.FLAT,
+        terms=Flat(ZERO),
+        included=ZERO,
+        timing=Price.Timing.ADVANCE,
+        meter="",
+        meter_place=form.place,
+        name=label_of("base"),
+        description="",
+    )
 
 
 def _price(form: Form, problems: list[Problem]) -> PriceEntry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -303,10 +303,14 @@ def resume(subscription_id: str, *, actor: Actor, at: datetime) -> SubscriptionF
 
 def end_trial(row: Subscription, *, actor: Actor, at: datetime) -> None:
     """Turn a trial that is over into a paid subscription, pause it when nobody can be charged, or
-    end it when it was canceled. Billing calls this at the trial's boundary, on the locked row.
+    end it when it was canceled or its plan is a trial and nothing else: one without prices.
+    Billing calls this at the trial's boundary, on the locked row.
     """
     if row.cancel_at is not None and row.cancel_at <= row.next_boundary_at:
         _end(row, actor=actor, at=at, reason=row.cancel_reason)
+    elif not row.items.exists():
+        row.cancel_at = row.next_boundary_at
+        _end(row, actor=actor, at=at, reason="The trial is over.", extra=["cancel_at"])
     elif row.collection == Subscription.Collection.MANUAL:
         _go(row, states.ACTIVE, actor=actor, at=at)
     else:
@@ -327,10 +331,17 @@ def pass_boundary(row: Subscription, *, actor: Actor, at: datetime) -> None:
         _end(row, actor=actor, at=at, reason=row.cancel_reason)
 
 
-def _end(row: Subscription, *, actor: Actor, at: datetime, reason: str) -> SubscriptionFacts:
+def _end(
+    row: Subscription,
+    *,
+    actor: Actor,
+    at: datetime,
+    reason: str,
+    extra: Sequence[str] = (),
+) -> SubscriptionFacts:
     row.ended_at = row.cancel_at or at
     row.cancel_reason = reason[:200]
-    _go(row, states.CANCELED, actor=actor, at=at, extra=["ended_at", "cancel_reason"])
+    _go(row, states.CANCELED, actor=actor, at=at, extra=["ended_at", "cancel_reason", *extra])
     return selectors.by_id(row.pk)
 
 

@@ -18,6 +18,7 @@ from apps.invoicing.models import (
 )
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions import services as subscription_services
+from apps.subscriptions.errors import PriceNotAgreed
 from apps.tenants.models import Organization
 from apps.usage.errors import UsageNotReady
 from tests.conftest import STAFF, make_organization
@@ -332,3 +333,11 @@ def test_a_negative_invoice_is_a_credit_and_not_paid(organization: Organization)
                 at=NOW,
             )
     assert books.verify().hold
+
+
+def test_a_custom_plan_without_prices_bills_the_base_fee_agreed(organization: Organization) -> None:
+    with pytest.raises(PriceNotAgreed):
+        world.subscribe(organization, "negotiated", start=day(1, 1))
+    world.subscribe(organization, "negotiated", start=day(1, 1), agreed={"base": Decimal(99)})
+    world.bill(day(1, 1))
+    assert [world.amounts(i) for i in world.invoices(organization)] == [{"base": 99_00}]

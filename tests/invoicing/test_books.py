@@ -98,12 +98,22 @@ ONE_EVENT = "WHERE id = (SELECT min(id) FROM usage_event)"
         (
             "INSERT INTO usage_event (received_at, organization_id, dedupe_key, source, key, type, "
             "occurred_at, data, digest, xid) SELECT received_at, organization_id, "
-            "gen_random_uuid(), source, 'forged', type, occurred_at, data, usage_event_digest("
-            "organization_id, source, 'forged', type, occurred_at, data), xid "
+            "usage_dedupe_key(source, 'forged'), source, 'forged', type, occurred_at, data, "
+            "usage_event_digest(organization_id, source, 'forged', type, occurred_at, received_at, "
+            "data), xid "
             f"FROM usage_event {ONE_EVENT}",
             "bucket",
             "2026-01-05T00:00Z",
         ),
+        (f"UPDATE invoicing_invoiceline SET live = false {ONE_LINE}", "line", "marked void"),
+        (f"UPDATE invoicing_invoiceline SET public_id = 'il_x' {ONE_LINE}", "invoice", "sealed"),
+        (
+            "UPDATE invoicing_invoiceline SET price_id = (SELECT max(id) FROM plans_price) "
+            f"{ONE_LINE}",
+            "line",
+            "another price",
+        ),
+        (f"UPDATE invoicing_invoiceline SET usage_epoch = 7 {ONE_LINE}", "line", "epoch"),
         ("UPDATE invoicing_ledgerentry SET amount = 1 WHERE account = 'cash'", "ledger", "balance"),
         ("UPDATE payments_payment SET amount = 999", "ledger", "payment"),
         ("DELETE FROM payments_payment", "ledger", "no cause"),
@@ -149,6 +159,18 @@ def test_late_usage_leaves_a_final_invoice_proven(books_of_two_months: Organizat
     world.use(books_of_two_months, day(1, 20), tokens=5)
     world.roll_up()
     assert books.verify().hold
+
+
+def test_late_usage_is_named_until_it_is_billed(books_of_two_months: Organization) -> None:
+    with rls.ops_scope("test"):
+        assert books.late_usage() == []
+    world.use(books_of_two_months, day(1, 20), tokens=5)
+    with rls.ops_scope("test"):
+        late = books.late_usage(organization_id=books_of_two_months.pk)
+    assert [(one.invoice, one.key, one.events, one.quantity) for one in late] == [
+        ("CH-000002", "requests", 1, 1),
+        ("CH-000002", "tokens", 1, 5),
+    ]
 
 
 def test_an_event_in_the_tail_is_billed_and_proven(committed_db: str) -> None:

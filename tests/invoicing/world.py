@@ -25,7 +25,10 @@ NOW = datetime(2026, 6, 15, tzinfo=UTC)
 
 CATALOG = """
 currency: USD
-applications: [{slug: gateway, name: AI Gateway}, {slug: trialware, name: Trialware}]
+applications:
+  - {slug: gateway, name: AI Gateway}
+  - {slug: trialware, name: Trialware}
+  - {slug: sampler, name: Sampler}
 features: [{key: max_devices, kind: limit}]
 meters:
   - {key: requests, event_type: ai.request, aggregation: count}
@@ -50,6 +53,9 @@ plans:
     prices:
       - {key: base, type: flat, amount: "29.00"}
       - {key: requests, type: metered, meter: requests, model: per_unit, unit_amount: "1.00"}
+  - {code: trial-only, application: sampler, name: Try it, interval: month, trial_days: 14,
+     prices: []}
+  - {code: negotiated, application: sampler, name: By agreement, interval: month, custom: true}
   - code: bespoke
     application: trialware
     name: Bespoke

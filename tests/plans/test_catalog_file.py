@@ -134,9 +134,10 @@ def test_a_plan_may_say_much_more() -> None:
     assert plan.prices[1].terms.as_dict()["zero_quantity_flat"] is False
 
 
-def test_a_negotiated_plan_may_leave_its_prices_out() -> None:
+def test_a_negotiated_plan_without_prices_has_a_base_fee_to_be_agreed() -> None:
     text = GATEWAY.split("    prices:", maxsplit=1)[0] + "    custom: true\n"
-    assert parse_catalog(text, source="x.yaml").plans[0].prices == ()
+    (price,) = parse_catalog(text, source="x.yaml").plans[0].prices
+    assert (price.key, price.type, price.terms.as_dict()["amount"]) == ("base", "flat", "0")
 
 
 WRONG = [

@@ -244,3 +244,12 @@ def test_what_has_not_started_can_be_called_off(organization: Organization) -> N
     assert (ended.status, ended.ended_at) == ("canceled", day(6, 2))
     world.bill(day(9, 1), at=day(9, 1))
     assert world.invoices(organization) == []
+
+
+def test_a_plan_that_is_only_a_trial_ends_with_it(organization: Organization) -> None:
+    facts = world.subscribe(organization, "trial-only", start=day(6, 1), at=day(6, 1))
+    world.bill(day(6, 15), at=day(6, 15))
+    with rls.tenant_scope(organization.pk):
+        ended = selectors.get(facts.public_id)
+    assert (ended.status, ended.ended_at) == ("canceled", day(6, 15))
+    assert world.invoices(organization) == []
