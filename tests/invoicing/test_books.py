@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import psycopg
 import pytest
 
@@ -168,8 +170,8 @@ def test_late_usage_is_named_until_it_is_billed(books_of_two_months: Organizatio
     with rls.ops_scope("test"):
         late = books.late_usage(organization_id=books_of_two_months.pk)
     assert [(one.invoice, one.key, one.events, one.quantity) for one in late] == [
-        ("CH-000002", "requests", 1, 1),
-        ("CH-000002", "tokens", 1, 5),
+        ("CH-000002", "requests", 1, Decimal(1)),
+        ("CH-000002", "tokens", 1, Decimal(5)),
     ]
 
 
