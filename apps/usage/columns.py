@@ -41,6 +41,14 @@ class CurrentTransaction(Func):
     output_field = TransactionIdField()
 
 
+class DedupeKey(Func):
+    """What an event is known by: the database makes it of source and key (migration 0001)."""
+
+    function = "usage_dedupe_key"
+    arity = 2
+    output_field = models.UUIDField()
+
+
 class TotalField(ExactColumn):
     """A sum of quantities: wide enough for 10^20 events of the largest quantity."""
 

@@ -11,7 +11,13 @@ from django.db.models.functions import Now
 from apps.core.fields import PublicIdField, QuantityField, TenantForeignKey
 from apps.core.models import Row, TenantRow
 from apps.engine.aggregation import Aggregation
-from apps.usage.columns import CurrentTransaction, LaneField, TotalField, TransactionIdField
+from apps.usage.columns import (
+    CurrentTransaction,
+    DedupeKey,
+    LaneField,
+    TotalField,
+    TransactionIdField,
+)
 
 # Both bounds on every time: 'infinity' passes a lower one.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,20 +74,24 @@ class Event(TenantRow):
         db_index=False,
         db_constraint=False,
     )
-    dedupe_key = models.UUIDField(help_text="blake2b-16 of source and key")
+    dedupe_key = models.UUIDField(help_text="made of source and key")
     source = models.TextField()
     key = models.TextField(help_text="the event's id, unique within its source")
     type = models.TextField(db_collation="C")
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=Now())
     data = models.JSONField()
-    digest = models.BinaryField(help_text="SHA-256 of the content")
+    digest = models.BinaryField(help_text="SHA-256 of the content and when it came")
     xid = TransactionIdField(db_default=CurrentTransaction())
 
     class Meta:
         db_table = "usage_event"
         constraints = [
             models.UniqueConstraint(fields=["organization", "dedupe_key"], name="event_once"),
+            models.CheckConstraint(
+                condition=Q(dedupe_key=DedupeKey("source", "key")),
+                name="event_key_is_made_of_source_and_key",
+            ),
             models.CheckConstraint(
                 condition=Q(occurred_at__gte=EARLIEST, occurred_at__lt=LATEST),
                 name="event_occurred_in_bounds",

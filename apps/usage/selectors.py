@@ -380,7 +380,8 @@ def altered_events(organization_id: int | None = None) -> list[AlteredEvent]:
     rows = _rows(
         """SELECT id, organization_id, source, key, type, occurred_at FROM usage_event
         WHERE (%(organization)s::bigint IS NULL OR organization_id = %(organization)s::bigint)
-          AND digest <> usage_event_digest(organization_id, source, key, type, occurred_at, data)
+          AND digest <> usage_event_digest(
+            organization_id, source, key, type, occurred_at, received_at, data)
         ORDER BY id""",
         {"organization": organization_id},
     )

@@ -139,10 +139,15 @@ def test_the_digest_can_be_made_anywhere(organization: Organization) -> None:
     take(organization, event(AT + timedelta(microseconds=7), key="k", source="é", b=1, a=[1, "x"]))
     with rls.tenant_scope(organization.pk):
         row = Event.objects.get()
-    micros = (row.occurred_at - AT.replace(year=1970, month=1)) // timedelta(microseconds=1)
+    micros, received = (
+        (time - AT.replace(year=1970, month=1)) // timedelta(microseconds=1)
+        for time in (row.occurred_at, row.received_at)
+    )
     data = '{"a": [1, "x"], "b": 1}'
-    text = f"{organization.pk},2,é,1,k,10,ai.request,{micros},{data}"
+    text = f"{organization.pk},2,é,1,k,10,ai.request,{micros},{received},{data}"
     assert bytes(row.digest) == hashlib.sha256(text.encode()).digest()
+    known_by = hashlib.sha256("1:ék".encode()).digest()[:16]
+    assert row.dedupe_key.bytes == known_by
 
 
 def test_an_event_is_received_by_the_databases_clock(organization: Organization) -> None:
@@ -208,7 +213,7 @@ def test_the_database_bounds_times(organization: Organization, column: str, time
     times = {"occurred_at": "2026-01-01", "received_at": "2026-01-01", column: time}
     statement = """INSERT INTO usage_event
       (organization_id, dedupe_key, source, key, type, occurred_at, received_at, data, digest)
-      VALUES (%s, gen_random_uuid(), 's', 'k', 't', %s, %s, '{}', '')"""
+      VALUES (%s, usage_dedupe_key('s', 'k'), 's', 'k', 't', %s, %s, '{}', '')"""
     scope = rls.tenant_scope(organization.pk)
     with pytest.raises(DatabaseError, match="in_bounds"), scope, connection.cursor() as cursor:
         cursor.execute(statement, [organization.pk, *times.values()])

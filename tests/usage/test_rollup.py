@@ -132,10 +132,12 @@ def test_an_event_committed_after_a_later_one_is_not_lost(acme: Organization) ->
         slow.execute("SELECT set_config('app.organization_id', %s, true)", [str(acme.pk)])
         slow.execute(
             """INSERT INTO usage_event
-              (organization_id, dedupe_key, source, key, type, occurred_at, data, digest)
-            VALUES (%s, gen_random_uuid(), 's', 'slow', 'ai.request', %s, '{"tokens": 100}',
-              usage_event_digest(%s, 's', 'slow', 'ai.request', %s, '{"tokens": 100}'))""",
-            [acme.pk, AT, acme.pk, AT],
+              (organization_id, dedupe_key, source, key, type, occurred_at, received_at, data,
+               digest)
+            VALUES (%s, usage_dedupe_key('s', 'slow'), 's', 'slow', 'ai.request', %s, %s,
+              '{"tokens": 100}',
+              usage_event_digest(%s, 's', 'slow', 'ai.request', %s, %s, '{"tokens": 100}'))""",
+            [acme.pk, AT, LATER, acme.pk, AT, LATER],
         )
         take(acme, event(AT, tokens=1), at=LATER)
         assert roll_up().events == 0  # nothing from the slow one on is settled
@@ -304,7 +306,7 @@ def test_a_forged_event_with_a_new_digest_still_breaks_its_bucket(acme: Organiza
         )
         owner.execute(
             """UPDATE usage_event SET digest = usage_event_digest(
-                organization_id, source, key, type, occurred_at, data)"""
+                organization_id, source, key, type, occurred_at, received_at, data)"""
         )
     found = differences()
     assert {one.hour for one in found} == {AT}
@@ -319,9 +321,11 @@ def test_the_bucket_of_a_removed_or_added_event_is_named(acme: Organization, by_
     statements = {
         "remove": "DELETE FROM usage_event WHERE key = 'b'",
         "add": """INSERT INTO usage_event
-            (organization_id, dedupe_key, source, key, type, occurred_at, data, digest, xid)
-          SELECT organization_id, gen_random_uuid(), 's', 'c', type, occurred_at, data,
-            usage_event_digest(organization_id, 's', 'c', type, occurred_at, data), xid
+            (organization_id, dedupe_key, source, key, type, occurred_at, received_at, data, digest,
+             xid)
+          SELECT organization_id, usage_dedupe_key('s', 'c'), 's', 'c', type, occurred_at,
+            received_at, data, usage_event_digest(
+              organization_id, 's', 'c', type, occurred_at, received_at, data), xid
           FROM usage_event WHERE key = 'b'""",
     }
     with as_owner() as owner:

@@ -33,18 +33,21 @@ STORE = f"""WITH {counting.EPOCH}, proposed AS MATERIALIZED (
   WHERE EXISTS (SELECT FROM epoch)
 ), stored AS (
   INSERT INTO usage_event
-    (id, organization_id, dedupe_key, source, key, type, occurred_at, data, digest)
-  SELECT id, %(organization)s, dedupe_key, source, key, type, occurred_at, data,
-    usage_event_digest(%(organization)s, source, key, type, occurred_at, data)
+    (id, organization_id, dedupe_key, source, key, type, occurred_at, received_at, data, digest)
+  SELECT id, %(organization)s, dedupe_key, source, key, type, occurred_at, statement_timestamp(),
+    data, usage_event_digest(
+      %(organization)s, source, key, type, occurred_at, statement_timestamp(), data)
   FROM proposed ORDER BY dedupe_key, id
   ON CONFLICT (organization_id, dedupe_key) DO NOTHING
   RETURNING id
 )
 SELECT position - 1, id FROM stored JOIN proposed USING (id)"""  # noqa: S608 - constants
 
-# A statement of its own: the event that was there first may have been committed a moment ago.
+# A statement of its own: the event that was there first may have been committed a moment ago. When
+# it came is no part of what is compared, so both digests are made with the stored one's.
 COMPARE = f"""SELECT p.position - 1, e.id,
-  e.digest = usage_event_digest(%(organization)s, p.source, p.key, p.type, p.occurred_at, p.data)
+  e.digest = usage_event_digest(
+    %(organization)s, p.source, p.key, p.type, p.occurred_at, e.received_at, p.data)
 FROM {PROPOSED}
 JOIN usage_event e ON e.organization_id = %(organization)s AND e.dedupe_key = p.dedupe_key"""  # noqa: S608
 
@@ -190,9 +193,9 @@ def _rejection(refusal: Any) -> EventResult:
 
 
 def _dedupe_key(event: NewEvent) -> str:
-    """Return blake2b-16 of source and key; the NUL between them stands in neither."""
-    text = f"{event.source}\x00{event.key}".encode()
-    return hashlib.blake2b(text, digest_size=16).hexdigest()
+    """Return what usage_dedupe_key() makes of source and key; a check holds them equal."""
+    text = f"{len(event.source)}:{event.source}{event.key}".encode()
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 def _store(organization_id: int, judged: Sequence[_Judged]) -> Iterable[tuple[int, EventResult]]:
