@@ -100,6 +100,7 @@ ACTIONS: Words = {
 FIELDS: Words = {
     "amount": _("Amount"),
     "cancel_at": _("Ends on"),
+    "currency": _("Currency"),
     "fields": _("Fields"),
     "item": _("Item"),
     "name": _("Name"),
@@ -110,7 +111,9 @@ FIELDS: Words = {
     "reason": _("Reason"),
     "role": _("Role"),
     "scopes": _("It may"),
+    "slug": _("Short name"),
     "status": _("Status"),
+    "timezone": _("Time zone"),
 }
 
 

@@ -100,7 +100,10 @@ def _changes(entry: Entry, told: Told) -> Iterator[tuple[str, str, str]]:
     """Yield what changed; a pair that is the same before and after says nothing."""
     if entry.target in told.members and entry.action != "member.joined":
         yield str(words.FIELDS["person"]), "", told.members[entry.target]
-    for key in sorted({*entry.before, *entry.after} - {"currency"}):
+    keys = {*entry.before, *entry.after}
+    if "amount" in keys:
+        keys.discard("currency")  # it stands with the amount
+    for key in sorted(keys):
         before, after = (_written(key, held, told) for held in (entry.before, entry.after))
         if before != after:
             yield str(words.FIELDS.get(key, key)), before, after
