@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -198,6 +199,41 @@ def test_external_ids_need_their_application(acme: Organization, file: Callable[
     assert run("ingest_usage", path, "--application", "gateway") == counts(accepted=1)
 
 
+def test_an_external_id_of_several_organizations_needs_its_application(
+    acme: Organization, other_organization: Organization, file: Callable[..., str]
+) -> None:
+    with rls.ops_scope("test"):
+        for slug, owner in (("gateway", acme), ("games", other_organization)):
+            tenants.define_application(slug, name=slug, actor=STAFF, at=AT)
+            tenants.map_external_id(
+                owner.pk, application=slug, external_id="customer-7", actor=STAFF, at=AT
+            )
+    path = file(line(subject="customer-7"), "e.jsonl")
+    rows = ["--organization", "customer-7", *COLUMNS[2:]]
+    said = "means several organizations; name the application with --application"
+    assert run("ingest_usage", path) == counts(rejected=1)
+    with rls.ops_scope("test"):
+        assert said in RejectedEvent.objects.get().detail
+    with pytest.raises(CommandError, match=said):
+        run("ingest_usage", file(CSV), *rows)
+    assert run("ingest_usage", file(CSV), *rows, "--application", "games") == counts(accepted=4)
+    with rls.tenant_scope(other_organization.pk):
+        assert Event.objects.count() == 4
+    with pytest.raises(CommandError, match="no application 'nope'"):
+        run("ingest_usage", path, "--application", "nope")
+    assert run("ingest_usage", path, "--application", "games") == counts(accepted=1)
+
+
+@pytest.mark.parametrize("content", ["", "TIMESTAMP,GeneratedTokens\n1,1\n", CSV.split("\r")[0]])
+def test_nothing_is_said_of_derived_ids_when_no_row_gets_one(
+    acme: Organization, file: Callable[..., str], content: str
+) -> None:
+    said = io.StringIO()
+    with contextlib.suppress(CommandError):
+        call_command("ingest_usage", file(content), *COLUMNS, stdout=io.StringIO(), stderr=said)
+    assert "Warning" not in said.getvalue()
+
+
 def test_every_bad_line_is_kept_and_counts(acme: Organization, file: Callable[..., str]) -> None:
     bad = [
         "{", "[]", line(subject="nobody"), line(subject=None), line(type="unheard.of"),
@@ -262,6 +298,8 @@ def test_a_rejected_row_of_a_csv_file_can_be_replayed(
         (COLUMNS[:2], "needs --type, --time"),
         ([*COLUMNS[:5], "WHEN"], "no column 'WHEN'; it has TIMESTAMP, ContextTokens"),
         ([*COLUMNS, "--data", "tokens"], "NAME=COLUMN"),
+        ([*COLUMNS, "--data", "tokens=GeneratedTokens"], "gives 'tokens' 2 times"),
+        ([*COLUMNS, "--application", "nope"], "no application 'nope'"),
         (["--organization", "nobody", *COLUMNS[2:]], "no organization 'nobody'"),
     ],
 )

@@ -14,6 +14,7 @@ from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import now
 from apps.core import rls
 from apps.tenants import selectors as tenants
+from apps.tenants.models import ExternalId, Organization
 from apps.usage import files, services
 from apps.usage.checking import NewEvent, Refusal, Unread
 
@@ -68,8 +69,9 @@ class Command(BaseCommand):
         self.origin, self.application = options["file"], options["application"] or ""
         self.default = options["organization"]
         self.counts: Counter[str] = Counter(accepted=0, duplicate=0, rejected=0)
-        self.owners: dict[str, int | None] = {}
+        self.owners: dict[str, int | str] = {}
         self.shown = 0
+        self._check_application()
         columns = self._columns(options)
         twice = columns is not None and columns.key is None
         with files.opened(options["file"], twice=twice) as stream:
@@ -77,6 +79,11 @@ class Command(BaseCommand):
         self._report(time.monotonic() - started)
         if options["strict"] and self.counts["rejected"]:
             raise CommandError(f"{self.counts['rejected']} rejected (--strict).")
+
+    def _check_application(self) -> None:
+        with rls.ops_scope("ingest_usage: find the application"):
+            if self.application and tenants.find_application(self.application) is None:
+                raise CommandError(f"There is no application '{self.application}'.")
 
     def _columns(self, options: dict[str, Any]) -> files.Columns | None:
         """Return what the columns mean; None for a file of CloudEvents."""
@@ -86,13 +93,15 @@ class Command(BaseCommand):
         missing = [f"--{name}" for name in ("organization", "type", "time") if not options[name]]
         if missing:
             raise CommandError(f"A CSV file needs {', '.join(missing)}.")
+        data = _pairs(options["data"])
         with rls.ops_scope("ingest_usage: find the organization"):
-            if self._owner(options["organization"]) is None:
-                raise CommandError(f"There is no organization '{options['organization']}'.")
+            owner = self._owner(options["organization"])
+        if isinstance(owner, str):
+            raise CommandError(owner)
         return files.Columns(
             type=options["type"],
             time=options["time"],
-            data=dict(_pair(text) for text in options["data"]),
+            data=data,
             key=options["id"],
             subject=options["organization"],
         )
@@ -102,10 +111,17 @@ class Command(BaseCommand):
     ) -> Iterator[NewEvent | Unread]:
         if columns is None:
             return files.json_events(stream)
-        if columns.key is None:
+        if columns.key is not None:
+            return files.csv_events(stream, columns)
+        columns = files.with_hash(columns, files.content_hash(stream))
+        return self._warned(files.csv_events(stream, columns))
+
+    def _warned(self, events: Iterator[NewEvent | Unread]) -> Iterator[NewEvent | Unread]:
+        """Warn of derived ids, when there is a row that gets one."""
+        for first in events:
             self.note(DERIVED)
-            columns = files.with_hash(columns, files.content_hash(stream))
-        return files.csv_events(stream, columns)
+            yield first
+            yield from events
 
     def _ingest(self, events: Iterator[NewEvent | Unread]) -> None:
         with self.progress("Events") as advance:
@@ -143,29 +159,45 @@ class Command(BaseCommand):
         for event in batch:
             subject = "" if isinstance(event, Unread) else event.subject
             owner = self._owner(subject or self.default or "")
-            if owner is not None:
+            if isinstance(owner, int):
                 owned[owner].append(event)
             elif isinstance(event, Unread):
                 unknown.append(event)
             else:
-                reason = f"No organization is called '{subject}'."
-                refusal = Refusal("unknown_subject", reason, "/subject")
+                refusal = Refusal("unknown_subject", owner, "/subject")
                 unknown.append(Unread(refusal, event.payload, event.line))
         return owned, unknown
 
-    def _owner(self, reference: str) -> int | None:
+    def _owner(self, reference: str) -> int | str:
+        """Return whose events these are, or why that is not known."""
         if not reference:
-            return None
+            return "The event names no organization."
         if reference not in self.owners:
             if len(self.owners) >= MANY_SUBJECTS:
                 self.owners.clear()  # memory stays constant, whatever the file holds
-            found = tenants.find_organization(reference, application=self._names(reference))
-            self.owners[reference] = None if found is None else found.pk
+            found = self._found(reference)
+            self.owners[reference] = self._unknown(reference) if found is None else found.pk
         return self.owners[reference]
 
-    def _names(self, reference: str) -> str | None:
-        """Return whose external id the reference is; --organization may always be a slug."""
-        return None if reference == self.default else self.application or None
+    def _found(self, reference: str) -> Organization | None:
+        """Return the organization; --organization means a slug before an external id."""
+        if reference == self.default:
+            named = tenants.find_organization(reference)
+            if named is not None and reference in {named.slug, named.public_id}:
+                return named
+        return tenants.find_organization(reference, application=self.application or None)
+
+    def _unknown(self, reference: str) -> str:
+        """Return why nobody was found. Needs the ops scope."""
+        meant = ExternalId.objects.filter(
+            kind=ExternalId.Kind.ORGANIZATION, external_id=reference
+        ).values("organization_id")
+        if not self.application and meant.distinct().count() > 1:
+            return (
+                f"'{reference}' means several organizations; name the application with"
+                " --application."
+            )
+        return f"There is no organization '{reference}'."
 
     def _show(self, refused: Sequence[Unread]) -> None:
         for one in refused[: SHOWN - self.shown]:
@@ -190,6 +222,15 @@ def _refused(events: Sequence[NewEvent | Unread], outcome: services.Outcome) -> 
         for event, result in zip(events, outcome.results, strict=True)
         if result.code
     ]
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Return the columns by name."""
+    pairs = [_pair(text) for text in texts]
+    for name, times in Counter(name for name, _ in pairs).items():
+        if times > 1:
+            raise CommandError(f"--data gives '{name}' {times} times; once is enough.")
+    return dict(pairs)
 
 
 def _pair(text: str) -> tuple[str, str]:
