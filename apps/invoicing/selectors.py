@@ -363,7 +363,9 @@ def _final(organization_id: int) -> QuerySet[Invoice]:
 
 
 def _tab(tab: str, at: datetime) -> Q:
-    return Q(status="open", due_at__lt=at) if tab == "overdue" else Q(status=tab)
+    if tab == "overdue":  # a negative total is a credit: nobody is late with it
+        return Q(status="open", due_at__lt=at, total__gt=0)
+    return Q(status=tab)
 
 
 @dataclass(frozen=True, slots=True)

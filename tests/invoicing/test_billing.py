@@ -323,6 +323,7 @@ def test_a_negative_invoice_is_a_credit_and_not_paid(organization: Organization)
     with rls.tenant_scope(organization.pk):
         (standing,) = selectors.standing(organization.pk, at=NOW)
         assert standing.due == 1_250_00 - 1_161_29
+        assert selectors.tally(organization.pk, at=day(8, 1)).overdue == 1
         assert selectors.balances(organization.pk)["receivable", "USD"] == standing.due
         with pytest.raises(Overpayment):
             services.apply_payment(
