@@ -7,6 +7,7 @@ its typical implementation an upsert per event and meter in the event's transact
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from datetime import datetime, timedelta
@@ -135,7 +136,14 @@ def _row(organization_id: int, event: NewEvent) -> str:
     """Return the event as COPY reads it; nothing in these texts needs escaping."""
     data = msgspec.json.encode(event.data).decode()
     fields = (event.source, event.key, event.type, event.occurred_at, data, "\\\\x" + "78" * 32)
-    return "\t".join(map(str, (organization_id, uuid.uuid4(), *fields))) + "\n"
+    key = _dedupe_key(event.source, event.key)
+    return "\t".join(map(str, (organization_id, key, *fields))) + "\n"
+
+
+def _dedupe_key(source: str, key: str) -> uuid.UUID:
+    """Return what the table's check wants: usage_dedupe_key(source, key)."""
+    text = f"{len(source)}:{source}{key}".encode()
+    return uuid.UUID(bytes=hashlib.sha256(text).digest()[:16])
 
 
 def _typical(organization_id: int, body: bytes) -> None:
@@ -146,7 +154,7 @@ def _typical(organization_id: int, body: bytes) -> None:
             (
                 Event(
                     organization_id=organization_id,
-                    dedupe_key=uuid.uuid4(),
+                    dedupe_key=_dedupe_key(one["source"], one["id"]),
                     source=one["source"],
                     key=one["id"],
                     type=one["type"],
