@@ -24,13 +24,15 @@ from typing import Any
 from django.db import connection, connections
 
 from apps.core import rls
+from apps.subscriptions import selectors as subscriptions
 from tests.prove import ground, processes, strangers, tenancy
 from tests.prove.isolation_mutants import MUTANTS, Planted
+from tests.prove.mutation import mutate
 from tests.prove.probes import PROBES, Prober
 from tests.prove.tenancy import Person, Places
 from tests.prove.verdict import Findings, Verdict
 
-WIDE_DOOR = "the portal opens the staff's scope for customers"
+WIDE_DOOR = "the portal opens the staff's scope and names no organization"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ def prove(profile_name: str, seed: int) -> Verdict:
 
 
 def _wide_door(people: Mapping[int, Person]) -> Findings:
-    """Walk a part of the portal when its door opens the staff's scope for customers."""
+    """Walk a part of the portal when both of its guards are gone: the scope and the filter."""
+    mutate(subscriptions, "get", ("rows = rows.filter(organization_id=organization_id)", "pass"))
     vars(rls)["tenant_scope"] = lambda _: rls.ops_scope("prove: a mutant")
     return strangers.walk(people, under="portal/plan/")
 
