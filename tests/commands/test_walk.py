@@ -220,6 +220,18 @@ def test_a_cancelled_subscription_can_go_on(acme: str) -> None:
     assert run_json("cancel_subscription", acme, "--undo")["cancel_at"] is None
 
 
+def test_a_paused_subscription_is_taken_up(db: None) -> None:
+    world.load()
+    run_json("create_organization", "hooli", "--name", "Hooli")
+    start, collection = "2026-01-01T00:00:00Z", "stripe_invoice"
+    run_json("subscribe", "hooli", "trial", "--start", start, "--collection", collection)
+    run_json("bill_due", "--as-of", "2026-02-01T00:00:00Z")
+    resumed = run_json("resume_subscription", "hooli")
+    assert (resumed["status"], resumed["collection"]) == ("active", "manual")
+    refused = run("resume_subscription", "hooli")
+    assert (refused.code, "Only a paused" in refused.err) == (1, True)
+
+
 def test_which_subscription_must_be_said_when_there_are_several(acme: str) -> None:
     run("load_catalog", "licences")
     run_json("subscribe", acme, "starter")
