@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import ERROR, CheckMessage, Error, Tags, register, run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.utils import OperationalError
 
@@ -22,6 +23,19 @@ SELECT r.rolsuper, r.rolbypassrls,
           WHERE o.rolname = 'billing_ops' AND pg_has_role(r.oid, o.oid, 'USAGE'))
 FROM pg_roles r WHERE r.rolname = session_user
 """
+
+
+def refuse_a_broken_system() -> None:
+    """Raise ImproperlyConfigured with every error that the system checks find.
+
+    Web server, worker and scheduler call this before they serve: Django's own commands run checks,
+    their entries do not.
+    """
+    found = run_checks(databases=["default"])
+    errors = [message for message in found if message.level >= ERROR]
+    if errors:
+        told = "\n".join(f"{e.id}: {e.msg} {e.hint or ''}".rstrip() for e in errors)
+        raise ImproperlyConfigured(f"The system does not start:\n{told}")
 
 
 @register()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,63 @@ def test_stripe_is_not_in_live_mode() -> None:
 @pytest.mark.parametrize("address", ["/portal/invoices/%00/", "/portal/?before=%00", "/admin/%00"])
 def test_a_nul_byte_in_an_address_leads_nowhere(client: Client, db: None, address: str) -> None:
     assert client.get(address).status_code == 404
+
+
+SAFE = {
+    "ENVIRONMENT": "production",
+    "SECRET_KEY": "x" * 60,
+    "ALLOWED_HOSTS": "billing.example",
+    "API_BASE_URL": "https://billing.example",
+    "EMAIL_URL": "smtp+tls://u:p@mail.example:587",
+}
+
+
+def start_the_web(**changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "import billing_project.wsgi"],
+        cwd=ROOT,
+        env={**os.environ, **SAFE, **changes},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_production_starts_on_safe_settings() -> None:
+    assert start_the_web().returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"SECRET_KEY": ""}, "core.E001"),
+        ({"ALLOWED_HOSTS": "*"}, "core.E002"),
+        ({"DATABASE_URL": "owner"}, "core.E012"),
+        ({"DATABASE_URL": "superuser"}, "is a superuser"),
+    ],
+)
+def test_production_refuses_to_start_on_what_is_not_safe(
+    changes: dict[str, str], told: str
+) -> None:
+    logins = {
+        "owner": os.environ["DATABASE_OWNER_URL"],
+        "superuser": os.environ["DATABASE_URL"].replace("//billing_app@", "//postgres@"),
+    }
+    changes = {key: logins.get(value, value) for key, value in changes.items()}
+    refused = start_the_web(**changes)
+    assert refused.returncode != 0
+    assert told in refused.stderr
+
+
+def test_a_worker_refuses_to_start_on_development_defaults() -> None:
+    worker = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "billing_project", "worker", "--pool", "solo"],
+        cwd=ROOT,
+        env={**os.environ, **SAFE, "SECRET_KEY": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=45,
+    )
+    assert worker.returncode != 0
+    assert "core.E001" in worker.stderr
