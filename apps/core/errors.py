@@ -48,10 +48,3 @@ class Conflict(DomainError):
 
     code = "conflict"
     status = 409
-
-
-class NotConfigured(DomainError):
-    """The system lacks a setting that this needs."""
-
-    code = "not_configured"
-    status = 503

@@ -9,7 +9,6 @@ them back from PostgreSQL, so no table escapes by being forgotten.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
@@ -116,19 +115,6 @@ def composite_key(table: str, column: str, key: TenantForeignKey) -> str:
         f' FOREIGN KEY ({column}, {key.column}) REFERENCES "{target}" (organization_id, id)'
         " DEFERRABLE INITIALLY DEFERRED"
     )
-
-
-class TenantKey(_TableOperation):
-    """Add the composite key of a TenantForeignKey that came after its table's TenantTable."""
-
-    def __init__(self, model: str, field: str) -> None:
-        super().__init__(model)
-        self.field = field
-
-    def forwards(self, model: type[Model]) -> Iterable[str]:
-        """Add the constraint."""
-        key: Any = model._meta.get_field(self.field)
-        yield composite_key(model._meta.db_table, "organization_id", key)
 
 
 class PlatformTable(_TableOperation):

@@ -60,17 +60,6 @@ def ops_scope(reason: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def keep_or_tenant_scope(organization_id: int) -> Iterator[None]:
-    """Stay in the scope at hand when it covers the organization, else open a tenant scope."""
-    scope = current()
-    if connection.in_atomic_block and (scope.ops or scope.organization_id == organization_id):
-        yield
-        return
-    with tenant_scope(organization_id):
-        yield
-
-
-@contextlib.contextmanager
 def _enter(scope: Scope) -> Iterator[None]:
     wrapper: Any = connection
     token = _scope.set(scope)

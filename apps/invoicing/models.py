@@ -133,11 +133,6 @@ class Invoice(TenantRow):
         """What is still to be paid, in minor units; nothing of a draft or a void invoice."""
         return self.total - self.amount_paid if self.status in {"open", "uncollectible"} else 0
 
-    @property
-    def is_final(self) -> bool:
-        """Whether it has been issued."""
-        return self.status != self.Status.DRAFT
-
 
 class InvoiceLine(TenantRow):
     """One line, with its arithmetic as data in `explanation`.

@@ -13,7 +13,6 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from apps.engine.decimals import plain
 from apps.engine.period import Period
 from apps.invoicing.document import Line
 from apps.invoicing.paper.words import Words
@@ -169,8 +168,3 @@ def _evidence(told: Explained, words: Words) -> Sequence[str]:
     if usage.get("events_hash"):
         said.append(_("Fingerprint of the events: %(hash)s") % {"hash": usage["events_hash"]})
     return said
-
-
-def quantity_text(line: Line) -> str:
-    """Return the quantity as data writes it: no exponent, no trailing zeros."""
-    return plain(line.quantity)
