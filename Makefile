@@ -9,7 +9,7 @@ MARKERS := $(if $(filter 1,$(REQUIRE_SERVICES)),,-m "not upstream")
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint contracts types migrations openapi prove bench lock clean
+.PHONY: help setup run test check lint contracts types migrations openapi cases prove bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ openapi: .venv/.dev
 	@mkdir -p .data
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file .data/openapi.yaml
 	diff -u openapi.yaml .data/openapi.yaml
+
+cases: .venv/.dev ## run the examples that others published (CASES_DIR=folder of JSON)
+	@$(BIN)/python -m pytest -n0 tests/cases
 
 prove: .venv/.dev ## try to break it (NAME=billing, PROFILE=push|long)
 	@$(BIN)/python -m tests.prove $(NAME) --profile $(PROFILE)

@@ -1,0 +1,1 @@
+"""Worked examples that other billing systems published, run against this engine."""
