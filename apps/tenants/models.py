@@ -3,20 +3,52 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from apps.core.fields import CurrencyField, PublicIdField
 from apps.core.models import Row, TenantRow
+from apps.engine.money import Money
 from apps.tenants import roles
 
 
+class TestClock(Row):
+    """A sandbox's own time for the organizations attached to it. It never goes back."""
+
+    __test__ = False  # pytest takes classes named Test… for tests
+
+    public_id = PublicIdField("clk")
+    name = models.CharField(max_length=100)
+    now = models.DateTimeField(help_text="what time it is for its organizations")
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class BillingEntity(Row):
-    """The issuer of invoices: a legal person with numbers of its own."""
+    """The issuer of invoices: a legal person with numbers of its own, and how it bills."""
+
+    class TaxRounding(models.TextChoices):
+        PER_LINE = "per_line", "Per line and rate"
+        PER_RATE = "per_rate", "Per rate"
+        ONCE = "once", "Once per invoice"
+
+    class InclusiveRounding(models.TextChoices):
+        NET_FIRST = "net_first", "Net first, tax is the rest"
+        TAX_FIRST = "tax_first", "Tax first, net is the rest"
+
+    class LateUsage(models.TextChoices):
+        CORRECT = "correct", "Correct it on the next invoice"
+        CREDIT_NOTE = "credit_note", "Correct it with a credit note"
+        REJECT = "reject", "Leave the issued invoice as it is"
 
     public_id = PublicIdField("be")
     slug = models.SlugField(unique=True)
@@ -30,16 +62,91 @@ class BillingEntity(Row):
     )
     payment_terms_days = models.PositiveSmallIntegerField(default=14)
     bank_details = models.TextField(blank=True, default="")
+    city = models.CharField(max_length=100, blank=True, default="")
+    postcode = models.CharField(max_length=20, blank=True, default="")
+    region = models.CharField(max_length=60, blank=True, default="")
+    credit_note_prefix = models.CharField(
+        max_length=16, unique=True, db_collation="C", help_text="starts every credit note's number"
+    )
+    grace_days = models.PositiveSmallIntegerField(
+        default=0, help_text="days that a draft waits for late usage before it is issued"
+    )
+    tax_rounding = models.CharField(
+        max_length=10, choices=TaxRounding, default=TaxRounding.PER_LINE
+    )
+    inclusive_rounding = models.CharField(
+        max_length=10, choices=InclusiveRounding, default=InclusiveRounding.NET_FIRST
+    )
+    tax_registrations = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="{place: tax id}; a place is a country, country-region, or EU (One-Stop Shop)",
+    )
+    late_usage = models.CharField(max_length=12, choices=LateUsage, default=LateUsage.CORRECT)
+    correction_limits = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="{currency: minor units} up to which corrections need no review",
+    )
+    hold_factor = models.DecimalField(
+        max_digits=8,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        default=Decimal(10),
+        help_text="holds a draft above so many times the customer's usual amount; empty: never",
+    )
+    max_items_per_day = models.PositiveIntegerField(
+        default=100, help_text="one-off items that an organization may be billed in a day"
+    )
+    max_months_ahead = models.PositiveSmallIntegerField(
+        default=13, help_text="how far ahead anything may be dated"
+    )
 
     class Meta:
         verbose_name_plural = "billing entities"
+        constraints = [
+            models.CheckConstraint(condition=Q(grace_days__lte=90), name="grace_is_bounded"),
+            models.CheckConstraint(  # NaN is above every bound, so both are needed
+                condition=Q(hold_factor=None) | Q(hold_factor__gte=1, hold_factor__lt=10**6),
+                name="hold_factor_is_a_factor",
+            ),
+            models.CheckConstraint(
+                condition=Q(max_items_per_day__gte=1, max_months_ahead__range=(1, 120)),
+                name="abuse_limits_are_limits",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.legal_name
 
+    def must_review(self, correction: Money) -> bool:
+        """Tell whether a correction (of either sign) is too large to go out unseen.
+
+        A currency without a limit has none: then every correction is automatic.
+        """
+        limit = self.correction_limits.get(correction.currency)
+        return limit is not None and abs(correction.minor) > limit
+
 
 class Organization(Row):
     """The customer: the tenant whose rows nobody else sees."""
+
+    class TaxExemption(models.TextChoices):
+        NONE = "none", "None: derived from who and where"
+        EXEMPT = "exempt", "Exempt"
+        REVERSE_CHARGE = "reverse_charge", "Reverse charge, always"
+
+    class TaxIdStatus(models.TextChoices):
+        UNCHECKED = "unchecked", "Not checked"
+        INVALID = "invalid", "Invalid"
+        VALID_FORMAT = "valid_format", "Well-formed"
+        VERIFIED = "verified", "Verified"
+        UNREACHABLE = "unreachable", "Well-formed; the register did not answer"
+
+    class InvoiceGrouping(models.TextChoices):
+        PER_APPLICATION = "per_application", "One invoice per application"
+        CONSOLIDATED = "consolidated", "One invoice for all applications"
 
     public_id = PublicIdField("org")
     slug = models.SlugField(max_length=63, unique=True, db_collation="C")
@@ -55,9 +162,44 @@ class Organization(Row):
     industry = models.CharField(max_length=40, blank=True, default="")
     billing_entity = models.ForeignKey(BillingEntity, on_delete=models.PROTECT, related_name="+")
     metadata = models.JSONField(default=dict, blank=True)
+    city = models.CharField(max_length=100, blank=True, default="")
+    postcode = models.CharField(max_length=20, blank=True, default="")
+    region = models.CharField(
+        max_length=60, blank=True, default="", help_text="ISO 3166-2 without the country, or a name"
+    )
+    tax_exemption = models.CharField(max_length=20, choices=TaxExemption, default=TaxExemption.NONE)
+    tax_exemption_reason = models.CharField(
+        max_length=200, blank=True, default="", help_text="a VATEX code, or words for the invoice"
+    )
+    tax_id_status = models.CharField(
+        max_length=20, choices=TaxIdStatus, default=TaxIdStatus.UNCHECKED
+    )
+    tax_id_checked_at = models.DateTimeField(null=True, blank=True)
+    invoice_grouping = models.CharField(
+        max_length=20, choices=InvoiceGrouping, default=InvoiceGrouping.PER_APPLICATION
+    )
+    parent = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="who pays its invoices; nobody: it does itself",
+    )
+    parent_id: int | None
+    invoice_hold = models.BooleanField(default=False, help_text="every draft waits for a review")
+    test_clock = models.ForeignKey(
+        TestClock, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    test_clock_id: int | None
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(parent=None) | ~Q(parent=F("id")), name="nobody_is_their_own_payer"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
