@@ -13,10 +13,76 @@ from typing import Any
 from apps.engine.decimals import plain
 from apps.engine.period import Period, iso
 
+INVOICE = "invoice"
+ONE_OFF = "one_off"
+CREDIT_NOTE = "credit_note"
+
+
+@dataclass(frozen=True, slots=True)
+class Deduction:
+    """What one discount took off, or one credit paid: minor units, as a positive number."""
+
+    name: str
+    amount: int
+
+    def content(self) -> dict[str, Any]:
+        """Return what the content hash covers."""
+        return {"name": self.name, "amount": self.amount}
+
+
+@dataclass(frozen=True, slots=True)
+class Tax:
+    """One tax on one line, or on the whole document. `base` and `amount` are in minor units.
+
+    `treatment` is standard, exempt, reverse_charge or export; `kind` is vat, sales or gst. `base`
+    is net of the tax and of discounts. `inclusive` says that the lines' amounts contain the tax.
+    `ground` is the legal ground of an exemption, where its treatment does not say it.
+    """
+
+    name: str
+    percent: Decimal
+    base: int
+    amount: int
+    jurisdiction: str = ""
+    treatment: str = "standard"
+    inclusive: bool = False
+    kind: str = "vat"
+    ground: str = ""
+
+    def content(self) -> dict[str, Any]:
+        """Return what the content hash covers."""
+        return {
+            "name": self.name,
+            "percent": plain(self.percent),
+            "base": self.base,
+            "amount": self.amount,
+            "jurisdiction": self.jurisdiction,
+            "treatment": self.treatment,
+            "inclusive": self.inclusive,
+            "kind": self.kind,
+            "ground": self.ground,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Corrects:
+    """The invoice that a credit note corrects."""
+
+    number: str
+    issued_at: datetime
+
+    def content(self) -> dict[str, Any]:
+        """Return what the content hash covers."""
+        return {"number": self.number, "issued_at": iso(self.issued_at)}
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line. `amount` is in minor units; `explanation` is its arithmetic as data."""
+    """One line. `amount` is in minor units; `explanation` is its arithmetic as data.
+
+    `amount` is before discounts; `discount` is this line's part of all of them. `tax_rates` are
+    the taxes on this line alone. `unit` is what one of the quantity is called.
+    """
 
     id: str
     key: str
@@ -27,10 +93,13 @@ class Line:
     quantity: Decimal
     amount: int
     explanation: Mapping[str, Any]
+    discount: int = 0
+    tax_rates: tuple[Tax, ...] = ()
+    unit: str = ""
 
     def content(self) -> dict[str, Any]:
-        """Return what the content hash covers."""
-        return {
+        """Return what the content hash covers; the unit stands in the explanation."""
+        said: dict[str, Any] = {
             "key": self.key,
             "kind": self.kind,
             "reason": self.reason,
@@ -40,6 +109,8 @@ class Line:
             "amount": self.amount,
             "explanation": dict(self.explanation),
         }
+        taxes = [tax.content() for tax in self.tax_rates]
+        return said | _where_said({"discount": self.discount, "tax_rates": taxes})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +119,9 @@ class Document:
 
     An upcoming one has no id and no number: it is what the next boundary would bill, by the very
     same computation.
+
+    total = subtotal − discount + the taxes that are not inclusive − credits_total. A credit note's
+    amounts are positive: what the customer gets back. `tax` is the sum of all taxes.
     """
 
     id: str
@@ -72,10 +146,19 @@ class Document:
     paid_at: datetime | None = None
     voided_at: datetime | None = None
     void_reason: str = ""
+    kind: str = INVOICE
+    discount: int = 0
+    tax: int = 0
+    credits_total: int = 0
+    discounts: tuple[Deduction, ...] = ()
+    taxes: tuple[Tax, ...] = ()
+    credits: tuple[Deduction, ...] = ()
+    corrects: Corrects | None = None
+    note: str = ""
 
     def content(self) -> dict[str, Any]:
         """Return everything that never changes once the invoice is final."""
-        return {
+        said: dict[str, Any] = {
             "number": self.number,
             "organization": self.organization_id,
             "subscription": self.subscription_id,
@@ -89,8 +172,27 @@ class Document:
             "parties": dict(self.parties),
             "lines": [{"id": line.id, **line.content()} for line in self.lines],
         }
+        return said | _where_said(self._beyond_lines())
+
+    def _beyond_lines(self) -> dict[str, Any]:
+        return {
+            "kind": "" if self.kind == INVOICE else self.kind,
+            "discount": self.discount,
+            "tax": self.tax,
+            "credits_total": self.credits_total,
+            "discounts": [discount.content() for discount in self.discounts],
+            "taxes": [tax.content() for tax in self.taxes],
+            "credits": [credit.content() for credit in self.credits],
+            "corrects": self.corrects and self.corrects.content(),
+            "note": self.note,
+        }
 
     def hash(self) -> str:
         """Return the SHA-256 of the content as canonical JSON."""
         text = json.dumps(self.content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _where_said(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is empty, so that a document from before these fields keeps its hash."""
+    return {name: value for name, value in said.items() if value}
