@@ -23,6 +23,7 @@ PLATFORM = {
     "plans_price",
     "tenants_application",
     "tenants_billingentity",
+    "tenants_testclock",
     "usage_epoch",
     "usage_meter",
 }
