@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apps.core.errors import Invalid, NotFound
+from apps.core.errors import Conflict, Invalid, NotFound
 
 MOST_TOLD = 50
 
@@ -62,3 +62,45 @@ class UnknownVersion(NotFound):
     """No plan version has this id."""
 
     code = "unknown_plan_version"
+
+
+class CurrencyNotSold(Conflict):
+    """The plan version has no prices in this currency."""
+
+    code = "currency_not_sold"
+
+
+class UnknownCoupon(NotFound):
+    """No coupon has this code."""
+
+    code = "unknown_coupon"
+
+
+class UnknownPromotionCode(NotFound):
+    """No promotion code reads like this, or it is somebody else's."""
+
+    code = "unknown_promotion_code"
+
+
+class NotRedeemable(Conflict):
+    """The coupon or promotion code is used up, withdrawn, over or not meant for this."""
+
+    code = "not_redeemable"
+
+
+class CouponStays(Conflict):
+    """What a coupon or promotion code takes off never changes."""
+
+    code = "coupon_stays"
+
+
+class UnknownTaxRate(NotFound):
+    """No tax rate has this code or id."""
+
+    code = "unknown_tax_rate"
+
+
+class TaxRateStays(Conflict):
+    """What a tax rate takes never changes; from a later day on another may follow it."""
+
+    code = "tax_rate_stays"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,13 +14,39 @@ from apps.engine.calendar import Interval, Unit
 from apps.engine.decimals import plain
 from apps.engine.prices import Terms, parse_terms
 from apps.plans.document import Value
-from apps.plans.errors import UnknownPlan, UnknownVersion
+from apps.plans.errors import CurrencyNotSold, UnknownPlan, UnknownVersion
 from apps.plans.models import Entitlement, Feature, Plan, PlanVersion, Price
 
 
 @dataclass(frozen=True, slots=True)
+class PriceAmounts:
+    """What a price says in one currency, major units."""
+
+    terms: Terms
+    minimum_amount: Decimal | None
+    maximum_amount: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdTerms:
+    """The amounts owed, major units, at which usage is billed within a period.
+
+    `step`: and then again at each further step above the highest of `amounts` (or above 0).
+    """
+
+    amounts: tuple[Decimal, ...]
+    step: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class PriceTerms:
-    """One price of a version. Terms are in major units; `included` and `unit` count usage."""
+    """One price of a version. Terms are in major units; `included` and `unit` count usage.
+
+    `terms`, `minimum_amount` and `maximum_amount` are those of the version's `currency`;
+    `amounts` has them in every currency that the version is sold in. `filters` tell which usage
+    it prices, {dimension: values}; of several prices on a meter the most specific takes an event,
+    ties go to the earlier price.
+    """
 
     id: int
     public_id: str
@@ -34,11 +60,32 @@ class PriceTerms:
     meter_id: int | None
     meter_key: str | None
     unit: str
+    minimum_amount: Decimal | None = None
+    maximum_amount: Decimal | None = None
+    conversion: Mapping[str, Any] | None = field(default=None, hash=False)
+    proration: str = Price.Proration.SECOND
+    quantity_policy: str = Price.QuantityPolicy.PURCHASED
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    amounts: Mapping[str, PriceAmounts] = field(default_factory=dict, hash=False)
+
+    def in_currency(self, currency: str) -> PriceTerms:
+        """Return the same price in another of its currencies. Raises KeyError."""
+        said = self.amounts[currency]
+        return replace(
+            self,
+            terms=said.terms,
+            minimum_amount=said.minimum_amount,
+            maximum_amount=said.maximum_amount,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class VersionTerms:
-    """All that a version fixes, with the names its plan has today."""
+    """All that a version fixes, with the names its plan has today.
+
+    Prices and `threshold` are said in `currency`; `currencies` has all that it is sold in, the
+    version's own first.
+    """
 
     version_id: int
     public_id: str
@@ -57,6 +104,26 @@ class VersionTerms:
     custom: bool
     prices: tuple[PriceTerms, ...]
     entitlements: dict[str, Value]
+    currencies: tuple[str, ...] = ()
+    trial_requires_card: bool = False
+    thresholds: Mapping[str, ThresholdTerms] = field(default_factory=dict)
+
+    @property
+    def threshold(self) -> ThresholdTerms | None:
+        """Return where usage is billed within a period, in `currency`; None: at its end only."""
+        return self.thresholds.get(self.currency)
+
+    def in_currency(self, currency: str) -> VersionTerms:
+        """Return the same version in another of its currencies. Raises CurrencyNotSold."""
+        if currency == self.currency:
+            return self
+        if currency not in self.currencies:
+            sold = ", ".join(self.currencies)
+            raise CurrencyNotSold(
+                f"{self.plan_name} is not sold in {currency}; it is in {sold}.", param="currency"
+            )
+        prices = tuple(price.in_currency(currency) for price in self.prices)
+        return replace(self, currency=currency, prices=prices)
 
     def price(self, key: str) -> PriceTerms:
         """Return the price with this key, or raise KeyError."""
@@ -245,12 +312,27 @@ def _version_terms(row: PlanVersion) -> VersionTerms:
         application_slug=plan.application.slug,
         application_name=plan.application.name,
         custom=plan.custom,
-        prices=tuple(_price_terms(price) for price in row.prices.all()),
+        prices=tuple(_price_terms(price, row.currency) for price in row.prices.all()),
         entitlements={grant.feature.key: grant.value for grant in row.entitlements.all()},
+        currencies=(row.currency, *row.currencies),
+        trial_requires_card=row.trial_requires_card,
+        thresholds={code: _threshold(said) for code, said in row.thresholds.items()},
     )
 
 
-def _price_terms(price: Price) -> PriceTerms:
+def _threshold(said: Mapping[str, Any]) -> ThresholdTerms:
+    return ThresholdTerms(
+        tuple(Decimal(amount) for amount in said["amounts"]), _amount(said.get("step"))
+    )
+
+
+def _amount(said: str | None) -> Decimal | None:
+    return None if said is None else Decimal(said)
+
+
+def _price_terms(price: Price, currency: str) -> PriceTerms:
+    amounts = _amounts(price, currency)
+    own = amounts[currency]
     return PriceTerms(
         id=price.pk,
         public_id=price.public_id,
@@ -259,9 +341,28 @@ def _price_terms(price: Price) -> PriceTerms:
         description=price.description,
         type=price.type,
         timing=price.timing,
-        terms=parse_terms(price.terms),
+        terms=own.terms,
         included=price.included,
         meter_id=price.meter_id,
         meter_key=price.meter.key if price.meter else None,
         unit=price.meter.unit if price.meter else "",
+        minimum_amount=own.minimum_amount,
+        maximum_amount=own.maximum_amount,
+        conversion=price.conversion,
+        proration=price.proration,
+        quantity_policy=price.quantity_policy,
+        filters={dimension: tuple(values) for dimension, values in price.filters.items()},
+        amounts=amounts,
     )
+
+
+def _amounts(price: Price, currency: str) -> dict[str, PriceAmounts]:
+    own = PriceAmounts(parse_terms(price.terms), price.minimum_amount, price.maximum_amount)
+    return {currency: own} | {
+        code: PriceAmounts(
+            parse_terms(said["terms"]),
+            _amount(said.get("minimum_amount")),
+            _amount(said.get("maximum_amount")),
+        )
+        for code, said in price.currencies.items()
+    }

@@ -1,14 +1,15 @@
-"""Features, plans, versions, prices and entitlements: rows of the platform, not of a tenant."""
+"""Features, plans, versions, prices and entitlements."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from apps.core.fields import CurrencyField, PublicIdField, QuantityField
 from apps.core.models import Row
+from apps.plans.models.columns import TOP, AmountField
 
 
 class Feature(Row):
@@ -100,7 +101,18 @@ class PlanVersion(Row):
     interval_unit = models.CharField(max_length=10, choices=Unit)
     interval_count = models.PositiveSmallIntegerField(default=1)
     trial_days = models.PositiveSmallIntegerField(default=0)
+    trial_requires_card = models.BooleanField(
+        default=False, help_text="a trial starts only with a payment method on file"
+    )
     currency = CurrencyField()
+    currencies = models.JSONField(
+        default=list, blank=True, help_text="codes that it is sold in besides `currency`"
+    )
+    thresholds: models.JSONField[Any, Any] = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="what usage is billed at within a period: {code: {amounts: […], step: …}}",
+    )
     content_hash = models.CharField(max_length=64, help_text="SHA-256 of all that is fixed")
     published_at = models.DateTimeField(null=True)
     retired_at = models.DateTimeField(null=True)
@@ -132,10 +144,23 @@ class Price(Row):
         FLAT = "flat", "Flat fee"
         LICENSED = "licensed", "Per seat or licence"
         METERED = "metered", "By usage"
+        ONE_TIME = "one_time", "Once, at the start"
 
     class Timing(models.TextChoices):
         ADVANCE = "advance", "In advance"
         ARREARS = "arrears", "In arrears"
+
+    class Proration(models.TextChoices):
+        SECOND = "second", "By the second"
+        DAY = "day", "By the day, the last one not counted"
+        DAY_INCLUSIVE = "day_inclusive", "By the day, both ends counted"
+        FIXED_30 = "fixed_30", "By months of 30 days"
+        NONE = "none", "Nothing for a part"
+        FULL = "full", "The whole for a part"
+
+    class QuantityPolicy(models.TextChoices):
+        PURCHASED = "purchased", "What is bought, both ways"
+        HIGH_WATER = "high_water", "The most of the period"
 
     public_id = PublicIdField("price")
     version = models.ForeignKey(
@@ -148,6 +173,23 @@ class Price(Row):
     meter_id: int | None
     terms: models.JSONField[Any, Any] = models.JSONField()
     included = QuantityField(default=0, help_text="units that cost nothing")
+    minimum_amount = AmountField(null=True, help_text="owed a period at least, major units")
+    maximum_amount = AmountField(null=True, help_text="owed a period at most, major units")
+    conversion: models.JSONField[Any, Any] = models.JSONField(
+        null=True, help_text="from measured to priced units; the engine's canonical form"
+    )
+    proration = models.CharField(max_length=13, choices=Proration, default=Proration.SECOND)
+    quantity_policy = models.CharField(
+        max_length=10, choices=QuantityPolicy, default=QuantityPolicy.PURCHASED
+    )
+    filters: models.JSONField[Any, Any] = models.JSONField(
+        default=dict, blank=True, help_text="which usage it prices: {dimension: [values…]}"
+    )
+    currencies: models.JSONField[Any, Any] = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="in the version's further currencies: {code: {terms, minimum_amount, …}}",
+    )
     timing = models.CharField(max_length=10, choices=Timing)
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True, default="")
@@ -164,8 +206,26 @@ class Price(Row):
             ),
             models.CheckConstraint(
                 condition=Q(included__gte=0, included__lt=10**18)
-                & (Q(included=0) | ~Q(type="flat")),
+                & (Q(included=0) | ~Q(type__in=["flat", "one_time"])),
                 name="included_units_are_sane",
+            ),
+            models.CheckConstraint(
+                condition=(Q(minimum_amount=None) | Q(minimum_amount__gt=0, minimum_amount__lt=TOP))
+                & (Q(maximum_amount=None) | Q(maximum_amount__gte=0, maximum_amount__lt=TOP))
+                & (
+                    Q(minimum_amount=None)
+                    | Q(maximum_amount=None)
+                    | Q(minimum_amount__lte=F("maximum_amount"))
+                ),
+                name="price_bounds_are_sane",
+            ),
+            models.CheckConstraint(
+                condition=Q(type="metered") | Q(filters={}, conversion__isnull=True),
+                name="only_usage_is_filtered_and_converted",
+            ),
+            models.CheckConstraint(
+                condition=Q(type="licensed") | Q(quantity_policy="purchased"),
+                name="only_seats_have_a_policy",
             ),
         ]
 
