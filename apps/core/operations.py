@@ -117,6 +117,32 @@ def composite_key(table: str, column: str, key: TenantForeignKey) -> str:
     )
 
 
+class TenantKeys(_TableOperation):
+    """Add the composite keys of TenantForeignKeys that joined the table after its `TenantTable`."""
+
+    def __init__(self, model: str, *fields: str) -> None:
+        super().__init__(model)
+        self.fields = fields
+
+    def forwards(self, model: type[Model]) -> Iterable[str]:
+        """Add one constraint a field."""
+        for key in self._keys(model):
+            yield composite_key(model._meta.db_table, "organization_id", key)
+
+    def backwards(self, model: type[Model]) -> Iterable[str]:
+        """Drop the constraints."""
+        table = model._meta.db_table
+        for key in self._keys(model):
+            yield f'ALTER TABLE "{table}" DROP CONSTRAINT "{table}_{key.column}_tenant_fk"'
+
+    def _keys(self, model: type[Model]) -> Iterable[TenantForeignKey]:
+        for name in self.fields:
+            key = model._meta.get_field(name)
+            if not isinstance(key, TenantForeignKey):
+                raise TypeError(f"{model.__name__}.{name} is no TenantForeignKey")
+            yield key
+
+
 class PlatformTable(_TableOperation):
     """Let tenants read the table and only the ops scope write it: the catalogue's guard."""
 
@@ -151,27 +177,7 @@ class AppendOnly(_TableOperation):
     def forwards(self, model: type[Model]) -> Iterable[str]:
         """Create the trigger and take the grants."""
         table = model._meta.db_table
-        guard = self.when or "true"
-        old, new = "to_jsonb(OLD)", "to_jsonb(NEW)"
-        for column in self.may_change:
-            old, new = f"{old} - '{column}'", f"{new} - '{column}'"
-        yield f"""
-CREATE FUNCTION "{table}_append_only"() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  IF TG_OP = 'TRUNCATE' THEN
-    RAISE EXCEPTION '{table}: rows are facts and stay' USING ERRCODE = '42501';
-  END IF;
-  IF NOT ({guard}) THEN
-    RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
-  END IF;
-  IF TG_OP = 'DELETE' THEN
-    RAISE EXCEPTION '{table}: row % is a fact and stays', OLD.id USING ERRCODE = '42501';
-  END IF;
-  IF ({old}) IS DISTINCT FROM ({new}) THEN
-    RAISE EXCEPTION '{table}: row % is a fact and never changes', OLD.id USING ERRCODE = '42501';
-  END IF;
-  RETURN NEW;
-END $$"""
+        yield _append_only_function(table, self.when, self.may_change)
         yield (
             f'CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON "{table}"'
             f' FOR EACH ROW EXECUTE FUNCTION "{table}_append_only"()'
@@ -191,6 +197,50 @@ END $$"""
         yield f'DROP TRIGGER append_only ON "{table}"'
         yield f'DROP TRIGGER append_only_truncate ON "{table}"'
         yield f'DROP FUNCTION "{table}_append_only"()'
+
+
+class AppendOnlyExcept(_TableOperation):
+    """Change which columns of an append-only table may still change; the triggers stay.
+
+    `before` and `after` are the whole lists; `when` is the condition of the table's `AppendOnly`.
+    """
+
+    def __init__(
+        self, model: str, *, before: Sequence[str], after: Sequence[str], when: str = ""
+    ) -> None:
+        super().__init__(model)
+        self.before, self.after, self.when = list(before), list(after), when
+
+    def forwards(self, model: type[Model]) -> Iterable[str]:
+        """Replace the trigger's function."""
+        yield _append_only_function(model._meta.db_table, self.when, self.after)
+
+    def backwards(self, model: type[Model]) -> Iterable[str]:
+        """Put the function back as it was."""
+        yield _append_only_function(model._meta.db_table, self.when, self.before)
+
+
+def _append_only_function(table: str, when: str, may_change: Iterable[str]) -> str:
+    old, new = "to_jsonb(OLD)", "to_jsonb(NEW)"
+    for column in may_change:
+        old, new = f"{old} - '{column}'", f"{new} - '{column}'"
+    return f"""
+CREATE OR REPLACE FUNCTION "{table}_append_only"() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'TRUNCATE' THEN
+    RAISE EXCEPTION '{table}: rows are facts and stay' USING ERRCODE = '42501';
+  END IF;
+  IF NOT ({when or "true"}) THEN
+    RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+  END IF;
+  IF TG_OP = 'DELETE' THEN
+    RAISE EXCEPTION '{table}: row % is a fact and stays', OLD.id USING ERRCODE = '42501';
+  END IF;
+  IF ({old}) IS DISTINCT FROM ({new}) THEN
+    RAISE EXCEPTION '{table}: row % is a fact and never changes', OLD.id USING ERRCODE = '42501';
+  END IF;
+  RETURN NEW;
+END $$"""
 
 
 class StateMachine(_TableOperation):

@@ -16,11 +16,14 @@ pytestmark = pytest.mark.django_db
 # Tenants read, only staff and the system write.
 PLATFORM = {
     "invoicing_numberseries",
+    "plans_coupon",
     "plans_entitlement",
     "plans_feature",
     "plans_plan",
     "plans_planversion",
     "plans_price",
+    "plans_promotioncode",
+    "plans_taxrate",
     "tenants_application",
     "tenants_billingentity",
     "tenants_testclock",
@@ -54,6 +57,9 @@ GLOBAL_UNIQUE = {
     "one_invoice_a_number": "numbers are the issuer's, taken by a counter and never chosen",
     "one_delivery_per_handler": "the event's integer id, checked to be the same organization's",
     "billed_once_at_a_turn": "the item's integer id, checked to be the same organization's",
+    "billed_once_at_a_threshold": "the item's integer id, checked to be the same organization's",
+    "a_one_time_price_is_billed_once": "the item's integer id, checked to be the organization's",
+    "one_credit_note_a_number": "numbers are the issuer's, taken by a counter and never chosen",
     "one_organization_per_external_id": "an application's ids; only staff map them",
     "tenants_user_email_key": "a person signs in before any organization is known",
     "tenants_organization_slug_key": "slugs are public names; only staff create organizations",
@@ -62,17 +68,26 @@ GLOBAL_UNIQUE = {
 FACTS = {
     "audit_auditentry",
     "core_outboxevent",
+    "invoicing_creditmovement",
+    "invoicing_creditnote",
+    "invoicing_creditnoteline",
     "invoicing_ledgerentry",
     "invoicing_ledgertransaction",
     "payments_payment",
     "subscriptions_quantitystep",
     "usage_event",
 }
-FINAL_DOCUMENTS = {"invoicing_invoice", "invoicing_invoiceline"}
+FINAL_DOCUMENTS = {
+    "invoicing_invoice",
+    "invoicing_invoicediscount",
+    "invoicing_invoiceline",
+    "invoicing_invoicetax",
+}
 # Functions that run as the schema's owner, and why they must.
 DEFINER = {
     "audit_chain_entry": "moves the head of the chain, which nobody else may",
     "invoicing_take_number": "takes the next number from a counter that tenants only read",
+    "plans_redeem": "counts the use of a coupon, whose row tenants only read",
     "tenants_belongings": "a person's organizations, before one is chosen",
     "tenants_key_holder": "the holder of a key, before a scope is open",
     "usage_hold_events": "locks the table of events for a new epoch; staff only",

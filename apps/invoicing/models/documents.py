@@ -1,4 +1,4 @@
-"""Documents and the ledger: what the database itself keeps true about money."""
+"""Documents: what the database itself keeps true about an invoice."""
 
 from __future__ import annotations
 
@@ -60,7 +60,14 @@ class Invoice(TenantRow):
         VOID = "void", "Void"
         UNCOLLECTIBLE = "uncollectible", "Uncollectible"
 
+    class Kind(models.TextChoices):
+        RECURRING = "recurring", "For a period"
+        CHANGE = "change", "For a change"
+        PROGRESSIVE = "progressive", "For usage so far"
+        ONE_OFF = "one_off", "Single"
+
     public_id = PublicIdField("inv")
+    kind = models.CharField(max_length=12, choices=Kind, default=Kind.RECURRING)
     billing_entity = models.ForeignKey(
         "tenants.BillingEntity", on_delete=models.PROTECT, related_name="+", db_index=False
     )
@@ -82,13 +89,32 @@ class Invoice(TenantRow):
     issued_at = models.DateTimeField(help_text="the date on the document")
     due_at = models.DateTimeField()
     subtotal = MoneyField(default=0)
+    discount = MoneyField(default=0)
+    tax = MoneyField(default=0, help_text="all of it, also what the lines include already")
+    tax_included = MoneyField(default=0, help_text="the part of it that the lines include")
+    credits = MoneyField(
+        default=0, help_text="credit used up; negative when a negative sum became credit"
+    )
     total = MoneyField(default=0)
     amount_paid = MoneyField(default=0)
+    credited = MoneyField(default=0, help_text="taken off by credit notes")
+    written_off = MoneyField(default=0)
+    settlement = models.JSONField(
+        default=dict, help_text="discounts, taxes and credits, with their arithmetic"
+    )
+    grace_until = models.DateTimeField(null=True, help_text="the draft is not issued before")
+    hold_reason = models.CharField(max_length=500, blank=True, default="")
+    approved_by = models.CharField(max_length=60, blank=True, default="")
+    approved_at = models.DateTimeField(null=True)
+    approval_reason = models.CharField(max_length=200, blank=True, default="")
+    memo = models.CharField(max_length=500, blank=True, default="")
     parties = models.JSONField(default=dict, help_text="issuer and customer as they were")
     finalized_at = models.DateTimeField(null=True)
     paid_at = models.DateTimeField(null=True)
     voided_at = models.DateTimeField(null=True)
     void_reason = models.CharField(max_length=200, blank=True, default="")
+    uncollectible_at = models.DateTimeField(null=True)
+    uncollectible_reason = models.CharField(max_length=200, blank=True, default="")
     content_hash = models.CharField(max_length=64, blank=True, default="")
 
     class Meta:
@@ -112,11 +138,14 @@ class Invoice(TenantRow):
                 name="a_number_when_final_and_only_then",
             ),
             models.CheckConstraint(
-                condition=Q(amount_paid__gte=0, amount_paid__lte=F("total")) | Q(total__lt=0),
+                condition=Q(amount_paid__gte=0, credited__gte=0)
+                & (Q(amount_paid__lte=F("total") - F("credited")) | Q(total__lt=0)),
                 name="never_paid_too_much",
             ),
             models.CheckConstraint(
-                condition=~Q(status="paid") | Q(amount_paid=F("total")) | Q(total__lt=0),
+                condition=~Q(status="paid")
+                | Q(amount_paid=F("total") - F("credited"))
+                | Q(total__lt=0),
                 name="paid_means_all_of_it",
             ),
         ]
@@ -131,7 +160,14 @@ class Invoice(TenantRow):
     @property
     def amount_due(self) -> int:
         """What is still to be paid, in minor units; nothing of a draft or a void invoice."""
-        return self.total - self.amount_paid if self.status in {"open", "uncollectible"} else 0
+        if self.status not in {"open", "uncollectible"}:
+            return 0
+        return self.total - self.credited - self.amount_paid
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a draft waits for somebody's approval."""
+        return bool(self.hold_reason) and self.approved_at is None
 
 
 class InvoiceLine(TenantRow):
@@ -153,6 +189,13 @@ class InvoiceLine(TenantRow):
         "plans.Price", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
     price_id: int | None
+    charge = TenantForeignKey("invoicing.Charge", null=True)
+    charge_id: int | None
+    corrects = TenantForeignKey("self", null=True)
+    corrects_id: int | None
+    revision = models.PositiveSmallIntegerField(
+        default=0, help_text="counts corrections of a line, and progressive lines of a period"
+    )
     position = models.PositiveIntegerField()
     key = models.CharField(max_length=50)
     kind = models.CharField(max_length=12)
@@ -161,6 +204,10 @@ class InvoiceLine(TenantRow):
     during = DateTimeRangeField()
     quantity = QuantityField()
     amount = MoneyField()
+    discount = MoneyField(default=0, help_text="taken off by discounts")
+    tax = MoneyField(default=0)
+    tax_included = MoneyField(default=0)
+    credited = MoneyField(default=0, help_text="net amount taken back by credit notes")
     explanation = models.JSONField()
     usage_epoch = models.IntegerField(null=True)
     usage_snapshot = models.TextField(blank=True, default="")
@@ -177,58 +224,80 @@ class InvoiceLine(TenantRow):
                 name="a_step_is_billed_once",
                 condition=Q(live=True, step__isnull=False),
             ),
+            models.UniqueConstraint(
+                fields=["organization", "charge"],
+                name="a_charge_is_billed_once",
+                condition=Q(live=True, charge__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "corrects", "revision"],
+                name="a_correction_is_billed_once",
+                condition=Q(live=True, corrects__isnull=False),
+            ),
+            models.CheckConstraint(
+                condition=Q(credited=0)
+                | Q(
+                    credited__gt=0,
+                    credited__lte=F("amount") - F("discount") - F("tax_included"),
+                ),
+                name="never_credited_too_much",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.key} of {self.invoice_id}"
 
 
-class LedgerTransaction(TenantRow):
-    """One balanced movement in the ledger, caused by one thing, once."""
+class InvoiceDiscount(TenantRow):
+    """What one discount took off an invoice, and by which coupon."""
 
-    public_id = PublicIdField("ltx")
-    currency = CurrencyField()
-    source = models.CharField(max_length=60, help_text="public id of the cause")
-    kind = models.CharField(max_length=20)
-    at = models.DateTimeField()
+    invoice = TenantForeignKey(Invoice, related_name="discounts")
+    invoice_id: int
+    discount = models.CharField(max_length=60, help_text="public id of the customer's discount")
+    coupon = models.CharField(max_length=60)
+    name = models.CharField(max_length=200)
+    amount = MoneyField()
+    position = models.PositiveIntegerField()
 
     class Meta:
-        ordering = ["id"]
+        ordering = ["position", "id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["organization", "source", "kind"], name="a_cause_is_booked_once"
-            ),
+                fields=["organization", "invoice", "discount"], name="a_discount_once_an_invoice"
+            )
+        ]
+        indexes = [models.Index(fields=["organization", "discount"], name="uses_of_discount")]
+
+    def __str__(self) -> str:
+        return f"{self.coupon}: {self.amount}"
+
+
+class InvoiceTax(TenantRow):
+    """One rate's tax on an invoice: the base it was taken from and the amount."""
+
+    invoice = TenantForeignKey(Invoice, related_name="taxes")
+    invoice_id: int
+    rate = models.CharField(max_length=60, blank=True, default="", help_text="public id")
+    name = models.CharField(max_length=100)
+    percent = models.DecimalField(max_digits=9, decimal_places=6)
+    jurisdiction = models.CharField(max_length=20, blank=True, default="")
+    treatment = models.CharField(max_length=20, default="standard")
+    inclusive = models.BooleanField(default=False)
+    base = MoneyField()
+    amount = MoneyField()
+    position = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["position", "id"]
+        verbose_name_plural = "invoice taxes"
+        constraints = [
             models.UniqueConstraint(
-                fields=["organization", "id", "currency"], name="ledger_currency_key"
-            ),
+                fields=["organization", "invoice", "position"], name="one_tax_a_position"
+            )
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.source}"
-
-
-class LedgerEntry(TenantRow):
-    """One side of a movement: debits are positive, credits negative."""
-
-    class Account(models.TextChoices):
-        RECEIVABLE = "receivable", "Receivable"
-        CASH = "cash", "Cash"
-        REVENUE = "revenue", "Revenue"
-
-    transaction = TenantForeignKey(LedgerTransaction, related_name="entries")
-    transaction_id: int
-    currency = CurrencyField()
-    account = models.CharField(max_length=20, choices=Account)
-    amount = MoneyField()
-
-    class Meta:
-        ordering = ["id"]
-        verbose_name_plural = "ledger entries"
-        constraints = [models.CheckConstraint(condition=~Q(amount=0), name="an_entry_moves_money")]
-        indexes = [models.Index(fields=["organization", "transaction"], name="entries_of_movement")]
-
-    def __str__(self) -> str:
-        return f"{self.account} {self.amount} {self.currency}"
+        return f"{self.name}: {self.amount}"
 
 
 class Parked(TenantRow):

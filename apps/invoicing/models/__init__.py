@@ -1,0 +1,39 @@
+"""The room's rows: documents, credit, what waits to be billed, and the ledger."""
+
+from apps.invoicing.models.credit import (
+    CreditGrant,
+    CreditMovement,
+    CreditNote,
+    CreditNoteLine,
+    RechargeRule,
+)
+from apps.invoicing.models.documents import (
+    TRANSITIONS,
+    Invoice,
+    InvoiceDiscount,
+    InvoiceLine,
+    InvoiceTax,
+    NumberSeries,
+    Parked,
+)
+from apps.invoicing.models.ledger import LedgerEntry, LedgerTransaction
+from apps.invoicing.models.waiting import Charge, Correction
+
+__all__ = [
+    "TRANSITIONS",
+    "Charge",
+    "Correction",
+    "CreditGrant",
+    "CreditMovement",
+    "CreditNote",
+    "CreditNoteLine",
+    "Invoice",
+    "InvoiceDiscount",
+    "InvoiceLine",
+    "InvoiceTax",
+    "LedgerEntry",
+    "LedgerTransaction",
+    "NumberSeries",
+    "Parked",
+    "RechargeRule",
+]

@@ -1,0 +1,102 @@
+"""What waits to be billed beside the agreement: single charges, and corrections of old lines."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import DateTimeRangeField
+from django.db import models
+from django.db.models import Q
+
+from apps.core.fields import CurrencyField, MoneyField, PublicIdField, QuantityField
+from apps.core.fields import TenantForeignKey as Key
+from apps.core.models import TenantRow
+
+
+class Charge(TenantRow):
+    """A single amount for the next invoice, or for an invoice of its own.
+
+    It is billed once: the invoice line that bears it is unique among standing lines. A negative
+    amount is an allowance.
+    """
+
+    public_id = PublicIdField("chg")
+    subscription = Key("subscriptions.Subscription", null=True)
+    subscription_id: int | None
+    key = models.CharField(max_length=50, default="charge")
+    name = models.CharField(max_length=200)
+    currency = CurrencyField()
+    quantity = QuantityField(default=1)
+    unit_amount = QuantityField(help_text="major units, up to 12 decimal places")
+    amount = MoneyField(help_text="quantity × unit amount, rounded once")
+    during = DateTimeRangeField()
+    source = models.CharField(
+        max_length=60, blank=True, default="", help_text="public id of the cause"
+    )
+    recorded_at = models.DateTimeField()
+    recorded_by = models.CharField(max_length=60)
+    withdrawn_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "source"],
+                name="one_charge_a_cause",
+                condition=~Q(source=""),
+            )
+        ]
+        indexes = [
+            models.Index(fields=["organization", "currency"], name="charges_of_organization")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.amount} {self.currency}"
+
+
+class Correction(TenantRow):
+    """The difference between what a final line billed and what its facts give now.
+
+    Small ones are billed by themselves, larger ones wait for a decision. `revision` counts the
+    corrections of one line; each starts from what the line and its earlier corrections billed.
+    """
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "Waits for review"
+        APPROVED = "approved", "Goes on the next invoice"
+        REJECTED = "rejected", "Not billed"
+        BILLED = "billed", "Billed or credited"
+
+    public_id = PublicIdField("cor")
+    line = Key("invoicing.InvoiceLine", related_name="corrections")
+    line_id: int
+    revision = models.PositiveSmallIntegerField()
+    status = models.CharField(max_length=10, choices=Status)
+    currency = CurrencyField()
+    quantity_before = QuantityField()
+    quantity = QuantityField()
+    amount_before = MoneyField()
+    amount = MoneyField()
+    explanation = models.JSONField(help_text="the whole line as it would be billed now")
+    usage_epoch = models.IntegerField()
+    usage_snapshot = models.TextField()
+    found_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=60, blank=True, default="")
+    reason = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "line", "revision"], name="one_correction_a_revision"
+            ),
+            models.CheckConstraint(condition=Q(revision__gte=1), name="revisions_count_from_one"),
+        ]
+        indexes = [models.Index(fields=["organization", "status"], name="corrections_by_status")]
+
+    def __str__(self) -> str:
+        return f"{self.line_id} r{self.revision}: {self.difference} {self.currency}"
+
+    @property
+    def difference(self) -> int:
+        """What is still to be billed (or, when negative, given back), in minor units."""
+        return self.amount - self.amount_before
