@@ -67,6 +67,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "ENABLE_AUDIT_LOG", "true", "false hides the audit pages; records are kept all the same"
     ),
+    Variable(
+        "VIES_URL",
+        "",
+        "the EU's register of VAT ids; empty = off;"
+        " https://ec.europa.eu/taxation_customs/vies/rest-api is the real one",
+    ),
     Variable("USAGE_MAX_AGE_DAYS", "35", "the API refuses events older than this; commands do not"),
     Variable("USAGE_MAX_BATCH", "1000", "events accepted in one API request"),
     Variable("USAGE_MAX_BYTES", "1048576", "largest body of an API request, in bytes"),

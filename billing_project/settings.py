@@ -221,6 +221,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "verify tax ids": {
+        "task": "tenants.verify_tax_ids",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "forget old keys": {"task": "core.forget_old_keys", "schedule": 86_400.0},
 }
 
@@ -263,6 +268,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/v[0-9]+",
 }
+VIES_URL = read("VIES_URL")
 USAGE_MAX_AGE_DAYS = read_int("USAGE_MAX_AGE_DAYS")
 USAGE_MAX_BATCH = read_int("USAGE_MAX_BATCH")
 ENABLE_AUDIT_LOG = read_bool("ENABLE_AUDIT_LOG", default=True)

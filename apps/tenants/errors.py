@@ -34,3 +34,22 @@ class UnknownOrganization(NotFound):
     """No organization has this slug or id."""
 
     code = "unknown_organization"
+
+
+class PayerRing(Conflict):
+    """An organization would pay for itself, by way of others."""
+
+    code = "payer_ring"
+
+
+class SandboxOnly(DomainError):
+    """Time may be moved in a sandbox, not where real invoices go out."""
+
+    code = "sandbox_only"
+    status = 403
+
+
+class ClockGoesBack(Conflict):
+    """A test clock only goes forward."""
+
+    code = "clock_goes_back"

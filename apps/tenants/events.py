@@ -11,3 +11,12 @@ class MemberInvited:
 
     invitation_id: str
     organization_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TestClockMoved:
+    """A sandbox's clock was set forward; instants are ISO 8601."""
+
+    clock_id: str
+    before: str
+    now: str

@@ -189,7 +189,7 @@ class Organization(Row):
     parent_id: int | None
     invoice_hold = models.BooleanField(default=False, help_text="every draft waits for a review")
     test_clock = models.ForeignKey(
-        TestClock, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+        TestClock, on_delete=models.PROTECT, null=True, blank=True, related_name="organizations"
     )
     test_clock_id: int | None
 

@@ -20,7 +20,9 @@ ROLE_CAPABILITIES: Mapping[str, frozenset[str]] = {
 }
 
 _support = frozenset({"view_platform", "view_usage", "view_invoices", "view_members", "view_audit"})
-_finance = _support | {"manage_billing", "record_payments", "manage_invoices", "manage_outbox"}
+_finance = _support | {
+    "manage_billing", "record_payments", "manage_invoices", "manage_outbox", "manage_terms",
+}  # fmt: skip
 _staff_admin = (
     _finance
     | _owner
@@ -47,7 +49,7 @@ SCOPE_CAPABILITIES: Mapping[str, frozenset[str]] = {
 SCOPES = tuple(SCOPE_CAPABILITIES)
 # What the same scopes allow besides, when the key belongs to the platform and to no organization.
 PLATFORM_CAPABILITIES: Mapping[str, frozenset[str]] = {
-    "organizations:write": frozenset({"manage_platform"}),
+    "organizations:write": frozenset({"manage_platform", "manage_terms"}),
 }
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.core import signing
 from django.db import connection
@@ -14,19 +14,30 @@ from django.db.models import Q
 
 from apps.core import ids
 from apps.core.actor import Actor
-from apps.tenants import roles
+from apps.tenants import places, roles
 from apps.tenants.errors import InvitationInvalid, UnknownOrganization
 from apps.tenants.models import (
     ApiKey,
     Application,
+    BillingEntity,
     ExternalId,
     Invitation,
     Membership,
     Organization,
+    TestClock,
     User,
 )
 
 INVITATION_SALT = "tenants.invitation"
+ASK_AGAIN_AFTER = timedelta(hours=1)  # a register that did not answer
+PAYERS_ABOVE = """
+WITH RECURSIVE above(id) AS (
+  SELECT %s::bigint
+  UNION
+  SELECT o.parent_id FROM tenants_organization o JOIN above ON o.id = above.id
+  WHERE o.parent_id IS NOT NULL
+) SELECT id FROM above
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,64 @@ def get_organization(reference: str) -> Organization:
 def organization(organization_id: int) -> Organization:
     """Return the organization with this integer id."""
     return Organization.objects.select_related("billing_entity").get(pk=organization_id)
+
+
+def billing_entity(reference: str) -> BillingEntity | None:
+    """Return the issuer with this slug or public id."""
+    wanted = Q(public_id=reference) if ids.is_public_id(reference, "be") else Q(slug=reference)
+    return BillingEntity.objects.filter(wanted).first()
+
+
+def payers_above(organization_id: int) -> set[int]:
+    """Return the organization's id and those of its payer, that one's payer and so on.
+
+    Needs the ops scope: in its own an organization sees itself only.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(PAYERS_ABOVE, [organization_id])
+        return {found for (found,) in cursor.fetchall()}
+
+
+def paid_for_by(organization_id: int) -> Sequence[Organization]:
+    """Return the organizations whose invoices this one pays, by name; needs the ops scope."""
+    return list(Organization.objects.filter(parent_id=organization_id))
+
+
+def tax_ids_to_verify(at: datetime, *, limit: int) -> Sequence[Organization]:
+    """Return organizations in the EU whose tax id is well-formed and that no register has judged,
+    longest waiting first; one that did not answer is asked again after an hour. Ops scope.
+    """
+    status = Organization.TaxIdStatus
+    again = Q(tax_id_status=status.UNREACHABLE, tax_id_checked_at__lte=at - ASK_AGAIN_AFTER)
+    countries = [
+        *places.EU,
+        *(alias for alias, area in places.ALIASES.items() if area in places.EU),
+    ]
+    european = Q(country__in=countries) | Q(country="GB", tax_id__istartswith="XI")
+    due = Organization.objects.filter(Q(tax_id_status=status.VALID_FORMAT) | again, european)
+    return list(due.order_by("tax_id_checked_at", "id")[:limit])
+
+
+def find_test_clock(reference: str) -> TestClock | None:
+    """Return the test clock with this public id."""
+    return TestClock.objects.filter(public_id=reference).first()
+
+
+def organizations_on_clock(clock_id: int) -> Sequence[Organization]:
+    """Return the organizations that live by a test clock (its integer id); needs the ops scope."""
+    return list(Organization.objects.filter(test_clock_id=clock_id).order_by("slug"))
+
+
+def clocked_organizations() -> dict[int, datetime]:
+    """Return what time it is for each organization with a test clock; needs the ops scope."""
+    attached = Organization.objects.filter(test_clock__isnull=False)
+    return dict(attached.values_list("pk", "test_clock__now"))
+
+
+def now_for(organization_id: int, at: datetime) -> datetime:
+    """Return what time it is for the organization: its test clock's, or else `at`."""
+    found = TestClock.objects.filter(organizations=organization_id)
+    return found.values_list("now", flat=True).first() or at
 
 
 def find_application(slug: str) -> Application | None:

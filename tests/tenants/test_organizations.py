@@ -73,4 +73,4 @@ def test_an_organizations_key_never_acts_for_the_platform() -> None:
     own = roles.capabilities_of_scopes(["organizations:write"], platform=False)
     platform = roles.capabilities_of_scopes(["organizations:write"], platform=True)
     assert "manage_platform" not in own
-    assert platform - own == {"manage_platform"}
+    assert platform - own == {"manage_platform", "manage_terms"}

@@ -773,7 +773,7 @@ class BillingEntityScreen(Screen):
             changes = {key: value for key, value in answers.items() if initial[key] != value}
             if not changes:
                 return "Nothing was changed."
-            services.update_billing_entity(
+            services.change_billing_entity(
                 row.public_id, changes=changes, actor=actor_of(request), at=clock.now()
             )
             return f"{answers['legal_name']} was updated."

@@ -336,7 +336,7 @@ class Migration(migrations.Migration):
                 blank=True,
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
+                related_name="organizations",
                 to="tenants.testclock",
             ),
         ),

@@ -1,0 +1,70 @@
+"""The verbs of this room: the only writers of its rows."""
+
+from __future__ import annotations
+
+from apps.tenants.services.checks import COUNTRIES
+from apps.tenants.services.clocks import attach_test_clock, create_test_clock, set_test_clock
+from apps.tenants.services.issuers import change_billing_entity, define_billing_entity
+from apps.tenants.services.keys import (
+    LAST_USED_GRAIN,
+    NewKey,
+    create_api_key,
+    note_key_use,
+    revoke_api_key,
+)
+from apps.tenants.services.organizations import (
+    change_billing_terms,
+    create_organization,
+    define_application,
+    lock,
+    map_external_id,
+    update_organization,
+)
+from apps.tenants.services.people import (
+    accept_invitation,
+    add_member,
+    change_password,
+    change_role,
+    create_user,
+    invite_member,
+    remove_member,
+    revoke_invitation,
+)
+from apps.tenants.services.tax_ids import (
+    TaxIdChecks,
+    recheck_tax_id,
+    verify_tax_id,
+    verify_tax_ids,
+)
+
+__all__ = [
+    "COUNTRIES",
+    "LAST_USED_GRAIN",
+    "NewKey",
+    "TaxIdChecks",
+    "accept_invitation",
+    "add_member",
+    "attach_test_clock",
+    "change_billing_entity",
+    "change_billing_terms",
+    "change_password",
+    "change_role",
+    "create_api_key",
+    "create_organization",
+    "create_test_clock",
+    "create_user",
+    "define_application",
+    "define_billing_entity",
+    "invite_member",
+    "lock",
+    "map_external_id",
+    "note_key_use",
+    "recheck_tax_id",
+    "remove_member",
+    "revoke_api_key",
+    "revoke_invitation",
+    "set_test_clock",
+    "update_organization",
+    "verify_tax_id",
+    "verify_tax_ids",
+]
