@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cache
+from typing import TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from apps.engine.period import Period, utc
@@ -25,6 +26,9 @@ class Unit(StrEnum):
     QUARTER = "quarter"
     YEAR = "year"
 
+
+# A date or a wall clock: calendar arithmetic is the same on both.
+_Day = TypeVar("_Day", bound=date)
 
 _DAYS = {Unit.DAY: 1, Unit.WEEK: 7}
 _MONTHS = {Unit.MONTH: 1, Unit.QUARTER: 3, Unit.YEAR: 12}
@@ -58,8 +62,23 @@ class Interval:
         if type(self.count) is not int or self.count < 1:
             raise ValueError(f"an interval counts at least one {self.unit}: {self.count!r}")
 
-    def after(self, wall: datetime, steps: int) -> datetime:
-        """The wall clock `steps` intervals later (or earlier), in one stride.
+    @classmethod
+    def of(cls, name: str, count: int = 1) -> Interval:
+        """Read an interval by name: a unit, or `half_year`, which is six months.
+
+        Raises ValueError for another name or a count below one.
+        """
+        if name == "half_year":
+            return cls(Unit.MONTH, 6 * count)
+        return cls(Unit(name), count)
+
+    @property
+    def counts_months(self) -> bool:
+        """Whether it counts months (a quarter, a year), so that a day of the month can move."""
+        return self.unit in _MONTHS
+
+    def after(self, wall: _Day, steps: int) -> _Day:
+        """The wall clock, or the date, `steps` intervals later (or earlier), in one stride.
 
         Clamped to the end of a shorter month. One stride from the anchor, never a chain of steps,
         is what brings the 31st back after February.
@@ -70,7 +89,7 @@ class Interval:
         year, month = months // 12, months % 12 + 1
         return wall.replace(year=year, month=month, day=min(wall.day, monthrange(year, month)[1]))
 
-    def steps_between(self, start: datetime, end: datetime) -> int:
+    def steps_between(self, start: _Day, end: _Day) -> int:
         """About how many intervals lie between two wall clocks; at most one off."""
         if self.unit in _DAYS:
             return (end - start).days // (_DAYS[self.unit] * self.count)
@@ -125,6 +144,20 @@ class Cycle:
             k += 1
         return k
 
+    def next_after(self, moment: datetime, *, inclusive: bool = False) -> datetime:
+        """The first boundary after the moment; with `inclusive`, one that falls on it counts."""
+        k = self.index_at(moment)
+        if inclusive and self.boundary(k) == utc(moment):
+            return self.boundary(k)
+        return self.boundary(k + 1)
+
+    def last_before(self, moment: datetime, *, inclusive: bool = False) -> datetime:
+        """The last boundary before the moment; with `inclusive`, one that falls on it counts."""
+        k = self.index_at(moment)
+        if not inclusive and self.boundary(k) == utc(moment):
+            return self.boundary(k - 1)
+        return self.boundary(k)
+
     def boundaries_between(self, start: datetime, end: datetime) -> list[datetime]:
         """Every boundary in [start, end), in order."""
         start, end = utc(start), utc(end)
@@ -148,3 +181,60 @@ class Cycle:
 
     def _wall(self, moment: datetime) -> datetime:
         return moment.astimezone(zone(self.timezone)).replace(tzinfo=None)
+
+
+# A Monday and the first day of a month, of a quarter, of a year and of a century: every calendar
+# unit starts here, so counting from it gives the calendar's own grid.
+_CALENDAR_ORIGIN = datetime(2001, 1, 1)  # noqa: DTZ001 - a wall clock in whichever zone
+
+
+@cache
+def calendar_cycle(interval: Interval, timezone: str) -> Cycle:
+    """The grid of the calendar itself in that zone: local midnights, Mondays, firsts of the month.
+
+    Quarters start in January, April, July and October, half-years in January and July. Raises
+    UnknownTimezone.
+    """
+    return Cycle(_CALENDAR_ORIGIN.replace(tzinfo=zone(timezone)), interval, timezone)
+
+
+def calendar_start(moment: datetime, interval: Interval, timezone: str) -> datetime:
+    """The start of the calendar day, week, month … that contains the moment, in UTC."""
+    return calendar_cycle(interval, timezone).last_before(moment, inclusive=True)
+
+
+def anniversary_cycle(start: datetime, interval: Interval, timezone: str) -> Cycle:
+    """The grid that starts at the local midnight before `start`: periods are whole local days."""
+    return Cycle(calendar_start(start, Interval(Unit.DAY), timezone), interval, timezone)
+
+
+def local_date(moment: datetime, local: tzinfo) -> date:
+    """The calendar day on which the moment falls there; raises ValueError for a naive moment."""
+    return utc(moment).astimezone(local).date()
+
+
+def whole_intervals(start: date, end: date, interval: Interval) -> int:
+    """How many whole intervals counted from `start` are over by `end`; 0 before the first is."""
+    k = interval.steps_between(start, end) + 1
+    while k > 0 and interval.after(start, k) > end:
+        k -= 1
+    return max(k, 0)
+
+
+def usage_reset(
+    cycle: Cycle, at: datetime, *, since: datetime, until: datetime | None = None
+) -> datetime:
+    """When an allowance in use at `at` starts anew: local midnight of the cycle's next boundary.
+
+    Daily allowances start anew at the next local midnight, whatever hour the cycle is anchored at.
+    `until` is the end of the subscription, which comes first if it is earlier. Raises ValueError
+    for a moment before `since`, the subscription's start.
+    """
+    if utc(at) < utc(since):
+        raise ValueError(f"nothing is used at {at}, before the subscription starts at {since}")
+    day = Interval(Unit.DAY)
+    if cycle.interval == day:
+        reset = calendar_cycle(day, cycle.timezone).next_after(at)
+    else:
+        reset = calendar_start(cycle.next_after(at), day, cycle.timezone)
+    return reset if until is None else min(reset, utc(until))

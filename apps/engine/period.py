@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 
@@ -50,6 +50,11 @@ class Period:
     def duration_micros(self) -> int:
         """Its length in microseconds, the finest the clock of the house tells."""
         return micros_between(self.start, self.end)
+
+    @property
+    def last_second(self) -> datetime:
+        """The last whole second inside, for documents that show the end as 23:59:59."""
+        return self.end - timedelta(seconds=1)
 
     def contains(self, moment: datetime) -> bool:
         """Whether start ≤ moment < end."""
