@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from math import trunc
 
 from apps.engine.decimals import NotADecimal, decimal_of
 
@@ -77,18 +78,32 @@ def allocate(total: int, weights: Sequence[Exact]) -> list[int]:
 
     Largest remainder: the spare units go to the parts that lost most by rounding down, ties to the
     earlier part, so the same invoice always splits the same way. A negative total splits like its
-    positive twin. Raises ValueError for a negative weight or weights that sum to nothing.
+    positive twin, and nothing splits into nothings. Raises ValueError for a negative weight, and
+    for weights that sum to nothing when there is something to split.
     """
     parts = [_fraction(weight) for weight in weights]
     whole = sum(parts, Fraction(0))
-    if whole <= 0 or any(part < 0 for part in parts):
+    if any(part < 0 for part in parts) or (whole == 0 and total != 0):
         raise ValueError("weights must not be negative and must sum to more than zero")
-    shares = [abs(total) * part / whole for part in parts]
-    units = [share.numerator // share.denominator for share in shares]
-    by_remainder = sorted(range(len(units)), key=lambda i: units[i] - shares[i])
-    for i in by_remainder[: abs(total) - sum(units)]:
-        units[i] += 1
-    return units if total >= 0 else [-unit for unit in units]
+    return apportion([total * part / whole if whole else whole for part in parts], total)
+
+
+def apportion(parts: Sequence[Exact], total: int) -> list[int]:
+    """Make exact parts whole so that they sum to the total: each is at most one unit off.
+
+    Every part is cut towards zero, then units are handed out to the parts that lost most, ties to
+    the earlier one. Raises ValueError when the total is not the parts' sum, give or take one.
+    """
+    exact = [_fraction(part) for part in parts]
+    if abs(total - sum(exact, Fraction(0))) > 1:
+        raise ValueError(f"{total} is not the sum of the parts")
+    units = [trunc(part) for part in exact]
+    spare = total - sum(units)
+    step = 1 if spare > 0 else -1
+    by_loss = sorted(range(len(units)), key=lambda i: step * (units[i] - exact[i]))
+    for i in by_loss[: abs(spare)]:
+        units[i] += step
+    return units
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,11 @@ class Money:
         return cls(exact.numerator, currency)
 
     @classmethod
+    def rounded(cls, amount: Exact, currency: str) -> Money:
+        """An exact amount in major units, rounded once, half away from zero."""
+        return cls(round_half_away(_fraction(amount) * 10 ** exponent(currency)), currency)
+
+    @classmethod
     def sum(cls, amounts: Iterable[Money], currency: str) -> Money:
         """Add up, in the currency named: the sum of no amounts has one too."""
         total = cls.zero(currency)
@@ -143,6 +163,10 @@ class Money:
     def times(self, factor: Exact) -> Money:
         """Scale exactly, then round once, half away from zero."""
         return Money(round_half_away(self.minor * _fraction(factor)), self.currency)
+
+    def shortfall(self, promised: Money) -> Money:
+        """What is missing up to an amount promised; nothing when it is reached."""
+        return max(promised - self, Money.zero(self.currency))
 
     def __add__(self, other: Money) -> Money:
         return Money(self.minor + self._minor_of(other), self.currency)
