@@ -1,0 +1,308 @@
+"""Redo a document's totals from its explanation alone, trusting none of the numbers that follow.
+
+This reads stored JSON and nothing else: no coupon, no tax rate, no row. It is written apart from
+`settlement` on purpose, so that a stored document stands or falls by its own arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from fractions import Fraction
+from typing import TypeVar
+
+from apps.engine.explanation import ROUNDING, BrokenExplanation
+from apps.engine.money import round_half_away
+
+Stored = Mapping[str, object]
+Left = dict[str, Fraction]
+Key = TypeVar("Key", bound=Hashable)
+
+
+class BrokenSettlement(BrokenExplanation):
+    """Totals that do not follow from the lines, or an explanation that lacks a number."""
+
+
+def verify_settlement(settlement: Stored) -> int:
+    """The amount due in minor units, recomputed from `Settlement.as_dict()` alone.
+
+    Takes as given: the lines as they came, the terms of discounts, rates, credits and the balance.
+    Checks everything else (order, bases, parts, taxes, what credit paid, totals) and raises
+    BrokenSettlement at the first number that does not follow.
+    """
+    if settlement.get("rule") != "settlement" or settlement.get("rounding") != ROUNDING:
+        raise BrokenSettlement("not a settlement, or rounded in an unknown way")
+    lines = {_text(line, "id"): line for line in _list(settlement, "lines")}
+    _same(len(_list(settlement, "lines")), len(lines), "lines with an id of their own")
+    net = {name: Fraction(_whole(line, "amount_minor")) for name, line in lines.items()}
+    subtotal = sum(net.values(), Fraction(0))
+    _discounts(settlement, lines, net)
+    discounted = sum(net.values(), Fraction(0))
+    taxes, inside = _taxes(settlement, lines, net)
+    totals = _map(settlement, "totals")
+    total_tax, total_inside = sum(taxes.values()), sum(inside.values())
+    for name, value in (
+        ("subtotal", subtotal),
+        ("discount", subtotal - discounted),
+        ("net", discounted),
+        ("tax", Fraction(total_tax)),
+        ("tax_included", Fraction(total_inside)),
+    ):
+        _same(_whole(totals, f"{name}_minor"), value, name)
+    owed = {name: net[name] + taxes[name] - inside[name] for name in lines}
+    return _payments(settlement, lines, net, owed)
+
+
+def _discounts(settlement: Stored, lines: Mapping[str, Stored], left: Left) -> None:
+    """Take each discount off `left` in its turn, checking its base, what it took and its parts."""
+    general = False
+    for discount in _list(settlement, "discounts"):
+        scope = _map(discount, "scope")
+        if scope and general:
+            raise BrokenSettlement("a restricted discount came after a general one")
+        general = general or not scope
+        touched = {
+            name: left[name]
+            for name, line in lines.items()
+            if line.get("discountable") is True and _covers(scope, line) and left[name] > 0
+        }
+        base = sum(touched.values(), Fraction(0))
+        _same(_exact(discount, "base_minor"), base, "base of a discount")
+        taken = _taken(discount, base)
+        _same(_whole(discount, "taken_minor"), taken, "discount")
+        shares = {name: taken * part / base for name, part in touched.items() if base}
+        if settlement.get("discount_split") != "exact":
+            shares = _in_whole_units(shares, taken)
+        _check_parts(discount, shares)
+        for name, share in shares.items():
+            left[name] -= share
+    for name, line in lines.items():
+        off = Fraction(_whole(line, "amount_minor")) - left[name]
+        _same(_exact(line, "discount_minor"), off, f"discount of {name}")
+
+
+def _taken(discount: Stored, base: Fraction) -> int:
+    if "percent" in discount:
+        wanted = round_half_away(base * _exact(discount, "percent") / 100)
+    else:
+        wanted = _whole(discount, "amount_minor")
+    if "cap_minor" in discount:
+        wanted = min(wanted, _whole(discount, "cap_minor"))
+    return max(0, min(wanted, base.numerator // base.denominator))
+
+
+def _taxes(
+    settlement: Stored, lines: Mapping[str, Stored], net: Left
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Each line's tax and the part of it inside the price, every number of it checked."""
+    rates = {_text(rate, "id"): rate for rate in _list(settlement, "rates")}
+    exact: dict[tuple[str, str], Fraction] = {}
+    for name, line in lines.items():
+        exact |= {(name, rate): tax for rate, tax in _line_taxes(line, rates, net[name]).items()}
+    whole: dict[tuple[str, str], Fraction] = {}
+    for group in _tax_groups(settlement, rates, exact):
+        parts = {key: exact[key] for key in group}
+        gross = sum((net[name] for name in {name for name, _ in group}), Fraction(0))
+        kept = rates[group[0][1]].get("inclusive") is True
+        kept = kept and settlement.get("inclusive_first") == "net"
+        whole |= _in_whole_units(parts, _tax_of(sum(parts.values(), Fraction(0)), gross, kept))
+    return _tax_sums(lines, rates, net, whole)
+
+
+def _line_taxes(line: Stored, rates: Mapping[str, Stored], net: Fraction) -> dict[str, Fraction]:
+    taxes = _list(line, "taxes")
+    percents = {_text(tax, "rate"): _exact(rates[_text(tax, "rate")], "percent") for tax in taxes}
+    inside = sum((p for name, p in percents.items() if rates[name].get("inclusive")), Fraction(0))
+    charged = 1 if line.get("treatment") == "taxed" else 0
+    for tax in taxes:
+        expected = charged * net * percents[_text(tax, "rate")] / (100 + inside)
+        _same(_exact(tax, "exact_minor"), expected, f"exact tax of {line.get('id')}")
+    return {_text(tax, "rate"): _exact(tax, "exact_minor") for tax in taxes}
+
+
+def _tax_groups(
+    settlement: Stored,
+    rates: Mapping[str, Stored],
+    exact: Mapping[tuple[str, str], Fraction],
+) -> list[list[tuple[str, str]]]:
+    """The (line, rate) pairs that are rounded together."""
+    groups: dict[object, list[tuple[str, str]]] = {}
+    for line, rate in exact:
+        inclusive = rates[rate].get("inclusive") is True
+        match settlement.get("tax_rounding"):
+            case "per_line":
+                together = inclusive and settlement.get("inclusive_first") == "net"
+                key: object = (line, "" if together else rate)
+            case "per_rate":
+                key = rate
+            case "once":
+                key = inclusive
+            case other:
+                raise BrokenSettlement(f"unknown tax rounding {other!r}")
+        groups.setdefault(key, []).append((line, rate))
+    return list(groups.values())
+
+
+def _tax_of(exact: Fraction, gross: Fraction, net_first: bool) -> int:
+    if not net_first:
+        return round_half_away(exact)
+    # The net's half goes away from zero, so the tax's half goes towards it.
+    doubled = 2 * exact
+    if doubled.denominator == 1 and doubled.numerator % 2:
+        return int(exact)
+    return round_half_away(exact)
+
+
+def _tax_sums(
+    lines: Mapping[str, Stored],
+    rates: Mapping[str, Stored],
+    net: Left,
+    whole: Mapping[tuple[str, str], Fraction],
+) -> tuple[dict[str, int], dict[str, int]]:
+    taxes, inside = dict.fromkeys(lines, 0), dict.fromkeys(lines, 0)
+    for name, line in lines.items():
+        for tax in _list(line, "taxes"):
+            rate, units = _text(tax, "rate"), _whole(tax, "minor")
+            _same(units, whole[name, rate], f"tax of {name}")
+            taxes[name] += units
+            inside[name] += units if rates[rate].get("inclusive") is True else 0
+        _same(_exact(line, "taxable_minor"), net[name] - inside[name], f"taxable of {name}")
+    return taxes, inside
+
+
+def _payments(settlement: Stored, lines: Mapping[str, Stored], net: Left, owed: Left) -> int:
+    """Credit before tax, credit notes, grants and the balance; the amount due."""
+    net = _in_whole_units(net, int(sum(net.values(), Fraction(0))))
+    owed = _in_whole_units(owed, int(sum(owed.values(), Fraction(0))))
+    for name, line in lines.items():
+        _same(_whole(line, "owed_minor"), owed[name], f"owed of {name}")
+    gross, totals = int(sum(owed.values())), _map(settlement, "totals")
+    grants = _list(settlement, "grants")
+    early = [grant for grant in grants if grant.get("before_tax") is True]
+    prepaid = _spent(early, lines, net, int(sum(net.values())))
+    for grant in early:
+        for part in _list(grant, "parts"):
+            owed[_text(part, "line")] -= _whole(part, "minor")
+    total = gross - prepaid
+    notes = _drawn(_list(settlement, "credit_notes"), total)
+    late = [grant for grant in grants if grant.get("before_tax") is not True]
+    spent = _spent(late, lines, owed, total - notes)
+    still_open, balance = total - notes - spent, _whole(settlement, "balance_minor")
+    due = max(0, still_open - balance)
+    for name, value in (
+        ("prepaid", prepaid),
+        ("total", total),
+        ("credit_notes", notes),
+        ("credits", spent),
+        ("balance_used", still_open - due),
+        ("amount_due", due),
+    ):
+        _same(_whole(totals, f"{name}_minor"), value, name)
+    _same(_whole(settlement, "balance_after_minor"), balance - still_open + due, "balance after")
+    return due
+
+
+def _spent(grants: Sequence[Stored], lines: Mapping[str, Stored], owed: Left, limit: int) -> int:
+    """What the grants paid altogether, each checked against what it could."""
+    rest = max(0, limit)
+    left = {name: max(Fraction(0), amount) for name, amount in owed.items()}
+    before = None
+    for grant in grants:
+        turn = (_whole(grant, "priority"), grant.get("expires_at") or "~")
+        if before is not None and turn < before:
+            raise BrokenSettlement("credit was not used by priority, then by expiry")
+        before = turn
+        able, parts = min(_whole(grant, "available_minor"), rest), {}
+        for name, line in lines.items():
+            if _covers(_map(grant, "scope"), line) and left[name] and able:
+                parts[name] = min(left[name], Fraction(able))
+                left[name] -= parts[name]
+                able -= int(parts[name])
+        _check_parts(grant, parts)
+        used = int(sum(parts.values()))
+        _same(_whole(grant, "used_minor"), used, "credit used")
+        rest -= used
+    return max(0, limit) - rest
+
+
+def _drawn(notes: Sequence[Stored], total: int) -> int:
+    rest = max(0, total)
+    for note in notes:
+        used = min(_whole(note, "available_minor"), rest)
+        _same(_whole(note, "used_minor"), used, "credit note used")
+        rest -= used
+    return max(0, total) - rest
+
+
+def _in_whole_units(parts: Mapping[Key, Fraction], total: int) -> dict[Key, Fraction]:
+    """Whole parts that sum to the total: unit by unit to the part that lacks most."""
+    units = {key: Fraction(int(part)) for key, part in parts.items()}
+    spare = total - int(sum(units.values()))
+    if abs(spare) > len(units):
+        raise BrokenSettlement(f"{total} cannot be shared out as it was")
+    step = 1 if spare > 0 else -1
+    for _ in range(abs(spare)):
+        lacking = {key: step * (parts[key] - units[key]) for key in units}
+        units[max(lacking, key=lambda key: lacking[key])] += step
+    return units
+
+
+def _covers(scope: Stored, line: Stored) -> bool:
+    fields = {"lines": "id", "kinds": "kind", "prices": "price"}
+    return all(line.get(fields[key]) in _names(scope, key) for key in scope)
+
+
+def _check_parts(turn: Stored, expected: Mapping[str, Fraction]) -> None:
+    stored = {_text(part, "line"): _exact(part, "minor") for part in _list(turn, "parts")}
+    if stored != {name: part for name, part in expected.items() if part}:
+        raise BrokenSettlement(f"the parts of {turn.get('id')} are not what they come to")
+
+
+def _same(stored: object, expected: object, what: str) -> None:
+    if stored != expected:
+        raise BrokenSettlement(f"{what}: {stored} is stored, the arithmetic gives {expected}")
+
+
+def _exact(stored: Stored, key: str) -> Fraction:
+    """A number written as a string, or a whole one as it is."""
+    value = stored.get(key)
+    if type(value) is int:
+        return Fraction(value)
+    try:
+        return Fraction(_text(stored, key))
+    except (ValueError, ZeroDivisionError) as error:
+        raise BrokenSettlement(f"{key} is no number: {value!r}") from error
+
+
+def _whole(stored: Stored, key: str) -> int:
+    value = stored.get(key)
+    if type(value) is not int:
+        raise BrokenSettlement(f"{key} must be a whole number, not {value!r}")
+    return value
+
+
+def _text(stored: Stored, key: str) -> str:
+    value = stored.get(key)
+    if not isinstance(value, str):
+        raise BrokenSettlement(f"{key} must be a string, not {value!r}")
+    return value
+
+
+def _map(stored: Stored, key: str) -> Stored:
+    value = stored.get(key)
+    if not isinstance(value, Mapping):
+        raise BrokenSettlement(f"{key} must be a mapping, not {value!r}")
+    return value
+
+
+def _list(stored: Stored, key: str) -> list[Stored]:
+    value = stored.get(key)
+    if not isinstance(value, list) or not all(isinstance(part, Mapping) for part in value):
+        raise BrokenSettlement(f"{key} must be a list of mappings, not {value!r}")
+    return value
+
+
+def _names(stored: Stored, key: str) -> list[str]:
+    value = stored.get(key)
+    if not isinstance(value, list):
+        raise BrokenSettlement(f"{key} must be a list of names, not {value!r}")
+    return value
