@@ -6,50 +6,138 @@ redoes a line from that data alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from apps.engine.consumption import Consumed, Move
 from apps.engine.decimals import EXACT, ZERO, decimal_of, exact_text, plain
 from apps.engine.explanation import ROUNDING, BrokenExplanation, replay
-from apps.engine.money import Exact, Money, exponent, round_half_away
-from apps.engine.prices import Flat, Graduated, Package, PerUnit, Terms, Tier, Volume
+from apps.engine.money import CurrencyMismatch, Exact, Money, exponent, round_half_away
+from apps.engine.price_rules import PLAIN, Commitment, Rules
+from apps.engine.prices import Terms
+from apps.engine.steps import NoPrice, Priced, Step, packages_begun, price
 
-__all__ = ["BrokenExplanation", "Rated", "Step", "rate", "replay"]
+__all__ = [
+    "FIRST",
+    "BrokenExplanation",
+    "Consumed",
+    "Move",
+    "NoPrice",
+    "Progress",
+    "Rated",
+    "RatedSum",
+    "Step",
+    "packages_begun",
+    "rate",
+    "rate_sum",
+    "replay",
+]
 
 WHOLE = Fraction(1)
+NOTHING = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One tier's arithmetic in major units: units × unit_amount + flat_amount.
+class Progress:
+    """Where a line stands in its period: what earlier lines of the same price have billed.
 
-    `tier` counts from 0; the step covers the units above `start`, up to and including `up_to`. For
-    a package price `units` are packages.
+    `before` was consumed and priced earlier, so the line owes price(both) − price(before); None
+    when there was no line. `before_amount` comes off in the same way where only the money is known.
+    `billed` is what the earlier lines came to in major units, for maximum and minimum; the minimum
+    is owed on the `last` line of the period.
     """
 
-    tier: int
-    start: Decimal
-    up_to: Decimal | None
-    units: Decimal
-    unit_amount: Decimal
-    flat_amount: Decimal
+    before: Consumed | None = None
+    before_amount: Decimal = ZERO
+    billed: Decimal = ZERO
+    last: bool = True
+
+
+FIRST = Progress()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A price held against a commitment, all in major units."""
+
+    commitment: Commitment
+    of: Priced | None
+    amount: Fraction
+    utilized: Fraction
+    overage: Fraction
+    true_up: Fraction
 
     @property
-    def amount(self) -> Decimal:
-        """The step's exact amount in major units."""
-        return EXACT.fma(self.units, self.unit_amount, self.flat_amount)
+    def total(self) -> Fraction:
+        """What is owed: the commitment used, the rest with its factor, and what fills it up."""
+        return self.utilized + self.overage + self.true_up
 
     def as_dict(self) -> dict[str, object]:
-        """Plain JSON, decimals as canonical strings."""
+        """Plain JSON, numbers as canonical strings."""
+        found: dict[str, object] = {} if self.of is None else {"price": self.of.as_dict()}
+        return found | {
+            "amount": exact_text(self.amount),
+            "overage_factor": plain(self.commitment.overage_factor),
+            "fills_up": self.commitment.true_up,
+            "utilized": exact_text(self.utilized),
+            "overage": exact_text(self.overage),
+            "true_up": exact_text(self.true_up),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A price and, where there is one, the commitment it was held against."""
+
+    priced: Priced
+    committed: Committed | None
+
+    @property
+    def amount(self) -> Fraction:
+        """The exact amount in major units."""
+        return self.priced.amount if self.committed is None else self.committed.total
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON."""
+        found = self.priced.as_dict()
+        return found if self.committed is None else found | {"commitment": self.committed.as_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What lies between the price of the usage and the line, in major units.
+
+    First the percent discount, then the maximum, less what was billed before; at the end of the
+    period what is missing to the `minimum`, which is None on any other line.
+    """
+
+    usage: Fraction
+    discount_percent: Decimal
+    discount: Fraction
+    billed: Decimal
+    maximum: Decimal | None
+    maximum_discount: Fraction
+    minimum: Fraction | None
+    true_up: Fraction
+
+    @property
+    def amount(self) -> Fraction:
+        """The exact amount of the line."""
+        return self.usage - self.discount - self.maximum_discount + self.true_up
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain JSON, numbers as canonical strings."""
         return {
-            "tier": self.tier,
-            "from": plain(self.start),
-            "up_to": None if self.up_to is None else plain(self.up_to),
-            "units": plain(self.units),
-            "unit_amount": plain(self.unit_amount),
-            "flat_amount": plain(self.flat_amount),
-            "subtotal": plain(self.amount),
+            "usage_amount": exact_text(self.usage),
+            "discount_percent": plain(self.discount_percent),
+            "discount": exact_text(self.discount),
+            "billed": plain(self.billed),
+            "maximum_amount": None if self.maximum is None else plain(self.maximum),
+            "maximum_discount": exact_text(self.maximum_discount),
+            "minimum_amount": None if self.minimum is None else exact_text(self.minimum),
+            "true_up": exact_text(self.true_up),
         }
 
 
@@ -57,18 +145,41 @@ class Step:
 class Rated:
     """A price applied to a quantity.
 
-    `exact` is in minor units, before the one rounding that gives `amount`. `billable` is what was
-    left of the quantity after the included units, and `share` the part of the period charged.
+    `exact` is in minor units, before the one rounding that gives `amount`. `quantity` is this
+    line's own; `now` and `before` price the whole of the period with and without it. `share` is the
+    part of the period charged.
     """
 
     terms: Terms
     quantity: Decimal
-    included: Decimal
-    billable: Decimal
-    steps: tuple[Step, ...]
+    now: Side
+    before: Side | None
+    before_amount: Decimal
     share: Fraction
+    bounds: Bounds
+    bounded: bool
     exact: Fraction
     amount: Money
+
+    @property
+    def included(self) -> Decimal:
+        """The units that come off free."""
+        return self.now.priced.included
+
+    @property
+    def billable(self) -> Fraction:
+        """What was left of the whole quantity after conversion and included units."""
+        return self.now.priced.billable
+
+    @property
+    def billed_quantity(self) -> Fraction:
+        """The billable units that this line adds to the lines before it."""
+        return self.billable - (NOTHING if self.before is None else self.before.priced.billable)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The tiers' arithmetic for the whole quantity."""
+        return self.now.priced.steps
 
     def explain(self) -> dict[str, object]:
         """Everything needed to redo the line by hand, as plain JSON; see `arithmetic`."""
@@ -77,20 +188,17 @@ class Rated:
     def arithmetic(self) -> dict[str, object]:
         """The sum before it is rounded, as plain JSON.
 
-        Step amounts and `exact` are in major units; `share` stands only when it is not the whole.
+        Step amounts and `exact` are in major units; what does not change the sum is left out.
         """
-        explanation: dict[str, object] = {
-            "rule": "price",
-            "model": self.terms.model,
-            "quantity": plain(self.quantity),
-            "included": plain(self.included),
-            "billable": plain(self.billable),
-        }
-        if isinstance(self.terms, Package):
-            explanation["package_size"] = plain(self.terms.package_size)
-        explanation["steps"] = [step.as_dict() for step in self.steps]
+        explanation: dict[str, object] = {"rule": "price"} | self.now.as_dict()
+        if self.before is not None:
+            explanation["previous"] = self.before.as_dict()
+        if self.before_amount:
+            explanation["before_amount"] = plain(self.before_amount)
         if self.share != WHOLE:
             explanation["share"] = ratio(self.share)
+        if self.bounded:
+            explanation["bounds"] = self.bounds.as_dict()
         return explanation | {"exact": exact_text(self.exact / 10 ** exponent(self.currency))}
 
     @property
@@ -99,29 +207,108 @@ class Rated:
         return self.amount.currency
 
 
+@dataclass(frozen=True, slots=True)
+class RatedSum:
+    """Prices that stand on one line: each bucket of time on its own, rounded together once."""
+
+    parts: tuple[Rated, ...]
+    bounds: Bounds
+    bounded: bool
+    exact: Fraction
+    amount: Money
+
+    @property
+    def quantity(self) -> Decimal:
+        """All units together."""
+        total = ZERO
+        for part in self.parts:
+            total = EXACT.add(total, part.quantity)
+        return total
+
+    @property
+    def currency(self) -> str:
+        """The currency it was priced in."""
+        return self.amount.currency
+
+    def explain(self) -> dict[str, object]:
+        """Everything needed to redo the line by hand, as plain JSON."""
+        explanation: dict[str, object] = {
+            "rule": "sum",
+            "parts": [part.arithmetic() for part in self.parts],
+        }
+        if self.bounded:
+            explanation["bounds"] = self.bounds.as_dict()
+        return explanation | rounding_of(self.exact, self.amount)
+
+
 def rate(
     terms: Terms,
     *,
-    quantity: Decimal,
+    quantity: Decimal | Consumed,
     included: Decimal = ZERO,
     share: Exact = WHOLE,
     currency: str,
+    rules: Rules = PLAIN,
+    progress: Progress = FIRST,
 ) -> Rated:
     """What `quantity` units cost, for `share` (0 to 1) of the period.
 
-    Included units come off before tiers and packages; packages round up; nothing is rounded until
-    the end, then once, half away from zero, to the currency's exponent. Raises ValueError for a
-    share outside 0 to 1 or negative included units, UnknownCurrency and NotADecimal.
+    In this order: convert and round the quantity, take off the included units, price, hold against
+    the commitment, take off what `progress` has priced before (never less than nothing), charge the
+    share, discount, stop at the maximum, fill up to the minimum. Money is rounded at the end, once,
+    half away from zero, to the currency's exponent. Raises ValueError for a share outside 0 to 1,
+    negative included units and facts that the model does not look at; NoPrice for a quantity
+    without an answer; UnknownCurrency and NotADecimal.
     """
-    billable = _billable(decimal_of(quantity), decimal_of(included))
+    own = quantity if isinstance(quantity, Consumed) else Consumed(decimal_of(quantity))
+    included = decimal_of(included)
     share = checked_share(share)
-    steps = _steps(terms, billable)
-    total = ZERO
-    for step in steps:
-        total = EXACT.add(total, step.amount)
-    exact = Fraction(total) * 10 ** exponent(currency) * share
+    before = None
+    consumed = own
+    if progress.before is not None:
+        before = _side(terms, progress.before, included, rules)
+        consumed = own.after(progress.before)
+    now = _side(terms, consumed, included, rules)
+    usage = now.amount
+    if before is not None or progress.before_amount:
+        earlier = NOTHING if before is None else before.amount
+        usage = max(NOTHING, usage - earlier - Fraction(progress.before_amount))
+    bounds = _bounds(usage * share, rules, progress, share)
+    exact = bounds.amount * 10 ** exponent(currency)
+    return Rated(
+        terms,
+        own.total,
+        now,
+        before,
+        progress.before_amount,
+        share,
+        bounds,
+        rules.bounds,
+        exact,
+        Money(round_half_away(exact), currency),
+    )
+
+
+def rate_sum(
+    parts: Sequence[Rated],
+    *,
+    currency: str,
+    rules: Rules = PLAIN,
+    progress: Progress = FIRST,
+) -> RatedSum:
+    """Add prices up and round the sum once; discount, maximum and minimum hold for the sum.
+
+    No parts cost nothing. Raises CurrencyMismatch for a part in another currency.
+    """
+    for part in parts:
+        if part.currency != currency:
+            raise CurrencyMismatch(f"{currency} met {part.currency}")
+    scale = 10 ** exponent(currency)
+    usage = sum((part.exact for part in parts), NOTHING) / scale
+    bounds = _bounds(usage, rules, progress, WHOLE)
+    exact = bounds.amount * scale
     amount = Money(round_half_away(exact), currency)
-    return Rated(terms, quantity, included, billable, steps, share, exact, amount)
+    return RatedSum(tuple(parts), bounds, rules.bounds, exact, amount)
 
 
 def checked_share(share: Exact) -> Fraction:
@@ -148,50 +335,46 @@ def rounding_of(exact: Fraction, amount: Money) -> dict[str, object]:
     }
 
 
-def _billable(quantity: Decimal, included: Decimal) -> Decimal:
-    if included < 0:
-        raise ValueError(f"included units cannot be negative: {included}")
-    return max(ZERO, EXACT.subtract(quantity, included))
+def _side(terms: Terms, consumed: Consumed, included: Decimal, rules: Rules) -> Side:
+    priced = price(terms, consumed, included, rules)
+    if rules.commitment is None:
+        return Side(priced, None)
+    return Side(priced, _committed(terms, rules.commitment, priced.amount))
 
 
-def _steps(terms: Terms, billable: Decimal) -> tuple[Step, ...]:
-    match terms:
-        case Flat():
-            return (Step(0, ZERO, None, ZERO, ZERO, terms.amount),)
-        case PerUnit():
-            return (Step(0, ZERO, None, billable, terms.unit_amount, ZERO),)
-        case Package():
-            packages = packages_begun(billable, terms.package_size)
-            return (Step(0, ZERO, None, packages, terms.unit_amount, ZERO),)
-        case Graduated() | Volume():
-            if billable == 0 and not terms.zero_quantity_flat:
-                return ()
-            split = _graduated if isinstance(terms, Graduated) else _volume
-            return split(terms.tiers, billable)
+def _committed(terms: Terms, commitment: Commitment, cost: Fraction) -> Committed:
+    of = None
+    if commitment.quantity is not None:
+        of = price(terms, Consumed(commitment.quantity), ZERO, PLAIN)
+    amount = Fraction(commitment.amount or ZERO) if of is None else of.amount
+    utilized = min(cost, amount)
+    overage = (cost - utilized) * Fraction(commitment.overage_factor)
+    true_up = amount - utilized if commitment.true_up else NOTHING
+    return Committed(commitment, of, amount, utilized, overage, true_up)
 
 
-def packages_begun(billable: Decimal, size: Decimal) -> Decimal:
-    """How many packages the units fill or begin."""
-    whole = Fraction(billable) / Fraction(size)
-    return Decimal(-(-whole.numerator // whole.denominator))
+def _bounds(usage: Fraction, rules: Rules, progress: Progress, share: Fraction) -> Bounds:
+    discount = usage * Fraction(rules.discount_percent) / 100
+    billed = Fraction(progress.billed)
+    left = usage - discount
+    over = NOTHING
+    if rules.maximum_amount is not None:
+        over = max(NOTHING, min(left, billed + left - Fraction(rules.maximum_amount)))
+    minimum = _minimum(rules, share) if progress.last else None
+    true_up = NOTHING if minimum is None else max(NOTHING, minimum - billed - (left - over))
+    return Bounds(
+        usage,
+        rules.discount_percent,
+        discount,
+        progress.billed,
+        rules.maximum_amount,
+        over,
+        minimum,
+        true_up,
+    )
 
 
-def _graduated(tiers: tuple[Tier, ...], billable: Decimal) -> tuple[Step, ...]:
-    steps: list[Step] = []
-    start = ZERO
-    for index, tier in enumerate(tiers):
-        end = billable if tier.up_to is None else min(billable, tier.up_to)
-        units = EXACT.subtract(end, start)
-        steps.append(Step(index, start, tier.up_to, units, tier.unit_amount, tier.flat_amount))
-        # A tier's upper bound is its own: exactly that many units do not enter the next one.
-        if tier.up_to is None or billable <= tier.up_to:
-            break
-        start = tier.up_to
-    return tuple(steps)
-
-
-def _volume(tiers: tuple[Tier, ...], billable: Decimal) -> tuple[Step, ...]:
-    index = next(i for i, t in enumerate(tiers) if t.up_to is None or billable <= t.up_to)
-    start = (tiers[index - 1].up_to or ZERO) if index else ZERO
-    tier = tiers[index]
-    return (Step(index, start, tier.up_to, billable, tier.unit_amount, tier.flat_amount),)
+def _minimum(rules: Rules, share: Fraction) -> Fraction | None:
+    if rules.minimum_amount is None:
+        return None
+    return Fraction(rules.minimum_amount) * (share if rules.prorate_minimum else WHOLE)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.utils.translation import gettext as _
 
 from apps.engine.decimals import plain
-from apps.engine.prices import Flat, Graduated, Package, PerUnit, Terms, Tier, Volume
+from apps.engine.prices import (
+    Blocks,
+    Capacity,
+    Dynamic,
+    Flat,
+    Graduated,
+    GraduatedPercentage,
+    Package,
+    Percentage,
+    PerUnit,
+    Terms,
+    Tier,
+    Volume,
+)
 from apps.plans.document import Value
 from apps.plans.selectors import FeatureWords, PriceTerms
 from apps.portal.formats import Formats
+
+Special = Percentage | GraduatedPercentage | Dynamic | Blocks | Capacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,25 @@ def _amount(terms: Terms, unit: str, formats: Formats, currency: str) -> str:
                 "amount": write(lowest),
                 "unit": unit,
             }
+        case _:
+            return _measured(terms, write)
+
+
+def _measured(terms: Special, write: Callable[[Decimal], str]) -> str:
+    match terms:
+        case Percentage():
+            fixed = f" + {write(terms.fixed_amount)}" if terms.fixed_amount else ""
+            return f"{plain(terms.rate_percent)} %{fixed}"
+        case GraduatedPercentage():
+            return "; ".join(f"{plain(tier.rate_percent)} %" for tier in terms.tiers)
+        case Dynamic():
+            return f"× {plain(terms.multiplier)}"
+        case Blocks():
+            return "; ".join(
+                f"{write(tier.block_amount)} / {plain(tier.block_size)}" for tier in terms.tiers
+            )
+        case Capacity():
+            return "; ".join(write(tier.amount) for tier in terms.tiers)
 
 
 def _tiers(terms: Terms, formats: Formats, currency: str) -> tuple[tuple[str, str], ...]:

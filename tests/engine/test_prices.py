@@ -68,7 +68,8 @@ HIGH, FINE = "1" + "0" * 15, "0." + "0" * 12 + "1"
     ("written", "path"),
     [
         ({}, "model"),
-        ({"model": "percentage"}, "model"),
+        ({"model": "auction"}, "model"),
+        ({"model": "percentage"}, "rate_percent"),
         ({"model": "flat"}, "amount"),
         ({"model": "flat", "amount": "-1"}, "amount"),
         ({"model": "flat", "amount": 0.1}, "amount"),

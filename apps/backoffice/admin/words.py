@@ -10,8 +10,22 @@ from typing import Any
 from apps.backoffice.admin import cells
 from apps.engine.decimals import plain
 from apps.engine.money import Money
-from apps.engine.prices import Flat, Package, PerUnit, Terms, Tier, Tiered
+from apps.engine.prices import (
+    Blocks,
+    Capacity,
+    Dynamic,
+    Flat,
+    GraduatedPercentage,
+    Package,
+    Percentage,
+    PerUnit,
+    Terms,
+    Tier,
+    Tiered,
+)
 from apps.plans.selectors import PriceTerms
+
+Special = Percentage | GraduatedPercentage | Dynamic | Blocks | Capacity
 
 REASONS: Mapping[str, str] = {
     "recurring": "Recurring",
@@ -32,6 +46,29 @@ def terms(value: Terms, currency: str, unit: str = "unit") -> str:
         case Tiered():
             rule = "each unit by its own tier" if value.model == "graduated" else "all by one tier"
             return f"{_tiers(value.tiers, currency)} ({rule})"
+        case _:
+            return _measured(value, currency)
+
+
+def _measured(value: Special, currency: str) -> str:
+    match value:
+        case Percentage():
+            fixed = f" + {_amount(value.fixed_amount)} {currency}" if value.fixed_amount else ""
+            return f"{plain(value.rate_percent)} % of each event's amount{fixed}"
+        case GraduatedPercentage():
+            rates = "; ".join(f"{plain(tier.rate_percent)} %" for tier in value.tiers)
+            return f"{rates} of the amount, each part by its own tier"
+        case Dynamic():
+            return f"{plain(value.multiplier)} × the amount that each event carries"
+        case Blocks():
+            sizes = "; ".join(
+                f"{_amount(tier.block_amount)} {currency} per {cells.number(tier.block_size)}"
+                for tier in value.tiers
+            )
+            return f"{sizes}, begun ones whole"
+        case Capacity():
+            amounts = "; ".join(f"{_amount(tier.amount)} {currency}" for tier in value.tiers)
+            return f"{amounts}, by the first tier that holds the usage"
 
 
 def _tiers(tiers: Sequence[Tier], currency: str) -> str:
