@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -13,12 +13,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from apps.engine.calendar import Cycle, Interval, Unit
+from apps.engine.billing_day import BillingDay, Due
+from apps.engine.calendar import Cycle, Interval, Unit, calendar_cycle, usage_reset
+from apps.engine.daycount import BY_THE_SECOND, Proration, ProrationRule
 from apps.engine.invoice import Agreement, Item, ItemKind, QuantityStep, Timing, propose
 from apps.engine.money import Money, allocate, exponent, round_half_away
 from apps.engine.period import Period, iso
-from apps.engine.prices import Flat, Terms, parse_terms
-from apps.engine.proration import prorate_quantity_change
+from apps.engine.prices import Flat, PerUnit, Terms, parse_terms
+from apps.engine.proration import change_plan, high_water, prorate_quantity_change
 from apps.engine.rating import rate
 
 FOLDER = Path(__file__).parents[2] / "docs" / "algorithms"
@@ -128,13 +130,75 @@ def boundaries(row: dict[str, str]) -> None:
     assert [iso(cycle.boundary(k)) for k in (1, 2, 3)] == row["next three boundaries"].split(", ")
 
 
-def shares(row: dict[str, str]) -> None:
+def interval_of(text: str) -> Interval:
+    count, name = text.split(" ")
+    return Interval.of(name, int(count))
+
+
+def calendar_periods(row: dict[str, str]) -> None:
+    grid = calendar_cycle(interval_of(row["every"]), row["zone"])
+    period = grid.period(grid.index_at(datetime.fromisoformat(row["moment"])))
+    assert f"{iso(period.start)} to {iso(period.end)}" == row["calendar period"]
+
+
+def resets(row: dict[str, str]) -> None:
+    anchor = datetime.fromisoformat(row["anchor"])
+    cycle = Cycle(anchor, interval_of(row["every"]), row["zone"])
+    reset = usage_reset(cycle, datetime.fromisoformat(row["used at"]), since=anchor)
+    assert iso(reset) == row["starts anew"]
+
+
+def moments(row: dict[str, str], text: str) -> list[datetime]:
     zone = ZoneInfo(row["zone"])
-    start, end, moment = (
-        datetime.fromisoformat(text).replace(tzinfo=zone)
-        for text in (*row["period"].split(" to "), row["moment"])
+    return [datetime.fromisoformat(part).replace(tzinfo=zone) for part in text.split(" to ")]
+
+
+def shares(row: dict[str, str]) -> None:
+    (moment,) = moments(row, row["moment"])
+    whole = Period(*moments(row, row["period"]))
+    assert whole.share_after(moment) == Fraction(row["share after"])
+
+
+def counted_shares(row: dict[str, str]) -> None:
+    rule = ProrationRule(Proration(row["proration"]), row["zone"])
+    part, whole = Period(*moments(row, row["part"])), Period(*moments(row, row["period"]))
+    assert rule.share(part, whole) == Fraction(row["share"])
+
+
+JUNE = Period(datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
+
+
+def plan_changes(row: dict[str, str]) -> None:
+    left = BY_THE_SECOND.share_after(datetime.fromisoformat(row["at"]), JUNE)
+    moved = change_plan(
+        [Money.of(row["billed"], "USD")],
+        [Money.of(row["new price"], "USD")],
+        unused=left,
+        left=Fraction(1) if row["new cycle"] == "yes" else left,
+        credited=Money.of(row["credited before"], "USD"),
+        currency="USD",
     )
-    assert Period(start, end).share_after(moment) == Fraction(row["share after"])
+    assert moved.credit == Money.of(row["credit"], "USD")
+    assert moved.charge == Money.of(row["charge"], "USD")
+
+
+def high_waters(row: dict[str, str]) -> None:
+    steps = [
+        rate(PerUnit(Decimal("10.00")), quantity=Decimal(seats), currency="USD")
+        for seats in row["seats"].split(", ")
+    ]
+    assert ", ".join(str(charge.major) for charge in high_water(steps)) == row["charges"]
+
+
+def billing_days(row: dict[str, str]) -> None:
+    parts = BillingDay(int(row["day"]), interval_of(row["every"])).due(
+        date.fromisoformat(row["start"]),
+        end=None if row["end"] == "none" else date.fromisoformat(row["end"]),
+        by=date.fromisoformat(row["by"]),
+        billed=Due(row["billed"]),
+    )
+    expected = [] if row["parts"] == "none" else row["parts"].split(", ")
+    assert [part.share for part in parts] == [Fraction(share) for share in expected]
 
 
 def quantity_changes(row: dict[str, str]) -> None:
@@ -144,7 +208,7 @@ def quantity_changes(row: dict[str, str]) -> None:
         included=Decimal(row["included"]),
         old=Decimal(row["old"]),
         new=Decimal(row["new"]),
-        period=Period(datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)),
+        period=JUNE,
         at=datetime.fromisoformat(row["at"]),
         currency=expected.currency,
     )
@@ -195,7 +259,13 @@ RUNNERS: dict[tuple[str, ...], Runner] = {
     ("model", "the billable units cost"): models,
     ("terms", "quantity", "included", "amount"): prices,
     ("anchor", "zone", "interval", "next three boundaries"): boundaries,
+    ("moment", "zone", "every", "calendar period"): calendar_periods,
+    ("anchor", "zone", "every", "used at", "starts anew"): resets,
     ("period", "zone", "moment", "share after"): shares,
+    ("proration", "zone", "period", "part", "share"): counted_shares,
+    ("billed", "credited before", "new price", "at", "new cycle", "credit", "charge"): plan_changes,
+    ("seats", "charges"): high_waters,
+    ("start", "end", "billed", "by", "day", "every", "parts"): billing_days,
     ("terms", "included", "old", "new", "at", "amount"): quantity_changes,
     ("timing", "terms", "included", "during", "quantity", "lines"): invoice_lines,
 }
