@@ -5,7 +5,7 @@ import pytest
 from tests.cases.records import Record, Unsupported, adapter_for, differences, records
 
 
-@pytest.mark.parametrize("record", records(), ids=lambda record: record.id)
+@pytest.mark.parametrize("record", [*records()], ids=lambda record: record.id)
 def test_the_engine_agrees_with_the_published_example(record: Record) -> None:
     try:
         adapter = adapter_for(record)
