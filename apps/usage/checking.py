@@ -25,6 +25,10 @@ PLACES = 12
 BOUND = 10**18
 EARLIEST_YEAR, LATEST_YEAR = 1970, 2199
 
+# The type of an event that only takes another one back; no meter reads it.
+VOID = "usage.void"
+PUBLIC_PREFIX = "uev_"  # in front of an event's dedupe key, in hex
+
 KEY = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 SOURCE = re.compile(r"[^\x00-\x20\x7f-\x9f\ud800-\udfff]{1,255}")
 DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,12})?")

@@ -2,15 +2,23 @@
 
 Roll-up, measurement, recount and the check of the buckets are put together from these pieces, so
 they cannot disagree. Aliases are fixed: `e` is an event, `m` the meter's rule (or the want or claim
-that carries it).
+that carries it), `v` an event that voids another.
+
+A voided event is subtracted from what only adds up (`ADDS_UP`). A maximum cannot be taken back: the
+bucket of such an hour is counted anew from its events, and read from them until that is done.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 METERS = """meter AS MATERIALIZED (
-  SELECT id, event_type, aggregation, allow_negative, string_to_array(value, '.') AS path
+  SELECT id, event_type, aggregation, allow_negative, string_to_array(value, '.') AS path,
+    ARRAY(SELECT jsonb_array_elements_text(dimensions)) AS dimensions,
+    nullif(filter, '{}') AS filter, usage_filter_paths(filter) AS filter_paths
   FROM usage_meter
 )"""
+ADDS_UP = "m.aggregation IN ('count', 'sum', 'avg', 'weighted_sum')"
 
 # The epoch, if its transaction numbers are this cluster's: not after a restore from a dump.
 EPOCH = """epoch AS MATERIALIZED (
@@ -20,31 +28,50 @@ EPOCH = """epoch AS MATERIALIZED (
 )"""
 
 # What is counted of an event, whatever the meter. The lanes are 8 bytes each of its digest.
-EVENT = """id, organization_id, type, occurred_at, data, xid,
-    usage_lane(digest, 0) AS lane_a, usage_lane(digest, 8) AS lane_b"""
-HOUR = "date_trunc('hour', occurred_at, 'UTC') AS hour"
-EVENTS = f"(SELECT {EVENT} FROM usage_event)"  # noqa: S608 - constants
+EVENT = """e.id, e.organization_id, e.type, e.occurred_at, e.data, e.xid,
+    usage_lane(e.digest, 0) AS lane_a, usage_lane(e.digest, 8) AS lane_b"""
+HOUR = "date_trunc('hour', e.occurred_at, 'UTC') AS hour"
+VOIDED = """EXISTS (
+    SELECT FROM usage_event v
+    WHERE v.organization_id = e.organization_id AND v.voids_id = e.id)"""
+EVENTS = f"(SELECT {EVENT} FROM usage_event e WHERE NOT {VOIDED})"  # noqa: S608 - constants
 
-READING = """e.id, e.occurred_at, m.aggregation,
-    CASE WHEN m.aggregation IN ('sum', 'max', 'latest')
+# What the meter lets pass, and what a want asks for beyond that.
+COUNTED = "(m.filter IS NULL OR usage_matches(usage_slice(e.data, m.filter_paths), m.filter))"
+ASKED = "(m.asked IS NULL OR usage_matches(usage_slice(e.data, m.asked_paths), m.asked))"
+
+
+def _reading(since: str) -> str:
+    """Return what an event says to a meter; the moment is value x microseconds from `since`."""
+    return f"""e.id, e.occurred_at, m.aggregation,
+    CASE WHEN m.aggregation NOT IN ('count', 'unique_count')
       THEN usage_number(e.data #> m.path, m.allow_negative) END AS number,
     CASE WHEN m.aggregation = 'unique_count'
       THEN usage_distinct_value(e.data #> m.path) END AS distinct_value,
+    CASE WHEN m.aggregation = 'weighted_sum' THEN 1000000 * extract(epoch FROM {since})
+      END AS microseconds,
     e.lane_a, e.lane_b"""
+
+
+READING = _reading("e.occurred_at")
+READING_OF_HOUR = _reading("e.occurred_at - e.hour")
+SLICE = "CASE WHEN m.dimensions = '{}' THEN '{}' ELSE usage_slice(e.data, m.dimensions) END"
 
 # `latest` is (time, event, value): arrays compare element by element, so the largest is the last.
 TOTALS = """count(*) AS event_count,
     count(number) + count(distinct_value) AS value_count,
     coalesce(sum(number), 0) AS total,
-    max(number) AS maximum,
+    max(number) FILTER (WHERE aggregation = 'max') AS maximum,
+    min(number) FILTER (WHERE aggregation = 'min') AS minimum,
+    coalesce(sum(number * microseconds), 0) AS moment,
     max(ARRAY[extract(epoch FROM occurred_at), id, number])
       FILTER (WHERE aggregation = 'latest' AND number IS NOT NULL) AS latest,
     max(occurred_at) FILTER (WHERE aggregation = 'latest' AND number IS NOT NULL) AS latest_at,
     coalesce(sum(lane_a), 0) AS lane_a,
     coalesce(sum(lane_b), 0) AS lane_b"""
 
-BUCKET_COLUMNS = """organization_id, meter_id, hour, event_count, value_count, total, maximum,
-    latest_at, latest_id, latest_value, lane_a, lane_b"""
+BUCKET_COLUMNS = """organization_id, meter_id, hour, slice, event_count, value_count, total, maximum,
+    minimum, moment, latest_at, latest_id, latest_value, lane_a, lane_b"""
 
 
 def by_hour(events: str, where: str = "true") -> str:
@@ -53,16 +80,17 @@ def by_hour(events: str, where: str = "true") -> str:
     OFFSET 0 has each reading computed once, not once for every total that uses it (a third of the
     time).
     """
-    return f"""SELECT organization_id, meter_id, hour, event_count, value_count, total, maximum,
-    latest_at, latest[2]::bigint AS latest_id, latest[3] AS latest_value, lane_a, lane_b
+    return f"""SELECT organization_id, meter_id, hour, slice, event_count, value_count, total, maximum,
+    minimum, moment, latest_at, latest[2]::bigint AS latest_id, latest[3] AS latest_value, lane_a, lane_b
   FROM (
-    SELECT organization_id, meter_id, hour, {TOTALS}
+    SELECT organization_id, meter_id, hour, slice, {TOTALS}
     FROM (
-      SELECT e.organization_id, m.id AS meter_id, e.hour, {READING}
+      SELECT e.organization_id, m.id AS meter_id, e.hour, {SLICE}::jsonb AS slice,
+        {READING_OF_HOUR}
       FROM {events} e JOIN meter m ON m.event_type = e.type
-      WHERE {where} OFFSET 0
+      WHERE {COUNTED} AND {where} OFFSET 0
     ) reading
-    GROUP BY organization_id, meter_id, hour
+    GROUP BY organization_id, meter_id, hour, slice
   ) hourly"""  # noqa: S608 - constants of this module only
 
 
@@ -71,26 +99,44 @@ def distinct_by_hour(events: str, where: str = "true") -> str:
     return f"""SELECT DISTINCT e.organization_id, m.id AS meter_id, e.hour,
     usage_distinct_value(e.data #> m.path) AS value
   FROM {events} e JOIN meter m ON m.event_type = e.type AND m.aggregation = 'unique_count'
-  WHERE usage_distinct_value(e.data #> m.path) IS NOT NULL AND {where}"""  # noqa: S608 - constants
+  WHERE usage_distinct_value(e.data #> m.path) IS NOT NULL AND {COUNTED} AND {where}"""  # noqa: S608 - constants
 
 
-FRESH = f"""fresh AS MATERIALIZED (
-  SELECT {EVENT}, {HOUR} FROM usage_event
+# A void is rolled up with what it voids, or after it: it could only name what was committed.
+CAME = f"""came AS MATERIALIZED (
+  SELECT {EVENT}, {HOUR}, e.voids_id FROM usage_event e
   WHERE xid >= %(since)s::xid8 AND xid < %(until)s::xid8 AND id + 0 > %(base)s
 )"""  # noqa: S608 - constants
+STILL_THERE = "NOT EXISTS (SELECT FROM came v WHERE v.voids_id = e.id)"
+FRESH = f"(SELECT * FROM came e WHERE {STILL_THERE} OFFSET 0)"  # noqa: S608 - constants
+
+
+def _gone(since: str, base: str) -> str:
+    """Return a CTE of the rolled-up events that an event which came since voids."""
+    return f"""gone AS MATERIALIZED (
+  SELECT {EVENT}, {HOUR} FROM usage_event e
+  WHERE (e.organization_id, e.id) IN (SELECT organization_id, voids_id FROM came
+      WHERE voids_id IS NOT NULL)
+    AND (e.id <= {base} OR e.xid < {since})
+)"""  # noqa: S608 - constants
+
+
+GONE = _gone("%(since)s::xid8", "%(base)s")
 
 # Counted by itself first, or the order of the insert would have every reading sorted.
-ROLL_UP = f"""WITH {METERS}, {FRESH}, counted AS MATERIALIZED (
-  {by_hour("fresh")}
+ROLL_UP = f"""WITH {METERS}, {CAME}, counted AS MATERIALIZED (
+  {by_hour(FRESH)}
 ), stored AS (
   INSERT INTO usage_bucket AS b ({BUCKET_COLUMNS})
   SELECT {BUCKET_COLUMNS} FROM counted
-  ORDER BY organization_id, meter_id, hour
-  ON CONFLICT (organization_id, meter_id, hour) DO UPDATE SET
+  ORDER BY organization_id, meter_id, hour, slice
+  ON CONFLICT (organization_id, meter_id, hour, slice) DO UPDATE SET
     event_count = b.event_count + excluded.event_count,
     value_count = b.value_count + excluded.value_count,
     total = b.total + excluded.total,
     maximum = greatest(b.maximum, excluded.maximum),
+    minimum = least(b.minimum, excluded.minimum),
+    moment = b.moment + excluded.moment,
     latest_at = greatest(b.latest_at, excluded.latest_at),
     latest_id = CASE WHEN (b.latest_at, b.latest_id) > (excluded.latest_at, excluded.latest_id)
       OR excluded.latest_at IS NULL THEN b.latest_id ELSE excluded.latest_id END,
@@ -100,13 +146,49 @@ ROLL_UP = f"""WITH {METERS}, {FRESH}, counted AS MATERIALIZED (
     lane_b = b.lane_b + excluded.lane_b
   RETURNING 1
 )
-SELECT (SELECT count(*) FROM fresh), (SELECT count(*) FROM stored)"""  # noqa: S608 - constants
+SELECT (SELECT count(*) FROM came), (SELECT count(*) FROM stored),
+  EXISTS (SELECT FROM came WHERE voids_id IS NOT NULL)"""  # noqa: S608 - constants
 
-ROLL_UP_DISTINCT = f"""WITH {METERS}, {FRESH}
+ROLL_UP_DISTINCT = f"""WITH {METERS}, {CAME}
 INSERT INTO usage_distinct (organization_id, meter_id, hour, value)
-{distinct_by_hour("fresh")}
+{distinct_by_hour(FRESH)}
 ORDER BY 1, 2, 3, 4
 ON CONFLICT DO NOTHING"""
+
+TAKE_OUT = f"""WITH {METERS}, {CAME}, {GONE}, counted AS MATERIALIZED (
+  {by_hour("gone", ADDS_UP)}
+)
+UPDATE usage_bucket b SET
+  event_count = b.event_count - c.event_count,
+  value_count = b.value_count - c.value_count,
+  total = b.total - c.total,
+  moment = b.moment - c.moment,
+  lane_a = b.lane_a - c.lane_a,
+  lane_b = b.lane_b - c.lane_b
+FROM counted c
+WHERE (b.organization_id, b.meter_id, b.hour, b.slice)
+  = (c.organization_id, c.meter_id, c.hour, c.slice)"""  # noqa: S608 - constants
+
+# The hours of what is gone, and what is to be done about them.
+TOUCHED = f"""WITH {CAME}, {GONE}
+SELECT DISTINCT organization_id, type, hour FROM gone ORDER BY 1, 2, 3"""
+HOURS = (
+    """touched AS MATERIALIZED (
+  SELECT organization_id, m.id AS meter_id, m.event_type, hour, """
+    f"{ADDS_UP}"
+    """ AS adds_up
+  FROM unnest(%(organizations)s::bigint[], %(types)s::text[], %(hours)s::timestamptz[])
+    AS t (organization_id, type, hour)
+  JOIN usage_meter m ON m.event_type = t.type
+)"""
+)
+DROP_BUCKETS = f"""WITH {HOURS}
+DELETE FROM usage_bucket b USING touched t
+WHERE b.organization_id = t.organization_id AND b.meter_id = t.meter_id AND b.hour = t.hour
+  AND (b.event_count = 0 OR NOT t.adds_up)"""
+DROP_DISTINCT = f"""WITH {HOURS}
+DELETE FROM usage_distinct d USING touched t
+WHERE d.organization_id = t.organization_id AND d.meter_id = t.meter_id AND d.hour = t.hour"""
 
 # One organization, one meter, or (NULL) all of them.
 CHOSEN_METER = "(%(meter)s::bigint IS NULL OR m.id = %(meter)s::bigint)"
@@ -114,20 +196,43 @@ CHOSEN = "(%(organization)s::bigint IS NULL OR e.organization_id = %(organizatio
 
 # What is rolled up: by id where the transaction numbers are another cluster's, else by transaction.
 # OFFSET 0 keeps the planner from computing hour and lanes again for every meter.
+UP = "({0}.id <= x.base_event_id OR {0}.xid < x.watermark)"
+STANDING = f"""{UP.format("e")} AND NOT EXISTS (
+    SELECT FROM usage_event v
+    WHERE v.organization_id = e.organization_id AND v.voids_id = e.id AND {UP.format("v")})"""
 ROLLED_UP = f"""(
   SELECT {EVENT}, {HOUR} FROM usage_event e CROSS JOIN epoch x
-  WHERE (e.id <= x.base_event_id OR e.xid < x.watermark) AND {CHOSEN} OFFSET 0
+  WHERE {STANDING} AND {CHOSEN} OFFSET 0
+)"""  # noqa: S608 - constants
+ROLLED_UP_THEN = f"""(
+  SELECT {EVENT}, {HOUR}
+  FROM (SELECT DISTINCT organization_id, event_type, hour AS since FROM touched) t
+  CROSS JOIN epoch x
+  JOIN usage_event e ON e.organization_id = t.organization_id AND e.type = t.event_type
+    AND e.occurred_at >= t.since AND e.occurred_at < t.since + interval '1 hour'
+  WHERE {STANDING} OFFSET 0
 )"""  # noqa: S608 - constants
 
 FILL = f"""WITH {METERS}, {EPOCH}, counted AS MATERIALIZED (
   {by_hour(ROLLED_UP, CHOSEN_METER)}
 )
 INSERT INTO usage_bucket ({BUCKET_COLUMNS})
-SELECT {BUCKET_COLUMNS} FROM counted ORDER BY organization_id, meter_id, hour"""  # noqa: S608
+SELECT {BUCKET_COLUMNS} FROM counted ORDER BY organization_id, meter_id, hour, slice"""  # noqa: S608
 
 FILL_DISTINCT = f"""WITH {METERS}, {EPOCH}
 INSERT INTO usage_distinct (organization_id, meter_id, hour, value)
 {distinct_by_hour(ROLLED_UP, CHOSEN_METER)}
+ORDER BY 1, 2, 3, 4"""
+
+REFILL = f"""WITH {METERS}, {EPOCH}, {HOURS}, counted AS MATERIALIZED (
+  {by_hour(ROLLED_UP_THEN, f"NOT {ADDS_UP}")}
+)
+INSERT INTO usage_bucket ({BUCKET_COLUMNS})
+SELECT {BUCKET_COLUMNS} FROM counted ORDER BY organization_id, meter_id, hour, slice"""  # noqa: S608
+
+REFILL_DISTINCT = f"""WITH {METERS}, {EPOCH}, {HOURS}
+INSERT INTO usage_distinct (organization_id, meter_id, hour, value)
+{distinct_by_hour(ROLLED_UP_THEN)}
 ORDER BY 1, 2, 3, 4"""
 
 # Buckets against the rolled-up events themselves, in one snapshot with the watermark.
@@ -137,17 +242,17 @@ DIFFERENCES = f"""WITH {METERS}, {EPOCH}, counted AS (
   SELECT {BUCKET_COLUMNS} FROM usage_bucket e JOIN meter m ON m.id = e.meter_id
   WHERE {CHOSEN} AND {CHOSEN_METER}
 )
-SELECT organization_id, meter_id, hour,
+SELECT organization_id, meter_id, hour, slice::text,
   coalesce(s.event_count, 0), coalesce(c.event_count, 0),
   coalesce(s.total, 0), coalesce(c.total, 0),
   coalesce(s.lane_a, 0), coalesce(s.lane_b, 0), coalesce(c.lane_a, 0), coalesce(c.lane_b, 0)
-FROM counted c FULL JOIN stored s USING (organization_id, meter_id, hour)
-WHERE (s.event_count, s.value_count, s.total, s.maximum, s.latest_at, s.latest_id, s.latest_value,
+FROM counted c FULL JOIN stored s USING (organization_id, meter_id, hour, slice)
+WHERE (s.event_count, s.value_count, s.total, s.maximum, s.minimum, s.moment, s.latest_at, s.latest_id, s.latest_value,
        s.lane_a, s.lane_b)
   IS DISTINCT FROM
-      (c.event_count, c.value_count, c.total, c.maximum, c.latest_at, c.latest_id, c.latest_value,
+      (c.event_count, c.value_count, c.total, c.maximum, c.minimum, c.moment, c.latest_at, c.latest_id, c.latest_value,
        c.lane_a, c.lane_b)
-ORDER BY organization_id, hour, meter_id"""  # noqa: S608 - constants
+ORDER BY organization_id, hour, meter_id, slice"""  # noqa: S608 - constants
 
 DISTINCT_DIFFERENCES = f"""WITH {METERS}, {EPOCH}, counted AS (
   {distinct_by_hour(ROLLED_UP, CHOSEN_METER)}
@@ -162,66 +267,108 @@ GROUP BY organization_id, meter_id, hour
 HAVING count(*) > count(s.value) OR count(*) > count(c.value)
 ORDER BY organization_id, hour, meter_id"""  # noqa: S608 - constants
 
+RULE = "m.event_type, m.aggregation, m.allow_negative, m.path, m.filter, m.filter_paths"
 WANTS = f"""{METERS}, want AS MATERIALIZED (
-  SELECT w.*, m.event_type, m.aggregation, m.allow_negative, m.path
+  SELECT w.*, usage_filter_paths(w.asked) AS asked_paths, {RULE}, {ADDS_UP} AS adds_up
   FROM unnest(%(organizations)s::bigint[], %(meters)s::bigint[], %(starts)s::timestamptz[],
-      %(ends)s::timestamptz[], %(whole_from)s::timestamptz[], %(whole_to)s::timestamptz[])
+      %(ends)s::timestamptz[], %(filters)s::jsonb[], %(whole_from)s::timestamptz[],
+      %(whole_to)s::timestamptz[])
     WITH ORDINALITY
-    AS w (organization_id, meter_id, starts, ends, whole_from, whole_to, position)
+    AS w (organization_id, meter_id, starts, ends, asked, whole_from, whole_to, position)
   JOIN meter m ON m.id = w.meter_id
 )"""  # noqa: S608 - constants
 
 # The upper bound is always true. Two bounds make the planner expect few rows, which is the truth:
 # it cannot know the watermark, and with one bound it would read every event of a big customer.
-# `id + 0` keeps it from the key's index for the same reason.
-TAIL = f"""tail AS MATERIALIZED (
-  SELECT {EVENT} FROM usage_event
-  WHERE organization_id = ANY (%(organizations)s::bigint[])
-    AND xid >= (SELECT watermark FROM epoch) AND xid < '18446744073709551615'::xid8
-    AND id + 0 > (SELECT base_event_id FROM epoch)
+# `id + 0` keeps it from the key's index for the same reason. `again` are the events of the hours
+# whose buckets hold something that is gone.
+TAIL = f"""came AS MATERIALIZED (
+  SELECT {EVENT}, {HOUR}, e.voids_id FROM usage_event e
+  WHERE e.organization_id = ANY (%(organizations)s::bigint[])
+    AND e.xid >= (SELECT watermark FROM epoch) AND e.xid < '18446744073709551615'::xid8
+    AND e.id + 0 > (SELECT base_event_id FROM epoch)
+), tail AS MATERIALIZED (
+  SELECT * FROM came e WHERE {STILL_THERE}
+), {_gone("(SELECT watermark FROM epoch)", "(SELECT base_event_id FROM epoch)")}, again AS MATERIALIZED (
+  SELECT {EVENT}
+  FROM (SELECT DISTINCT organization_id, type, hour AS since FROM gone) t
+  JOIN usage_event e ON e.organization_id = t.organization_id AND e.type = t.type
+    AND e.occurred_at >= t.since AND e.occurred_at < t.since + interval '1 hour'
+  WHERE NOT {VOIDED}
 )"""  # noqa: S608 - constants
 
 
-def _events_of_want(events: str, since: str, until: str) -> str:
+def _in_touched_hour(alias: str, hour: str) -> str:
+    return f"""EXISTS (SELECT FROM gone g WHERE g.organization_id = {alias}.organization_id
+        AND g.type = m.event_type AND g.hour = {hour})"""
+
+
+# Which rows stand for the whole hours of a want, besides the buckets.
+SOURCES = (
+    ("tail", f"(m.adds_up OR NOT {_in_touched_hour('e', 'e.hour')})"),
+    ("again", "NOT m.adds_up"),
+)
+
+
+def _events_of_want(events: str, since: str, until: str, where: str = "true") -> str:
     return f"""FROM {events} e
       WHERE e.organization_id = m.organization_id AND e.type = m.event_type
-        AND e.occurred_at >= {since} AND e.occurred_at < {until}"""
+        AND e.occurred_at >= {since} AND e.occurred_at < {until}
+        AND {COUNTED} AND {ASKED} AND {where}"""
 
 
-def _totals_of_want(events: str, since: str, until: str) -> str:
+def _totals_of_want(events: str, since: str, until: str, where: str = "true") -> str:
     return f"""SELECT m.position, t.* FROM want m CROSS JOIN LATERAL (
-    SELECT {TOTALS} FROM (SELECT {READING} {_events_of_want(events, since, until)} OFFSET 0) reading
+    SELECT {TOTALS}
+    FROM (SELECT {READING} {_events_of_want(events, since, until, where)} OFFSET 0) reading
   ) t"""  # noqa: S608 - constants
 
 
-def _values_of_want(events: str, since: str, until: str) -> str:
+def _values_of_want(events: str, since: str, until: str, where: str = "true") -> str:
     return f"""SELECT usage_distinct_value(e.data #> m.path)
-      {_events_of_want(events, since, until)}"""
+      {_events_of_want(events, since, until, where)}"""
 
+
+def _whole_hours(part: Callable[[str, str, str, str], str]) -> str:
+    return " UNION ALL ".join(
+        part(events, "m.whole_from", "m.whole_to", where) for events, where in SOURCES
+    )
+
+
+# What is gone and adds up, to be taken away again; the other totals are null then.
+TAKEN_AWAY = f"""SELECT position, -event_count, -value_count, -total, NULL, NULL, -moment,
+    NULL, NULL, -lane_a, -lane_b
+  FROM ({_totals_of_want("gone", "m.whole_from", "m.whole_to", "m.adds_up")}) gone"""  # noqa: S608
 
 # Whole hours from buckets; the edges, and what is not rolled up yet, from the events themselves.
 # LATERAL with an aggregate is planned once per want, so it always walks an index.
 MEASURE = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
   SELECT m.position, t.* FROM want m CROSS JOIN LATERAL (
     SELECT coalesce(sum(event_count), 0), coalesce(sum(value_count), 0), coalesce(sum(total), 0),
-      max(maximum),
+      max(maximum), min(minimum),
+      coalesce(sum(moment + CASE WHEN m.aggregation = 'weighted_sum'
+        THEN total * 1000000 * extract(epoch FROM b.hour) ELSE 0 END), 0),
       max(ARRAY[extract(epoch FROM latest_at), latest_id, latest_value])
         FILTER (WHERE latest_at IS NOT NULL),
       max(latest_at), coalesce(sum(lane_a), 0), coalesce(sum(lane_b), 0)
     FROM usage_bucket b
     WHERE b.organization_id = m.organization_id AND b.meter_id = m.meter_id
       AND b.hour >= m.whole_from AND b.hour < m.whole_to
-  ) t (event_count, value_count, total, maximum, latest, latest_at, lane_a, lane_b)
+      AND (m.asked IS NULL OR usage_matches(b.slice, m.asked))
+      AND (m.adds_up OR NOT {_in_touched_hour("b", "b.hour")})
+  ) t (event_count, value_count, total, maximum, minimum, moment, latest, latest_at, lane_a, lane_b)
   UNION ALL
   {_totals_of_want(EVENTS, "m.starts", "m.whole_from")}
   UNION ALL
   {_totals_of_want(EVENTS, "m.whole_to", "m.ends")}
   UNION ALL
-  {_totals_of_want("tail", "m.whole_from", "m.whole_to")}
+  {_whole_hours(_totals_of_want)}
+  UNION ALL
+  {TAKEN_AWAY}
 ), totals AS (
   SELECT position, sum(event_count) AS event_count, sum(value_count) AS value_count,
-    sum(total) AS total, max(maximum) AS maximum, max(latest) AS latest,
-    sum(lane_a) AS lane_a, sum(lane_b) AS lane_b
+    sum(total) AS total, max(maximum) AS maximum, min(minimum) AS minimum,
+    sum(moment) AS moment, max(latest) AS latest, sum(lane_a) AS lane_a, sum(lane_b) AS lane_b
   FROM part GROUP BY position
 ), variety AS (
   SELECT m.position, v.different FROM want m CROSS JOIN LATERAL (
@@ -229,41 +376,56 @@ MEASURE = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
       SELECT d.value FROM usage_distinct d
       WHERE d.organization_id = m.organization_id AND d.meter_id = m.meter_id
         AND d.hour >= m.whole_from AND d.hour < m.whole_to
+        AND NOT {_in_touched_hour("d", "d.hour")}
       UNION ALL {_values_of_want(EVENTS, "m.starts", "m.whole_from")}
       UNION ALL {_values_of_want(EVENTS, "m.whole_to", "m.ends")}
-      UNION ALL {_values_of_want("tail", "m.whole_from", "m.whole_to")}
+      UNION ALL {_whole_hours(_values_of_want)}
     ) seen (value)
   ) v WHERE m.aggregation = 'unique_count'
 )
 SELECT x.number, pg_current_snapshot()::text, pg_current_xact_id_if_assigned()::text,
-  m.aggregation, t.event_count, t.value_count, t.total, t.maximum, t.latest[3], v.different,
-  t.lane_a, t.lane_b
+  m.aggregation, t.event_count, t.value_count, t.total, t.maximum, t.minimum, t.latest[3],
+  v.different, t.moment, t.lane_a, t.lane_b
 FROM epoch x CROSS JOIN want m JOIN totals t USING (position) LEFT JOIN variety v USING (position)
 ORDER BY m.position"""  # noqa: S608 - constants
 
 # From the events alone, as they were visible when the claim was made. Event ids tell the epochs
 # apart: up to its base, everything was there when the epoch began; later ones carry transaction
-# numbers of the cluster that took the snapshot, until the next epoch's base.
-RECOUNT = f"""WITH {METERS}, claim AS MATERIALIZED (
+# numbers of the cluster that took the snapshot, until the next epoch's base. An event is voided
+# when the one that voids it was visible.
+CLAIMS = f"""{METERS}, claim AS MATERIALIZED (
   SELECT c.position, c.organization_id, c.starts, c.ends, c.epoch, c.taken, x.base_event_id AS base,
     coalesce(y.base_event_id, 9223372036854775807) AS next_base,
-    m.event_type, m.aggregation, m.allow_negative, m.path
+    c.asked, usage_filter_paths(c.asked) AS asked_paths, {RULE}
   FROM unnest(%(organizations)s::bigint[], %(meters)s::bigint[], %(starts)s::timestamptz[],
-      %(ends)s::timestamptz[], %(epochs)s::integer[], %(snapshots)s::pg_snapshot[])
-    WITH ORDINALITY AS c (organization_id, meter_id, starts, ends, epoch, taken, position)
+      %(ends)s::timestamptz[], %(filters)s::jsonb[], %(epochs)s::integer[],
+      %(snapshots)s::pg_snapshot[])
+    WITH ORDINALITY AS c (organization_id, meter_id, starts, ends, asked, epoch, taken, position)
   JOIN meter m ON m.id = c.meter_id
   JOIN usage_epoch x ON x.number = c.epoch
   LEFT JOIN usage_epoch y ON y.number = c.epoch + 1
-)
+)"""  # noqa: S608 - constants
+SEEN = """({0}.id <= m.base
+        OR ({0}.id <= m.next_base AND pg_visible_in_snapshot({0}.xid, m.taken)))"""
+SEEN_STANDING = f"""{SEEN.format("e")} AND NOT EXISTS (
+        SELECT FROM usage_event v
+        WHERE v.organization_id = e.organization_id AND v.voids_id = e.id AND {SEEN.format("v")})"""
+ALL_EVENTS = f"(SELECT {EVENT} FROM usage_event e)"  # noqa: S608 - constants
+SEEN_BY_CLAIM = f"""SELECT {READING}, e.data
+    {_events_of_want(ALL_EVENTS, "m.starts", "m.ends", SEEN_STANDING)}
+    OFFSET 0"""
+
+RECOUNT = f"""WITH {CLAIMS}
 SELECT m.epoch, m.taken::text, NULL, m.aggregation, t.event_count, t.value_count, t.total,
-  t.maximum, t.latest[3], t.different, t.lane_a, t.lane_b
+  t.maximum, t.minimum, t.latest[3], t.different, t.moment, t.lane_a, t.lane_b
 FROM claim m CROSS JOIN LATERAL (
   SELECT {TOTALS}, count(DISTINCT distinct_value) AS different
-  FROM (
-    SELECT {READING} {_events_of_want(EVENTS, "m.starts", "m.ends")}
-      AND (e.id <= m.base
-        OR (e.id <= m.next_base AND pg_visible_in_snapshot(e.xid, m.taken)))
-    OFFSET 0
-  ) reading
+  FROM ({SEEN_BY_CLAIM}) reading
 ) t
 ORDER BY m.position"""  # noqa: S608 - constants
+
+# The events of one claim themselves, in their order.
+READINGS = f"""WITH {CLAIMS}
+SELECT r.id, r.occurred_at, r.number, r.data::text
+FROM claim m CROSS JOIN LATERAL ({SEEN_BY_CLAIM}) r
+ORDER BY r.occurred_at, r.id"""  # noqa: S608 - constants

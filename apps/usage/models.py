@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from apps.core.fields import PublicIdField, QuantityField, TenantForeignKey
 from apps.core.models import Row, TenantRow
-from apps.engine.aggregation import Aggregation
+from apps.usage.checking import PUBLIC_PREFIX, VOID
 from apps.usage.columns import (
     CurrentTransaction,
     DedupeKey,
@@ -28,11 +28,14 @@ class Meter(Row):
     """How events of one type become one quantity. Its meaning never changes."""
 
     class Kind(models.TextChoices):
-        COUNT = Aggregation.COUNT.value, "Number of events"
-        SUM = Aggregation.SUM.value, "Sum of the values"
-        MAX = Aggregation.MAX.value, "Largest value"
-        UNIQUE_COUNT = Aggregation.UNIQUE_COUNT.value, "Number of different values"
-        LATEST = Aggregation.LATEST.value, "Last value"
+        COUNT = "count", "Number of events"
+        SUM = "sum", "Sum of the values"
+        MAX = "max", "Largest value"
+        MIN = "min", "Smallest value"
+        AVG = "avg", "Mean of the values"
+        UNIQUE_COUNT = "unique_count", "Number of different values"
+        LATEST = "latest", "Last value"
+        WEIGHTED_SUM = "weighted_sum", "Mean level over time"
 
     public_id = PublicIdField("meter")
     key = models.CharField(max_length=64, unique=True, db_collation="C")
@@ -44,6 +47,12 @@ class Meter(Row):
     unit = models.CharField(max_length=40, blank=True, default="")
     description = models.TextField(blank=True, default="")
     allow_negative = models.BooleanField(default=False)
+    dimensions = models.JSONField(
+        default=list, blank=True, help_text="keys of the data that buckets are kept by"
+    )
+    filter = models.JSONField(
+        default=dict, blank=True, help_text="which events it counts: include and exclude"
+    )
 
     class Meta:
         ordering = ["key"]
@@ -61,6 +70,9 @@ class Meter(Row):
 
 class Event(TenantRow):
     """One fact of use. Never changes; `digest` and `xid` are set by the statement that stores it.
+
+    What was wrong is taken back by a later event that `voids` it: everything is then measured as if
+    the voided one were absent. A correction is a voiding event that counts itself.
 
     The organization has no database constraint here: it would lock the organization's row once per
     event. Row-level security fixes the column, and an organization is never deleted.
@@ -83,11 +95,21 @@ class Event(TenantRow):
     data = models.JSONField()
     digest = models.BinaryField(help_text="SHA-256 of the content and when it came")
     xid = TransactionIdField(db_default=CurrentTransaction())
+    voids = TenantForeignKey("self", null=True, help_text="the event that it takes back")
 
     class Meta:
         db_table = "usage_event"
         constraints = [
             models.UniqueConstraint(fields=["organization", "dedupe_key"], name="event_once"),
+            models.UniqueConstraint(
+                fields=["organization", "voids"],
+                name="event_voided_once",
+                condition=Q(voids__isnull=False),
+            ),
+            models.CheckConstraint(condition=Q(voids__lt=F("id")), name="event_voids_an_earlier"),
+            models.CheckConstraint(
+                condition=~Q(type=VOID) | Q(voids__isnull=False), name="event_void_names_another"
+            ),
             models.CheckConstraint(
                 condition=Q(dedupe_key=DedupeKey("source", "key")),
                 name="event_key_is_made_of_source_and_key",
@@ -109,6 +131,11 @@ class Event(TenantRow):
 
     def __str__(self) -> str:
         return f"{self.type} {self.key}"
+
+    @property
+    def public_id(self) -> str:
+        """Its name for the outside world, made of source and key: the same in every copy."""
+        return f"{PUBLIC_PREFIX}{self.dedupe_key.hex}"
 
 
 class RejectedEvent(TenantRow):
@@ -156,15 +183,22 @@ class RejectedEvent(TenantRow):
 
 
 class UsageBucket(TenantRow):
-    """What a meter makes of one organization's rolled-up events of one hour (UTC)."""
+    """What a meter makes of one organization's rolled-up events of one hour (UTC) and one slice.
+
+    A slice is the events with the same values in all of the meter's dimensions; voided events are
+    in none. What only some aggregations read is kept for their meters only.
+    """
 
     created_at = None  # type: ignore[assignment]
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="+", db_index=False)
     hour = models.DateTimeField(help_text="its start")
+    slice = models.JSONField(default=dict, help_text="the value of each dimension")
     event_count = models.BigIntegerField()
     value_count = models.BigIntegerField()
     total = TotalField()
     maximum = QuantityField(null=True)
+    minimum = QuantityField(null=True)
+    moment = TotalField(default=0, help_text="sum of value x microseconds since the hour began")
     latest_at = models.DateTimeField(null=True)
     latest_id = models.BigIntegerField(null=True, help_text="the event, which breaks ties")
     latest_value = QuantityField(null=True)
@@ -174,7 +208,9 @@ class UsageBucket(TenantRow):
     class Meta:
         db_table = "usage_bucket"
         constraints = [
-            models.UniqueConstraint(fields=["organization", "meter", "hour"], name="bucket_once"),
+            models.UniqueConstraint(
+                fields=["organization", "meter", "hour", "slice"], name="bucket_once"
+            ),
             models.CheckConstraint(
                 condition=Q(value_count__gte=0, event_count__gte=F("value_count")),
                 name="bucket_counts_add_up",

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
 from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Cycle, Interval, Unit, zone
-from apps.engine.decimals import plain
-from apps.usage import counting
-from apps.usage.checking import MeterRule
+from apps.engine.decimals import EXACT, ZERO, plain
+from apps.usage import counting, filtering
+from apps.usage.checking import PLACES, MeterRule
 from apps.usage.errors import UnknownEpoch, UnknownMeter, UsageNotReady
-from apps.usage.models import Event, Meter, RejectedEvent, UsageEpoch
+from apps.usage.filtering import Values
+from apps.usage.models import EARLIEST, Event, Meter, RejectedEvent, UsageEpoch
 
 HOUR = timedelta(hours=1)
 ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
@@ -42,15 +45,29 @@ class MeterFacts:
     unit: str
     description: str
     allow_negative: bool
+    dimensions: tuple[str, ...] = ()
+    filter: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What to measure: a meter over [start, end), any instants, to the microsecond."""
+    """What to measure: a meter over [start, end), any instants, to the microsecond.
+
+    Counts the events that have one of the values in every dimension of `include`, without those to
+    which all of one combination of `exclude` applies (see `filtering`). Dimensions are paths in the
+    event's data; those of the meter are read from buckets, others from the events themselves.
+    """
 
     meter_key: str
     start: datetime
     end: datetime
+    include: Values = field(default_factory=dict, hash=False)
+    exclude: Sequence[Values] = field(default=(), hash=False)
+
+    @property
+    def filter(self) -> filtering.Document:
+        """The filter in its one form, for evidence; {} without one."""
+        return filtering.document(self.include, self.exclude)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +75,9 @@ class Measured:
     """A quantity, and the evidence that lets anybody count it again.
 
     `event_count` counts the events of the meter's type in the window, `value_count` those with a
-    value the meter reads. `hash` (32 hex digits) is the same for the same events in any order.
-    `epoch` and `snapshot` say which transactions were visible.
+    value the meter reads; voided events are in neither. A weighted sum is made of all events before
+    `end`, so it counts them all. `hash` (32 hex digits) is the same for the same events in any
+    order. `epoch` and `snapshot` say which transactions were visible, `filter` which were asked for.
     """
 
     quantity: Decimal
@@ -68,16 +86,18 @@ class Measured:
     hash: str
     epoch: int
     snapshot: str
+    filter: filtering.Document = field(default_factory=dict, hash=False)
 
     def evidence(self) -> dict[str, object]:
-        """Return what a line keeps of it, as plain values."""
-        return {
+        """Return what a line keeps of it, as plain values; the filter only where there is one."""
+        kept: dict[str, object] = {
             "events": self.event_count,
             "values": self.value_count,
             "hash": self.hash,
             "epoch": self.epoch,
             "snapshot": self.snapshot,
         }
+        return {**kept, "filter": self.filter} if self.filter else kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +141,7 @@ class BucketDifference:
     counted_total: Decimal
     stored_hash: str = ""
     counted_hash: str = ""
+    slice: Mapping[str, str | None] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         return (
@@ -151,6 +172,22 @@ class EventFacts:
     occurred_at: datetime
     received_at: datetime
     data: Mapping[str, Any] = field(hash=False)
+    public_id: str = ""
+    voids_id: int | None = None
+    voided: bool = False
+
+
+class EventReading(NamedTuple):
+    """What one event says to a meter, for prices that charge event by event.
+
+    `value` is the number at the meter's path, None where there is none. Numbers in `data` are int or
+    Decimal, exact.
+    """
+
+    event_id: int
+    occurred_at: datetime
+    value: Decimal | None
+    data: Mapping[str, Any]
 
 
 # --- meters -------------------------------------------------------------------------------------
@@ -198,6 +235,8 @@ def _facts(row: Meter) -> MeterFacts:
         unit=row.unit,
         description=row.description,
         allow_negative=row.allow_negative,
+        dimensions=tuple(row.dimensions),
+        filter=row.filter,
     )
 
 
@@ -215,10 +254,11 @@ def measure_all(wants: Sequence[tuple[int, Want]]) -> list[Measured]:
     """Measure for many organizations in one statement; the scope must show them all."""
     if not wants:
         return []
-    rows = _rows(counting.MEASURE, _windows(wants))
-    if len(rows) != len(wants):
+    spans = _Spans(wants)
+    rows = _rows(counting.MEASURE, spans.windows())
+    if len(rows) != len(spans):
         raise UsageNotReady(NOT_READY)
-    return [_measured(row) for row in rows]
+    return spans.measured(rows)
 
 
 def recount(organization_id: int, want: Want, epoch: int, snapshot: str) -> Measured:
@@ -234,15 +274,42 @@ def recount_all(claims: Sequence[tuple[int, Claim]]) -> list[Measured]:
     """Recount many measurements in one statement, in their order."""
     if not claims:
         return []
-    if not all(SNAPSHOT.fullmatch(claim.snapshot) for _, claim in claims):
-        raise UnknownEpoch("The snapshot of a measurement cannot be read.")
-    windows = _windows([(organization_id, claim.want) for organization_id, claim in claims])
-    windows["epochs"] = [claim.epoch for _, claim in claims]
-    windows["snapshots"] = [claim.snapshot for _, claim in claims]
-    rows = _rows(counting.RECOUNT, windows)
-    if len(rows) != len(claims):
+    spans = _Spans([(organization_id, claim.want) for organization_id, claim in claims])
+    rows = _rows(counting.RECOUNT, _claimed(spans, [claim for _, claim in claims]))
+    if len(rows) != len(spans):
         raise UnknownEpoch("A measurement names an epoch that this database does not know.")
-    return [_measured(row) for row in rows]
+    return spans.measured(rows)
+
+
+def readings(organization_id: int, asked: Want | Claim) -> list[EventReading]:
+    """Return the events that a measurement counts one by one, by time and then as they came.
+
+    Of a Claim: exactly those that it counted, whatever came since. Of a Want: those of this moment.
+    Only for prices that charge event by event: it reads every one of them.
+    """
+    if isinstance(asked, Want):
+        [now] = measure(organization_id, [asked])
+        asked = Claim(asked, now.epoch, now.snapshot)
+    spans = _Spans([(organization_id, asked.want)], levels=False)
+    rows = _rows(counting.READINGS, _claimed(spans, [asked]))
+    return [
+        EventReading(event_id, at, None if number is None else Decimal(plain(number)), _exact(data))
+        for event_id, at, number, data in rows
+    ]
+
+
+def _exact(text: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(text, parse_float=Decimal)
+    return found
+
+
+def _claimed(spans: _Spans, claims: Sequence[Claim]) -> dict[str, Any]:
+    if not all(SNAPSHOT.fullmatch(claim.snapshot) for claim in claims):
+        raise UnknownEpoch("The snapshot of a measurement cannot be read.")
+    windows = spans.windows()
+    windows["epochs"] = [claims[owner].epoch for owner in spans.owners]
+    windows["snapshots"] = [claims[owner].snapshot for owner in spans.owners]
+    return windows
 
 
 def usage_series(
@@ -302,54 +369,172 @@ def _cuts(start: datetime, end: datetime, grain: str, timezone: str) -> list[dat
     return [cut for k in range(hours + 1) if start < (cut := first + k * HOUR) < end]
 
 
-def _windows(wants: Sequence[tuple[int, Want]]) -> dict[str, Any]:
-    ids = _meter_ids({want.meter_key for _, want in wants})
-    windows = [_hours(want) for _, want in wants]
-    return {
-        "organizations": [organization_id for organization_id, _ in wants],
-        "meters": [ids[want.meter_key] for _, want in wants],
-        "starts": [want.start for _, want in wants],
-        "ends": [want.end for _, want in wants],
-        "whole_from": [first for first, _ in windows],
-        "whole_to": [last for _, last in windows],
+class _Meter(NamedTuple):
+    """What has to be known of a meter before it is measured."""
+
+    id: int
+    aggregation: Aggregation
+    dimensions: frozenset[str]
+
+
+class _Span(NamedTuple):
+    """A window that is counted in one go, and the part of it that whole hours (UTC) fill."""
+
+    organization_id: int
+    meter: int
+    start: datetime
+    end: datetime
+    filter: str | None
+    whole_from: datetime
+    whole_to: datetime
+
+
+class _Spans:
+    """The windows that wants take to measure: one each, and two where a level is carried over.
+
+    A level's area over [start, end) is that over [EARLIEST, end) less that over [EARLIEST, start),
+    so nothing but sums over windows is needed.
+    """
+
+    def __init__(self, wants: Sequence[tuple[int, Want]], *, levels: bool = True) -> None:
+        self.wants = [want for _, want in wants]
+        known = _meters({want.meter_key for want in self.wants})
+        self.owners: list[int] = []
+        self.spans: list[_Span] = []
+        for position, (organization_id, want) in enumerate(wants):
+            meter = known[want.meter_key]
+            for start, end in _parts(want, meter, levels=levels):
+                self.owners.append(position)
+                self.spans.append(_span(organization_id, want, meter, start, end))
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def windows(self) -> dict[str, Any]:
+        """Return the windows as columns."""
+        columns = [list(column) for column in zip(*self.spans, strict=True)]
+        names = ("organizations", "meters", "starts", "ends", "filters", "whole_from", "whole_to")
+        return dict(zip(names, columns, strict=True))
+
+    def measured(self, rows: Sequence[tuple[Any, ...]]) -> list[Measured]:
+        """Return one measurement for each want from the rows of its windows."""
+        found: dict[int, list[_Counted]] = {}
+        for owner, row in zip(self.owners, rows, strict=True):
+            found.setdefault(owner, []).append(_Counted(*row))
+        return [_measured(want, found[position]) for position, want in enumerate(self.wants)]
+
+
+def _parts(want: Want, meter: _Meter, *, levels: bool) -> list[tuple[datetime, datetime]]:
+    if want.end < want.start:
+        raise ValueError(f"the window of {want.meter_key} ends before it starts")
+    if levels and meter.aggregation == Meter.Kind.WEIGHTED_SUM:
+        return [(EARLIEST, want.end), (EARLIEST, want.start)]
+    return [(want.start, want.end)]
+
+
+def _span(organization_id: int, want: Want, meter: _Meter, start: datetime, end: datetime) -> _Span:
+    asked = want.filter
+    # Values of a unique_count are kept for all slices together.
+    in_buckets = not asked or (
+        meter.aggregation != Meter.Kind.UNIQUE_COUNT and filtering.paths(asked) <= meter.dimensions
+    )
+    whole_from, whole_to = _hours(start, end) if in_buckets else (end, end)
+    text = json.dumps(asked) if asked else None
+    return _Span(organization_id, meter.id, start, end, text, whole_from, whole_to)
+
+
+def _meters(keys: set[str]) -> dict[str, _Meter]:
+    rows = Meter.objects.filter(key__in=keys).values_list("key", "id", "aggregation", "dimensions")
+    found = {
+        key: _Meter(meter_id, aggregation, frozenset(dimensions))
+        for key, meter_id, aggregation, dimensions in rows
     }
-
-
-def _meter_ids(keys: set[str]) -> dict[str, int]:
-    found = dict(Meter.objects.filter(key__in=keys).values_list("key", "id"))
     if missing := keys - found.keys():
         raise UnknownMeter(f"There is no meter '{min(missing)}'.", param="meter")
     return found
 
 
-def _hours(want: Want) -> tuple[datetime, datetime]:
+def _hours(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     """Return the part of the window that whole hours (UTC) fill, empty where none fits."""
-    if want.end < want.start:
-        raise ValueError(f"the window of {want.meter_key} ends before it starts")
-    since, rest = divmod(want.start - ORIGIN, HOUR)
+    since, rest = divmod(start - ORIGIN, HOUR)
     first = ORIGIN + (since + bool(rest)) * HOUR
-    last = ORIGIN + (want.end - ORIGIN) // HOUR * HOUR
-    first = min(first, want.end)
+    last = ORIGIN + (end - ORIGIN) // HOUR * HOUR
+    first = min(first, end)
     return first, max(first, last)
 
 
-def _measured(row: tuple[Any, ...]) -> Measured:
-    epoch, snapshot, own, kind, events, values, total, maximum, latest, different, a, b = row
-    quantities = {
-        Aggregation.COUNT: events,
-        Aggregation.SUM: total,
-        Aggregation.MAX: maximum,
-        Aggregation.LATEST: latest,
-        Aggregation.UNIQUE_COUNT: different,
-    }
+class _Counted(NamedTuple):
+    """A row of counting.MEASURE or RECOUNT."""
+
+    epoch: int
+    snapshot: str
+    own: str | None
+    kind: str
+    events: int
+    values: int
+    total: Decimal
+    maximum: Decimal | None
+    minimum: Decimal | None
+    latest: Decimal | None
+    different: int | None
+    moment: Decimal
+    lane_a: Decimal
+    lane_b: Decimal
+
+    def area(self, end: datetime) -> Fraction:
+        """Return the sum of value x microseconds up to `end`: what a level adds up to over time."""
+        return Fraction(self.total) * _microseconds(end) - Fraction(self.moment)
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - EARLIEST) // timedelta(microseconds=1)
+
+
+def _measured(want: Want, counted: Sequence[_Counted]) -> Measured:
+    one = counted[0]
     return Measured(
-        quantity=Decimal(plain(Decimal(quantities[Aggregation(kind)] or 0))),
-        event_count=int(events),
-        value_count=int(values),
-        hash=_hash(a, b),
-        epoch=epoch,
-        snapshot=with_own(snapshot, None if own is None else int(own)),
+        quantity=Decimal(plain(_quantity(want, counted))),
+        event_count=int(one.events),
+        value_count=int(one.values),
+        hash=_hash(one.lane_a, one.lane_b),
+        epoch=one.epoch,
+        snapshot=with_own(one.snapshot, None if one.own is None else int(one.own)),
+        filter=want.filter,
     )
+
+
+def _quantity(want: Want, counted: Sequence[_Counted]) -> Decimal:
+    one = counted[0]
+    match Meter.Kind(one.kind):
+        case Meter.Kind.WEIGHTED_SUM:
+            return _mean_level(want, one, counted[1])
+        case Meter.Kind.AVG:
+            values = int(one.values)
+            return _rounded(Fraction(one.total) / values) if values else ZERO
+    found: dict[str, Decimal | int | None] = {
+        Meter.Kind.COUNT: one.events,
+        Meter.Kind.SUM: one.total,
+        Meter.Kind.MAX: one.maximum,
+        Meter.Kind.MIN: one.minimum,
+        Meter.Kind.LATEST: one.latest,
+        Meter.Kind.UNIQUE_COUNT: one.different,
+    }
+    return Decimal(found[one.kind] or 0)
+
+
+def _mean_level(want: Want, up_to_end: _Counted, up_to_start: _Counted) -> Decimal:
+    """Return the level's mean over [start, end): every value moves the level from its time on."""
+    length = _microseconds(want.end) - _microseconds(want.start)
+    if not length:
+        return ZERO
+    return _rounded((up_to_end.area(want.end) - up_to_start.area(want.start)) / length)
+
+
+def _rounded(value: Fraction) -> Decimal:
+    """Return a quotient to the 12 places of a quantity, half away from zero."""
+    scaled = abs(value) * 10**PLACES
+    whole = int(scaled + Fraction(1, 2))
+    return Decimal(whole if value >= 0 else -whole).scaleb(-PLACES, EXACT)
 
 
 def _hash(lane_a: Decimal, lane_b: Decimal) -> str:
@@ -381,7 +566,7 @@ def altered_events(organization_id: int | None = None) -> list[AlteredEvent]:
         """SELECT id, organization_id, source, key, type, occurred_at FROM usage_event
         WHERE (%(organization)s::bigint IS NULL OR organization_id = %(organization)s::bigint)
           AND digest <> usage_event_digest(
-            organization_id, source, key, type, occurred_at, received_at, data)
+            organization_id, source, key, type, occurred_at, received_at, data, voids_id)
         ORDER BY id""",
         {"organization": organization_id},
     )
@@ -412,7 +597,9 @@ def bucket_differences(
 
 
 def _bucket_difference(row: tuple[Any, ...], keys: Mapping[int, str]) -> BucketDifference:
-    organization_id, meter_id, hour, stored, counted, stored_total, counted_total, *lanes = row
+    organization_id, meter_id, hour, piece, stored, counted, stored_total, counted_total, *lanes = (
+        row
+    )
     return BucketDifference(
         organization_id,
         keys[meter_id],
@@ -423,6 +610,7 @@ def _bucket_difference(row: tuple[Any, ...], keys: Mapping[int, str]) -> BucketD
         counted_total,
         _hash(*lanes[:2]),
         _hash(*lanes[2:]),
+        json.loads(piece),
     )
 
 

@@ -107,14 +107,40 @@ def _advance(epoch: UsageEpoch) -> RolledUp:
     }
     with connection.cursor() as cursor:
         cursor.execute(counting.ROLL_UP, span)
-        events, buckets = cursor.fetchone()
+        events, buckets, voiding = cursor.fetchone()
     if events == 0:
         return RolledUp()  # the watermark may stay: there is nothing between it and `until`
     if Meter.objects.filter(aggregation=Meter.Kind.UNIQUE_COUNT).exists():
         _execute(counting.ROLL_UP_DISTINCT, span)
     point("usage.rolled_up")
     UsageEpoch.objects.filter(pk=epoch.pk).update(watermark=until)
+    if voiding:
+        _take_out(span)
     return RolledUp(events=events, buckets=buckets)
+
+
+def _take_out(span: Mapping[str, Any]) -> None:
+    """Take what is voided out of the buckets it was rolled up into; the watermark is the new one.
+
+    Sums are subtracted from. Where a maximum may be gone, the hour is counted anew.
+    """
+    _execute(counting.TAKE_OUT, span)
+    with connection.cursor() as cursor:
+        cursor.execute(counting.TOUCHED, span)
+        touched = cursor.fetchall()
+    if not touched:
+        return
+    names = ("organizations", "types", "hours")
+    hours = {
+        name: list(column) for name, column in zip(names, zip(*touched, strict=True), strict=True)
+    }
+    for statement in (
+        counting.DROP_BUCKETS,
+        counting.DROP_DISTINCT,
+        counting.REFILL,
+        counting.REFILL_DISTINCT,
+    ):
+        _execute(statement, hours)
 
 
 def _start_epoch(at: datetime) -> None:
