@@ -1,13 +1,24 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.engine.calendar import Cycle, Interval, Unit, UnknownTimezone
+from apps.engine.calendar import (
+    Cycle,
+    Interval,
+    Unit,
+    UnknownTimezone,
+    anniversary_cycle,
+    calendar_cycle,
+    calendar_start,
+    local_date,
+    usage_reset,
+    whole_intervals,
+)
 from tests.engine import oracle
 from tests.engine.strategies import MOMENTS
 
@@ -121,6 +132,72 @@ def test_boundaries_between_include_the_start_and_not_the_end() -> None:
     found = cycle.boundaries_between(at("2023-12-01T00:00:00Z"), at("2024-03-01T00:00:00Z"))
     assert [f"{b:%m-%d}" for b in found] == ["12-01", "01-01", "02-01"]
     assert cycle.boundaries_between(at("2023-12-02T00:00:00Z"), at("2023-12-31T00:00:00Z")) == []
+
+
+def test_a_half_year_is_six_months() -> None:
+    assert Interval.of("half_year", 2) == Interval(Unit.MONTH, 12)
+    assert Interval.of("week") == Interval(Unit.WEEK)
+    for name, count in (("half_year", 0), ("fortnight", 1)):
+        with pytest.raises(ValueError, match=r"at least one|fortnight"):
+            Interval.of(name, count)
+
+
+def test_the_boundaries_either_side_of_a_moment() -> None:
+    cycle = Cycle(at("2024-01-01T00:00:00Z"), DAY, "UTC")
+    on, noon = at("2024-01-05T00:00:00Z"), at("2024-01-05T12:00:00Z")
+    assert cycle.next_after(on) == at("2024-01-06T00:00:00Z")
+    assert cycle.next_after(on, inclusive=True) == on
+    assert cycle.last_before(on) == at("2024-01-04T00:00:00Z")
+    assert cycle.last_before(on, inclusive=True) == on
+    for inclusive in (True, False):
+        assert cycle.next_after(noon, inclusive=inclusive) == at("2024-01-06T00:00:00Z")
+        assert cycle.last_before(noon, inclusive=inclusive) == on
+
+
+@pytest.mark.parametrize("zone", ODD_ZONES)
+def test_calendar_days_start_at_the_first_instant_of_a_local_day(zone: str) -> None:
+    day = calendar_start(at("2019-07-17T13:37:00Z"), DAY, zone)
+    assert local_date(day, ZoneInfo(zone)) == local_date(at("2019-07-17T13:37:00Z"), ZoneInfo(zone))
+    before = day - timedelta(microseconds=1)
+    assert local_date(before, ZoneInfo(zone)) != local_date(day, ZoneInfo(zone))
+
+
+def test_the_calendar_starts_weeks_on_mondays_and_quarters_in_january() -> None:
+    found = calendar_cycle(Interval(Unit.WEEK), "UTC").boundaries_between(
+        at("1999-12-20T00:00:00Z"), at("2000-02-01T00:00:00Z")
+    )
+    assert all(moment.weekday() == 0 for moment in found)
+    half_years = calendar_cycle(Interval.of("half_year"), "UTC")
+    assert dates(half_years, range(-2, 2)) == [
+        "2000-01-01", "2000-07-01", "2001-01-01", "2001-07-01",
+    ]  # fmt: skip
+
+
+def test_an_anniversary_in_whole_days_starts_at_local_midnight() -> None:
+    start = at("2021-02-02T00:00:00Z")
+    cycle = anniversary_cycle(start, Interval(Unit.YEAR), "America/New_York")
+    assert cycle.anchor == at("2021-02-01T05:00:00Z")
+    assert cycle.boundary(1) == at("2022-02-01T05:00:00Z")
+
+
+def test_whole_intervals_are_counted_from_the_start() -> None:
+    start = date(2012, 7, 16)
+    assert whole_intervals(start, date(2012, 9, 15), MONTH) == 1
+    assert whole_intervals(start, date(2012, 9, 16), MONTH) == 2
+    assert whole_intervals(start, date(2012, 9, 13), Interval(Unit.DAY, 30)) == 1
+    assert whole_intervals(start, date(2012, 7, 30), Interval(Unit.WEEK)) == 2
+    assert whole_intervals(start, date(2012, 7, 1), MONTH) == 0
+    assert whole_intervals(date(2017, 1, 31), date(2017, 4, 30), MONTH) == 3
+
+
+def test_an_allowance_starts_anew_no_later_than_the_subscription_ends() -> None:
+    start = at("2024-01-05T00:00:00Z")
+    cycle, used = Cycle(start, MONTH, "UTC"), at("2024-02-20T08:00:00Z")
+    assert usage_reset(cycle, used, since=start) == at("2024-03-05T00:00:00Z")
+    end = at("2024-02-29T12:00:00Z")
+    assert usage_reset(cycle, used, since=start, until=end) == end
+    with pytest.raises(ValueError, match="before the subscription starts"):
+        usage_reset(cycle, start - timedelta(seconds=1), since=start)
 
 
 WALLS = [

@@ -70,3 +70,8 @@ def test_overlap_is_the_same_from_both_sides(one: Period, other: Period) -> None
     if common:
         assert one.share(common) == one.share(other)
         assert one.share(other) * one.duration_micros == common.duration_micros
+
+
+def test_the_last_second_is_the_one_before_the_end() -> None:
+    june = Period(datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC))
+    assert iso(june.last_second) == "2025-06-30T23:59:59Z"

@@ -11,10 +11,22 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from apps.engine.daycount import Proration, ProrationRule
 from apps.engine.money import CurrencyMismatch, Money, exponent
 from apps.engine.period import Period
 from apps.engine.prices import Flat, Graduated, PerUnit, Terms, Tier
-from apps.engine.proration import Change, change, price_segments, prorate_quantity_change
+from apps.engine.proration import (
+    Change,
+    capped_credit,
+    change,
+    change_plan,
+    credit_unused,
+    high_water,
+    minimum_true_up,
+    price_segments,
+    prorate_quantity_change,
+    prorated,
+)
 from apps.engine.rating import BrokenExplanation, rate, replay
 from tests.engine import oracle
 from tests.engine.strategies import CURRENCIES, MOMENTS, SHARES, TERMS, UNITS, periods
@@ -198,3 +210,96 @@ def test_a_period_cut_in_stretches_costs_each_its_time(
 def test_a_price_over_time_needs_some_time() -> None:
     with pytest.raises(ValueError, match="at least one segment"):
         price_segments([], whole=JUNE)
+
+
+MID_DAY = datetime(2025, 6, 16, 18, tzinfo=UTC)
+BASE = rate(Flat(D(50)), quantity=D(1), currency="USD")
+
+
+def counted_by(proration: Proration, old: int, new: int) -> Change:
+    return prorate_quantity_change(
+        SEATS, included=D(0), old=D(old), new=D(new), period=JUNE, at=MID_DAY, currency="USD",
+        rule=ProrationRule(proration),
+    )  # fmt: skip
+
+
+def test_a_price_counts_its_seats_by_its_own_rule() -> None:
+    assert counted_by(Proration.SECOND, 5, 6).amount == usd(5_70)
+    assert counted_by(Proration.DAY, 5, 6).amount == usd(6_00)
+    assert counted_by(Proration.NONE, 5, 6).amount == usd(0)
+    assert counted_by(Proration.FULL, 5, 6).amount == usd(12_00)
+    assert counted_by(Proration.FULL, 6, 5).amount == usd(0)
+
+
+def test_stretches_are_counted_by_the_rule_of_the_price() -> None:
+    stretches = [(Period(JUNE.start, MID_DAY), BASE), (Period(MID_DAY, JUNE.end), BASE)]
+    by_day = price_segments(stretches, whole=JUNE, rule=ProrationRule(Proration.DAY))
+    assert [part.share for part in by_day.segments] == [Fraction(1, 2), Fraction(1, 2)]
+    lived = price_segments(stretches[:1], whole=JUNE, rule=ProrationRule(Proration.FULL))
+    assert (by_day.amount, lived.amount) == (usd(50_00), usd(50_00))
+    unbilled = price_segments(stretches[:1], whole=JUNE, rule=ProrationRule(Proration.NONE))
+    assert unbilled.amount == usd(0)
+    explained: dict[str, Any] = by_day.explain()
+    assert replay(explained) == 50_00
+
+
+def test_what_is_no_money_is_prorated_to_its_own_places() -> None:
+    assert prorated(100, share=Fraction(12, 31), places=8) == D("38.70967742")
+    assert prorated(D("99.5"), share=1, places=0) == D(100)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        prorated(100, share=2, places=0)
+
+
+def test_a_credit_is_capped_at_what_is_left_of_the_bill() -> None:
+    def credit(potential: int, billed: int, credited: int) -> Money:
+        return capped_credit(usd(potential), billed=usd(billed), credited=usd(credited))
+
+    assert credit(100, 200, 50) == usd(100)
+    assert credit(300, 200, 50) == usd(150)
+    assert credit(100, 200, 250) == usd(0)
+    assert credit(-50, 200, 50) == usd(0)
+
+
+def test_a_plan_change_rounds_each_line_and_waits_for_the_next_invoice() -> None:
+    half = Fraction(1, 2)
+    moved = change_plan(
+        [usd(3_01), usd(7_00)], [usd(20_00)], unused=half, left=half, currency="USD"
+    )
+    assert moved.credits == (usd(1_51), usd(3_50))
+    assert (moved.credit, moved.charge, moved.net) == (usd(5_01), usd(10_00), usd(4_99))
+    assert moved.next_invoice == usd(24_99)
+
+
+def test_credits_of_several_lines_stop_together() -> None:
+    moved = change_plan(
+        [usd(10_00), usd(10_00)], [], unused=Fraction(1), left=Fraction(1),
+        credited=usd(12_00), currency="USD",
+    )  # fmt: skip
+    assert moved.credits == (usd(8_00), usd(0))
+    assert moved.charge == usd(0)
+
+
+def test_a_plan_change_never_charges_more_than_the_new_price() -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        change_plan([], [usd(1_00)], unused=Fraction(1), left=Fraction(2), currency="USD")
+
+
+def test_coming_back_up_to_the_highest_number_of_seats_is_free() -> None:
+    steps = [rate(SEATS, quantity=D(seats), currency="USD") for seats in (10, 5, 10, 12)]
+    assert high_water(steps) == (usd(120_00), usd(0), usd(0), usd(24_00))
+    assert high_water([]) == ()
+
+
+def test_both_sides_of_a_minimum_are_rounded_before_they_are_subtracted() -> None:
+    # 10000.00 × 334/365 = 9150.68, 1000.00 × 334/365 = 915.07; rounded once it were 8235.62.
+    missing = minimum_true_up(usd(10_000_00), usd(1_000_00), share=Fraction(334, 365))
+    assert missing == usd(8_235_61)
+    assert minimum_true_up(usd(1_00), usd(2_00), share=Fraction(1)) == usd(0)
+
+
+def test_a_credit_for_unused_time_and_its_tax_are_rounded_apart() -> None:
+    back = credit_unused(usd(100_00), unused=Fraction(20, 28), tax_percent=D(20))
+    # 71.43 and 14.29; together 85.714… would round to 85.71.
+    assert (back.net, back.tax, back.total) == (usd(71_43), usd(14_29), usd(85_72))
+    with pytest.raises(ValueError, match="not negative"):
+        credit_unused(usd(1_00), unused=Fraction(1), tax_percent=D(-1))
