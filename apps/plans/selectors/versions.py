@@ -1,4 +1,4 @@
-"""Questions about what is for sale, answered without a row in hand."""
+"""Questions about plans and their versions."""
 
 from __future__ import annotations
 
