@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
 from apps.engine.calendar import Cycle
+from apps.engine.daycount import BY_THE_SECOND, Proration, ProrationRule
 from apps.engine.decimals import ZERO
+from apps.engine.grid import Grid, Lap
 from apps.engine.money import exponent
 from apps.engine.period import Period, utc
+from apps.engine.price_rules import PLAIN, Rules
 from apps.engine.prices import Terms
 
 ONE = Decimal(1)
 
 
 class ItemKind(StrEnum):
-    """What an item's quantity is: one, what was bought, or what was used."""
+    """What an item's quantity is: one, what was bought, or what was used.
+
+    A one-time item is billed once, where it starts, and never credited.
+    """
 
     FLAT = "flat"
     LICENSED = "licensed"
     METERED = "metered"
+    ONE_TIME = "one_time"
+
+
+class QuantityPolicy(StrEnum):
+    """Which quantity of a period is billed: every one for its time, or the highest."""
+
+    PURCHASED = "purchased"
+    HIGH_WATER = "high_water"
 
 
 class Timing(StrEnum):
@@ -40,15 +55,20 @@ class Reason(StrEnum):
     STARTED = "started"
     QUANTITY_CHANGED = "quantity_changed"
     ENDED = "ended"
+    ONE_TIME = "one_time"
 
 
 @dataclass(frozen=True, slots=True)
 class QuantityStep:
-    """From `at` on the item's quantity is this; of two steps at one instant the larger id holds."""
+    """From `at` on the item's quantity is this; of two steps at one instant the larger id holds.
+
+    `proration` replaces the item's for this step: `none` leaves the period as it was billed.
+    """
 
     id: int
     at: datetime
     quantity: Decimal
+    proration: Proration | None = None
 
 
 class Turn(NamedTuple):
@@ -58,14 +78,18 @@ class Turn(NamedTuple):
     quantity: Decimal | None
     reason: Reason
     step_id: int | None
+    rule: ProrationRule
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One dated item of an agreement.
 
-    `during` is [start, end), end None while open. Only licensed items have steps, only metered ones
-    a meter; metered items are billed in arrears. Raises ValueError where these do not hold.
+    `during` is [start, end), end None while open. Licensed items have steps, a one-time one may;
+    only metered items have a meter, and they are billed in arrears. `proration` says what a part of
+    a period costs, `starts` and `ends` replace it for the first and the last one. `rules` convert
+    and bound what the terms give. `filters` tell which usage of the meter is meant, among the
+    prices of one `group`: see `rules.matches`. Raises ValueError where these do not hold.
     """
 
     id: int
@@ -78,9 +102,17 @@ class Item:
     steps: tuple[QuantityStep, ...] = ()
     meter: str | None = None
     meter_id: int | None = None
+    rules: Rules = PLAIN
+    proration: ProrationRule = BY_THE_SECOND
+    starts: Proration | None = None
+    ends: Proration | None = None
+    policy: QuantityPolicy = QuantityPolicy.PURCHASED
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    group: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", ItemKind(self.kind))
+        object.__setattr__(self, "policy", QuantityPolicy(self.policy))
         object.__setattr__(self, "timing", Timing(self.timing))
         ordered = tuple(sorted(self.steps, key=lambda step: (step.at, step.id)))
         object.__setattr__(self, "steps", ordered)
@@ -88,8 +120,10 @@ class Item:
             raise ValueError(f"{self.key}: a metered item has a meter, and only a metered one")
         if self.kind is ItemKind.METERED and self.timing is Timing.ADVANCE:
             raise ValueError(f"{self.key}: usage can only be billed in arrears")
-        if self.steps and self.kind is not ItemKind.LICENSED:
+        if self.steps and self.kind not in (ItemKind.LICENSED, ItemKind.ONE_TIME):
             raise ValueError(f"{self.key}: only a licensed item has quantity steps")
+        if self.filters and self.kind is not ItemKind.METERED:
+            raise ValueError(f"{self.key}: only usage can be filtered")
         if self.end is not None and self.end <= self.start:
             raise ValueError(f"{self.key}: an item must end after it starts")
 
@@ -114,44 +148,69 @@ class Item:
         return Period(start, end) if start < end else None
 
     def quantity_at(self, moment: datetime) -> Decimal:
-        """The quantity in force: 1 of a flat item, the last step's of a licensed one, or 0."""
-        if self.kind is ItemKind.FLAT:
+        """The quantity in force: the last step's; without any 1, or 0 of a licensed item."""
+        if not self.steps and self.kind is not ItemKind.LICENSED:
             return ONE
         reached = [step.quantity for step in self.steps if step.at <= moment]
         return reached[-1] if reached else ZERO
 
-    def turns(self, period: Period) -> list[Turn]:
-        """Everything that changes the item's price strictly inside the period, in order."""
-        lived = self.lived(period)
+    def peak(self, period: Period) -> Decimal:
+        """The highest quantity in the period."""
+        inside = (step.quantity for step in self.steps if period.start < step.at < period.end)
+        return max(self.quantity_at(period.start), *inside, ZERO)
+
+    def rule(self, override: Proration | None) -> ProrationRule:
+        """How a part of a period is counted, where a change may have said otherwise."""
+        return self.proration if override is None else replace(self.proration, proration=override)
+
+    def turns(self, lap: Lap) -> list[Turn]:
+        """Everything that changes the item's price strictly inside the lap's period, in order."""
+        lived = self.lived(lap.lived)
         if lived is None:
             return []
         turns = [
-            Turn(step.at, step.quantity, Reason.QUANTITY_CHANGED, step.id)
+            Turn(
+                step.at, step.quantity, Reason.QUANTITY_CHANGED, step.id, self.rule(step.proration)
+            )
             for step in self.steps
             if lived.start < step.at < lived.end
         ]
-        if lived.start > period.start:
-            turns.insert(0, Turn(lived.start, self.quantity_at(lived.start), Reason.STARTED, None))
-        if lived.end < period.end:
-            turns.append(Turn(lived.end, None, Reason.ENDED, None))
+        if lived.start > lap.start:
+            first, rule = self.quantity_at(lived.start), self.rule(self.starts)
+            turns.insert(0, Turn(lived.start, first, Reason.STARTED, None, rule))
+        if lived.end < lap.whole.end:
+            turns.append(Turn(lived.end, None, Reason.ENDED, None, self.rule(self.ends)))
         return turns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Agreement:
-    """What one subscription owes by: its grid of periods, its currency, its items in order."""
+    """What one subscription owes by: its grid of periods, its currency, its items in order.
 
-    cycle: Cycle
+    A plain cycle stands for the grid of one phase that begins at its anchor and has no end.
+    """
+
+    cycle: Grid
     currency: str
     items: tuple[Item, ...]
 
-    def __post_init__(self) -> None:
-        exponent(self.currency)
-        if len({item.id for item in self.items}) != len(self.items):
+    def __init__(self, cycle: Cycle | Grid, currency: str, items: tuple[Item, ...]) -> None:
+        grid = Grid.of(cycle) if isinstance(cycle, Cycle) else cycle
+        object.__setattr__(self, "cycle", grid)
+        object.__setattr__(self, "currency", currency)
+        object.__setattr__(self, "items", items)
+        exponent(currency)
+        if len({item.id for item in items}) != len(items):
             raise ValueError("an item stands twice in the agreement")
 
-    def behind(self, k: int) -> Period | None:
-        """The period that ends at boundary k; None at boundary 0."""
+    def ahead(self, k: int) -> Lap | None:
+        """What boundary k opens; None where the agreement pauses or ends."""
         if k < 0:
             raise ValueError(f"nothing is billed before boundary 0: {k}")
-        return self.cycle.period(k - 1) if k else None
+        return self.cycle.lap(k)
+
+    def behind(self, k: int) -> Lap | None:
+        """What boundary k closes; None at boundary 0 and after a pause."""
+        if k < 0:
+            raise ValueError(f"nothing is billed before boundary 0: {k}")
+        return self.cycle.lap(k - 1) if k else None

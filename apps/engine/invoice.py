@@ -7,30 +7,46 @@ billed already, and a line that was lost is proposed again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from apps.engine.agreement import Agreement, Item, ItemKind, QuantityStep, Reason, Timing, Turn
+from apps.engine.agreement import (
+    Agreement,
+    Item,
+    ItemKind,
+    QuantityPolicy,
+    QuantityStep,
+    Reason,
+    Timing,
+    Turn,
+)
+from apps.engine.consumption import Consumed
+from apps.engine.daycount import Proration
 from apps.engine.decimals import plain
+from apps.engine.grid import Lap
 from apps.engine.money import Money
 from apps.engine.period import Period, utc
 from apps.engine.proration import Change, Segments, change, price_segments
-from apps.engine.rating import Rated, rate
+from apps.engine.rating import Rated, rate, ratio
 
 __all__ = [
     "Agreement",
     "BilledKey",
     "Item",
     "ItemKind",
+    "Lap",
     "LineKind",
     "Measured",
     "MissingUsage",
+    "NetOf",
     "Proposal",
+    "QuantityPolicy",
     "QuantityStep",
     "Reason",
     "Timing",
@@ -38,10 +54,14 @@ __all__ = [
     "Usage",
     "Window",
     "propose",
+    "propose_changes",
     "subtract_billed",
     "totals",
     "windows_needed",
 ]
+
+
+WHOLE = Fraction(1)
 
 
 class LineKind(StrEnum):
@@ -62,11 +82,14 @@ class Measured:
     """What a meter counted in a window.
 
     `evidence` (watermark, hash of the events …) goes into the line's explanation untouched.
+    `consumed` is for prices that look at more than the quantity: the amounts of single events in
+    the order of their time, for example.
     """
 
     quantity: Decimal
     event_count: int
     evidence: Mapping[str, object] = field(default_factory=dict)
+    consumed: Consumed | None = None
 
 
 class Window(NamedTuple):
@@ -78,6 +101,8 @@ class Window(NamedTuple):
 
 
 Usage = Mapping[Window, Measured]
+NetOf = Callable[[Item, Period], Fraction]
+"""What was really billed of an item for a period ÷ its undiscounted price, 0 to 1."""
 
 
 class BilledKey(NamedTuple):
@@ -107,6 +132,12 @@ class Proposal:
     rated: Rated | Change | Segments
     step_id: int | None = None
     measured: Measured | None = None
+    net_of: Fraction = WHOLE
+
+    @property
+    def discountable(self) -> bool:
+        """Whether discounts apply: a credit is for what was billed after them already."""
+        return self.amount.minor >= 0
 
     @property
     def amount(self) -> Money:
@@ -141,6 +172,8 @@ class Proposal:
         }
         if self.window != self.period:
             explanation["window"] = self.window.as_dict()
+        if self.net_of != WHOLE:
+            explanation["net_of_discounts"] = ratio(self.net_of)
         if self.measured is not None:
             counted: dict[str, object] = {"event_count": self.measured.event_count}
             explanation["usage"] = counted | dict(self.measured.evidence)
@@ -155,26 +188,62 @@ class Totals(NamedTuple):
 
 
 def windows_needed(agreement: Agreement, k: int) -> list[Window]:
-    """What has to be measured before the lines at boundary k can be proposed."""
+    """What has to be measured before the lines at boundary k can be proposed.
+
+    Of several prices on one meter each takes its own events: see `rules.matches`.
+    """
     behind = agreement.behind(k)
     if behind is None:
         return []
     return [window for item in agreement.items if (window := _window(item, behind)) is not None]
 
 
-def propose(agreement: Agreement, k: int, usage: Usage) -> list[Proposal]:
+def billed_in_full(_: Item, __: Period) -> Fraction:
+    """Say that no discount was taken off."""
+    return WHOLE
+
+
+def propose(
+    agreement: Agreement, k: int, usage: Usage, *, net_of: NetOf = billed_in_full
+) -> list[Proposal]:
     """Every line due at boundary k: advance for the period ahead, the rest for the one behind.
 
     Lines come in the order of the items, then by kind, then by time. `usage` answers
-    `windows_needed`; raises MissingUsage where it does not, and ValueError for k < 0.
+    `windows_needed`; raises MissingUsage where it does not, and ValueError for k < 0. Credits are
+    for what was billed after discounts, which `net_of` knows.
     """
-    ahead, behind = agreement.cycle.period(k), agreement.behind(k)
+    ahead, behind = agreement.ahead(k), agreement.behind(k)
     lines: list[Proposal] = []
     for item in agreement.items:
-        lines += _advance(item, ahead, agreement.currency)
+        if ahead is not None:
+            lines += _advance(item, ahead, agreement.currency)
         if behind is not None:
             lines += _arrears(item, behind, usage, agreement.currency)
-            lines += _changes(item, behind, agreement.currency)
+            lines += _changes(item, behind, agreement.currency, net_of)
+        lines += _one_time(item, k, ahead, behind, agreement.currency)
+    return lines
+
+
+def propose_changes(
+    agreement: Agreement, k: int, at: datetime, *, net_of: NetOf = billed_in_full
+) -> list[Proposal]:
+    """What changes up to `at` owe or give back in the period that boundary k will close.
+
+    They are lines that `propose` gives at boundary k, under the same keys: what is billed early is
+    subtracted there.
+    """
+    behind, at = agreement.behind(k), utc(at)
+    if behind is None:
+        return []
+    lines: list[Proposal] = []
+    for item in agreement.items:
+        lines += [
+            line
+            for line in _changes(item, behind, agreement.currency, net_of)
+            if line.period.start <= at
+        ]
+        if item.start <= at:
+            lines += _one_time(item, k, None, behind, agreement.currency)
     return lines
 
 
@@ -190,57 +259,108 @@ def totals(amounts: Iterable[Money], currency: str) -> Totals:
     return Totals(subtotal, subtotal)
 
 
-def _advance(item: Item, ahead: Period, currency: str) -> list[Proposal]:
-    if item.timing is not Timing.ADVANCE or not item.lives_at(ahead.start):
+def _advance(item: Item, ahead: Lap, currency: str) -> list[Proposal]:
+    if not _in_advance(item) or not item.lives_at(ahead.start):
         return []
-    rated = _price(item, item.quantity_at(ahead.start), currency)
+    rated = _opening(item, ahead, currency)
     if _is_nothing(rated):
         return []
-    return [_line(item, LineKind.ADVANCE, Reason.RECURRING, ahead, rated)]
+    return [_line(item, LineKind.ADVANCE, Reason.RECURRING, ahead.rest, rated)]
 
 
-def _changes(item: Item, behind: Period, currency: str) -> list[Proposal]:
-    if item.timing is not Timing.ADVANCE:
+def _in_advance(item: Item) -> bool:
+    return item.timing is Timing.ADVANCE and item.kind is not ItemKind.ONE_TIME
+
+
+def _opening(item: Item, lap: Lap, currency: str) -> Rated:
+    """The price of the lap for what is in force at its start; a stub costs its share."""
+    override = item.starts if item.start == lap.start else None
+    share = item.rule(override).share_after(lap.start, lap.whole)
+    return _price(item, item.quantity_at(lap.start), currency, share=share)
+
+
+def _one_time(
+    item: Item, k: int, ahead: Lap | None, behind: Lap | None, currency: str
+) -> list[Proposal]:
+    """The line of a one-time item at the boundary where it starts, or the first one after."""
+    if item.kind is not ItemKind.ONE_TIME:
+        return []
+    lap = None
+    if behind is not None and behind.start < item.start < behind.end:
+        lap = behind
+    elif ahead is not None and (item.start == ahead.start or (k == 0 and item.start < ahead.start)):
+        lap = ahead
+    if lap is None:
+        return []
+    period = Period(max(item.start, lap.start), lap.whole.end)
+    rated = _price(item, item.quantity_at(item.start), currency)
+    return [_line(item, LineKind.ONE_OFF, Reason.ONE_TIME, period, rated)]
+
+
+def _changes(item: Item, behind: Lap, currency: str, net_of: NetOf) -> list[Proposal]:
+    if not _in_advance(item):
         return []
     current: Rated | None = None
     paid = Money.zero(currency)
     if item.lives_at(behind.start):
         current = _price(item, item.quantity_at(behind.start), currency)
-        paid = current.amount
+        paid = _opening(item, behind, currency).amount
+    net = net_of(item, behind.rest)
     lines = []
     for turn in item.turns(behind):
-        new = None if turn.quantity is None else _price(item, turn.quantity, currency)
+        new = _after(item, turn, current, currency)
         if _changes_something(current, new):
-            moved = change(current, new, share=behind.share_after(turn.at), paid=paid)
+            moved = _moved(current, new, turn, behind.whole, paid, WHOLE)
             paid += moved.amount
-            lines.append(_turn_line(item, turn, behind, moved))
+            if moved.amount.minor < 0 and net != WHOLE:
+                moved = _moved(current, new, turn, behind.whole, paid - moved.amount, net)
+            if turn.rule.proration is not Proration.NONE:
+                lines.append(_turn_line(item, turn, behind, moved, net))
         current = new
     return lines
 
 
-def _arrears(item: Item, behind: Period, usage: Usage, currency: str) -> list[Proposal]:
-    lived = item.lived(behind)
-    if item.timing is not Timing.ARREARS or lived is None:
+def _after(item: Item, turn: Turn, current: Rated | None, currency: str) -> Rated | None:
+    """The full price after a turn; where the highest quantity counts a fall changes nothing."""
+    if turn.quantity is None:
+        return None
+    new = _price(item, turn.quantity, currency)
+    keeps = item.policy is QuantityPolicy.HIGH_WATER and current is not None
+    return current if keeps and current is not None and new.exact < current.exact else new
+
+
+def _moved(
+    old: Rated | None, new: Rated | None, turn: Turn, whole: Period, paid: Money, net: Fraction
+) -> Change:
+    """The price of a turn for the rest of the period; a credit stops at what was billed, net."""
+    less = (new.exact if new else 0) < (old.exact if old else 0)
+    if not less:
+        return change(old, new, share=turn.rule.share_after(turn.at, whole), paid=paid)
+    unused = turn.rule.unused_after(turn.at, whole)
+    return change(old, new, share=unused * net, paid=paid.times(net))
+
+
+def _arrears(item: Item, behind: Lap, usage: Usage, currency: str) -> list[Proposal]:
+    lived = item.lived(behind.lived)
+    if item.timing is not Timing.ARREARS or item.kind is ItemKind.ONE_TIME or lived is None:
         return []
     window = _window(item, behind)
     if window is not None:
         return [_usage_line(item, behind, window, usage, currency)]
-    rated = _lived_price(item, lived, behind, currency)
+    rated = _lived_price(item, lived, behind.whole, currency)
     if rated is None:
         return []
-    return [_line(item, LineKind.ARREARS, Reason.RECURRING, behind, rated, window=lived)]
+    return [_line(item, LineKind.ARREARS, Reason.RECURRING, behind.rest, rated, window=lived)]
 
 
-def _window(item: Item, behind: Period) -> Window | None:
-    lived = item.lived(behind)
+def _window(item: Item, behind: Lap) -> Window | None:
+    lived = item.lived(behind.lived)
     if item.meter is None or lived is None:
         return None
     return Window(item.id, item.meter, lived)
 
 
-def _usage_line(
-    item: Item, behind: Period, window: Window, usage: Usage, currency: str
-) -> Proposal:
+def _usage_line(item: Item, behind: Lap, window: Window, usage: Usage, currency: str) -> Proposal:
     measured = usage.get(window)
     if measured is None:
         raise MissingUsage(f"{window.meter} was not measured for item {item.id}: {window.period}")
@@ -251,44 +371,49 @@ def _usage_line(
         Reason.USAGE,
         # The whole period is the line's identity, even where the item lived only part of it: an
         # end that is recorded late must not make the same period look unbilled.
-        period=behind,
+        period=behind.rest,
         window=window.period,
         # Included units belong to the period and are not prorated.
-        rated=_price(item, measured.quantity, currency),
+        rated=_price(item, measured.consumed or measured.quantity, currency),
         measured=measured,
     )
 
 
 def _lived_price(
-    item: Item, lived: Period, behind: Period, currency: str
+    item: Item, lived: Period, whole: Period, currency: str
 ) -> Rated | Segments | None:
     """What the lived part of the period costs; None when it bills nothing at any time."""
     stretches = [
-        (during, _price(item, item.quantity_at(during.start), currency))
-        for during in _stretches(item, lived)
+        (during, _price(item, quantity, currency)) for during, quantity in _stretches(item, lived)
     ]
     if all(_is_nothing(rated) for _, rated in stretches):
         return None
     if len(stretches) > 1:
-        return price_segments(stretches, whole=behind)
-    return rate(
-        item.terms,
-        quantity=item.quantity_at(lived.start),
-        included=item.included,
-        share=behind.share(lived),
-        currency=currency,
-    )
+        return price_segments(stretches, whole=whole, rule=item.proration)
+    share = item.proration.share(lived, whole)
+    return _price(item, stretches[0][1].quantity, currency, share=share)
 
 
-def _stretches(item: Item, lived: Period) -> list[Period]:
-    """The lived time, cut at every step."""
+def _stretches(item: Item, lived: Period) -> list[tuple[Period, Decimal]]:
+    """The lived time, cut at every step, with its quantities; whole where the highest counts."""
+    if item.policy is QuantityPolicy.HIGH_WATER:
+        return [(lived, item.peak(lived))]
     inside = {utc(step.at) for step in item.steps if lived.start < step.at < lived.end}
     cuts = [lived.start, *sorted(inside), lived.end]
-    return [Period(start, end) for start, end in pairwise(cuts)]
+    return [(Period(start, end), item.quantity_at(start)) for start, end in pairwise(cuts)]
 
 
-def _price(item: Item, quantity: Decimal, currency: str) -> Rated:
-    return rate(item.terms, quantity=quantity, included=item.included, currency=currency)
+def _price(
+    item: Item, quantity: Decimal | Consumed, currency: str, *, share: Fraction = WHOLE
+) -> Rated:
+    return rate(
+        item.terms,
+        quantity=quantity,
+        included=item.included,
+        share=share,
+        currency=currency,
+        rules=item.rules,
+    )
 
 
 def _is_nothing(rated: Rated | None) -> bool:
@@ -303,9 +428,12 @@ def _changes_something(old: Rated | None, new: Rated | None) -> bool:
     return not (_is_nothing(old) and _is_nothing(new))
 
 
-def _turn_line(item: Item, turn: Turn, behind: Period, moved: Change) -> Proposal:
-    rest = Period(turn.at, behind.end)
-    return _line(item, LineKind.PRORATION, turn.reason, rest, moved, step_id=turn.step_id)
+def _turn_line(item: Item, turn: Turn, behind: Lap, moved: Change, net: Fraction) -> Proposal:
+    rest = Period(turn.at, behind.whole.end)
+    net = net if moved.amount.minor < 0 else WHOLE
+    return _line(
+        item, LineKind.PRORATION, turn.reason, rest, moved, step_id=turn.step_id, net_of=net
+    )
 
 
 def _line(
@@ -317,7 +445,16 @@ def _line(
     *,
     window: Period | None = None,
     step_id: int | None = None,
+    net_of: Fraction = WHOLE,
 ) -> Proposal:
     return Proposal(
-        item.id, item.key, kind, reason, period, window or period, rated, step_id=step_id
+        item.id,
+        item.key,
+        kind,
+        reason,
+        period,
+        window or period,
+        rated,
+        step_id=step_id,
+        net_of=net_of,
     )
