@@ -69,11 +69,23 @@ def read(tax_id: str, country: str) -> Reading:
         prefix, written = NORTHERN_IRELAND, written[2:]
     try:
         return Reading(TaxNumber(prefix, rules.validate(_bare(written, country))))
-    except InvalidChecksum:
-        return Reading(problem=Problem.CHECKSUM)
+    except ValidationError as error:
+        return Reading(problem=_problem(error, written, prefix))
+
+
+def _problem(error: ValidationError, written: str, prefix: str) -> Problem:
+    if written[:2] in UNION_PREFIXES - {prefix} and _is_theirs(written):
+        return Problem.COUNTRY
+    return Problem.CHECKSUM if isinstance(error, InvalidChecksum) else Problem.FORM
+
+
+def _is_theirs(written: str) -> bool:
+    """Tell whether it is a good number of the country that its prefix names."""
+    rules = _rules_of(written[:2])
+    try:
+        return rules is not None and bool(rules.validate(written))
     except ValidationError:
-        foreign = written[:2] in UNION_PREFIXES - {prefix}
-        return Reading(problem=Problem.COUNTRY if foreign else Problem.FORM)
+        return False
 
 
 def _rules_of(country: str) -> _Rules | None:
