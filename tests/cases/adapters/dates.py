@@ -89,7 +89,7 @@ def billing_period(record: Record) -> Mapping[str, object]:
         grid = calendar_cycle(interval(inputs), timezone)
     else:
         grid = anniversary_cycle(instant(inputs["subscription_start"]), interval(inputs), timezone)
-    steps_back = {"current": 0, "previous": 1}[inputs["which"]]
+    steps_back = {"next": -1, "current": 0, "previous": 1}[inputs["which"]]
     period = grid.period(grid.index_at(instant(inputs["billing_at"])) - steps_back)
     dates = [local_date(moment, zone(timezone)) for moment in (period.start, period.end)]
     started = optional_instant(inputs.get("started_at"))
@@ -144,8 +144,10 @@ def next_boundary(record: Record) -> Mapping[str, object]:
 
 
 def period_at(record: Record) -> Mapping[str, object]:
-    grid = cycle(record.inputs)
-    return shown(grid.period(grid.index_at(instant(record.inputs["at"]))))
+    """The period on the grid, or the stub before it when the subscription starts off the grid."""
+    grid, started = cycle(record.inputs), optional_instant(record.inputs.get("subscription_start"))
+    period = grid.period(grid.index_at(instant(record.inputs["at"])))
+    return shown(period if started is None else Period(max(started, period.start), period.end))
 
 
 def periods(record: Record) -> Mapping[str, object]:
