@@ -7,6 +7,7 @@ This reads stored JSON and nothing else: no coupon, no tax rate, no row. It is w
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TypeVar
 
@@ -34,50 +35,55 @@ def verify_settlement(settlement: Stored) -> int:
     lines = {_text(line, "id"): line for line in _list(settlement, "lines")}
     _same(len(_list(settlement, "lines")), len(lines), "lines with an id of their own")
     net = {name: Fraction(_whole(line, "amount_minor")) for name, line in lines.items()}
-    subtotal = sum(net.values(), Fraction(0))
+    subtotal = _sum(net)
     _discounts(settlement, lines, net)
-    discounted = sum(net.values(), Fraction(0))
     taxes, inside = _taxes(settlement, lines, net)
-    totals = _map(settlement, "totals")
-    total_tax, total_inside = sum(taxes.values()), sum(inside.values())
-    for name, value in (
-        ("subtotal", subtotal),
-        ("discount", subtotal - discounted),
-        ("net", discounted),
-        ("tax", Fraction(total_tax)),
-        ("tax_included", Fraction(total_inside)),
-    ):
-        _same(_whole(totals, f"{name}_minor"), value, name)
+    _check_totals(
+        settlement,
+        subtotal=subtotal,
+        discount=subtotal - _sum(net),
+        net=_sum(net),
+        tax=sum(taxes.values()),
+        tax_included=sum(inside.values()),
+    )
     owed = {name: net[name] + taxes[name] - inside[name] for name in lines}
     return _payments(settlement, lines, net, owed)
 
 
 def _discounts(settlement: Stored, lines: Mapping[str, Stored], left: Left) -> None:
     """Take each discount off `left` in its turn, checking its base, what it took and its parts."""
-    general = False
-    for discount in _list(settlement, "discounts"):
-        scope = _map(discount, "scope")
-        if scope and general:
-            raise BrokenSettlement("a restricted discount came after a general one")
-        general = general or not scope
-        touched = {
-            name: left[name]
-            for name, line in lines.items()
-            if line.get("discountable") is True and _covers(scope, line) and left[name] > 0
-        }
-        base = sum(touched.values(), Fraction(0))
-        _same(_exact(discount, "base_minor"), base, "base of a discount")
-        taken = _taken(discount, base)
-        _same(_whole(discount, "taken_minor"), taken, "discount")
-        shares = {name: taken * part / base for name, part in touched.items() if base}
-        if settlement.get("discount_split") != "exact":
-            shares = _in_whole_units(shares, taken)
-        _check_parts(discount, shares)
+    discounts = _list(settlement, "discounts")
+    restricted = [bool(_map(discount, "scope")) for discount in discounts]
+    if restricted != sorted(restricted, reverse=True):
+        raise BrokenSettlement("a restricted discount came after a general one")
+    for discount in discounts:
+        touched = _touched(discount, lines, left)
+        shares = _shares(discount, touched, settlement.get("discount_split") == "exact")
         for name, share in shares.items():
             left[name] -= share
     for name, line in lines.items():
-        off = Fraction(_whole(line, "amount_minor")) - left[name]
+        off = _whole(line, "amount_minor") - left[name]
         _same(_exact(line, "discount_minor"), off, f"discount of {name}")
+
+
+def _touched(discount: Stored, lines: Mapping[str, Stored], left: Left) -> Left:
+    scope = _map(discount, "scope")
+    return {
+        name: left[name]
+        for name, line in lines.items()
+        if line.get("discountable") is True and left[name] > 0 and _covers(scope, line)
+    }
+
+
+def _shares(discount: Stored, touched: Left, exactly: bool) -> Left:
+    base = sum(touched.values(), Fraction(0))
+    _same(_exact(discount, "base_minor"), base, "base of a discount")
+    taken = _taken(discount, base)
+    _same(_whole(discount, "taken_minor"), taken, "discount")
+    shares = {name: taken * part / base for name, part in touched.items()}
+    shares = shares if exactly else _in_whole_units(shares, taken)
+    _check_parts(discount, shares)
+    return shares
 
 
 def _taken(discount: Stored, base: Fraction) -> int:
@@ -95,16 +101,17 @@ def _taxes(
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Each line's tax and the part of it inside the price, every number of it checked."""
     rates = {_text(rate, "id"): rate for rate in _list(settlement, "rates")}
-    exact: dict[tuple[str, str], Fraction] = {}
-    for name, line in lines.items():
-        exact |= {(name, rate): tax for rate, tax in _line_taxes(line, rates, net[name]).items()}
+    exact = {
+        (name, rate): tax
+        for name, line in lines.items()
+        for rate, tax in _line_taxes(line, rates, net[name]).items()
+    }
     whole: dict[tuple[str, str], Fraction] = {}
     for group in _tax_groups(settlement, rates, exact):
         parts = {key: exact[key] for key in group}
-        gross = sum((net[name] for name in {name for name, _ in group}), Fraction(0))
-        kept = rates[group[0][1]].get("inclusive") is True
-        kept = kept and settlement.get("inclusive_first") == "net"
-        whole |= _in_whole_units(parts, _tax_of(sum(parts.values(), Fraction(0)), gross, kept))
+        inclusive = rates[group[0][1]].get("inclusive") is True
+        net_first = inclusive and settlement.get("inclusive_first") == "net"
+        whole |= _in_whole_units(parts, _tax_of(sum(parts.values(), Fraction(0)), net_first))
     return _tax_sums(lines, rates, net, whole)
 
 
@@ -142,14 +149,11 @@ def _tax_groups(
     return list(groups.values())
 
 
-def _tax_of(exact: Fraction, gross: Fraction, net_first: bool) -> int:
+def _tax_of(exact: Fraction, net_first: bool) -> int:
     if not net_first:
         return round_half_away(exact)
     # The net's half goes away from zero, so the tax's half goes towards it.
-    doubled = 2 * exact
-    if doubled.denominator == 1 and doubled.numerator % 2:
-        return int(exact)
-    return round_half_away(exact)
+    return int(exact) if exact.denominator == 2 else round_half_away(exact)
 
 
 def _tax_sums(
@@ -171,57 +175,75 @@ def _tax_sums(
 
 def _payments(settlement: Stored, lines: Mapping[str, Stored], net: Left, owed: Left) -> int:
     """Credit before tax, credit notes, grants and the balance; the amount due."""
-    net = _in_whole_units(net, int(sum(net.values(), Fraction(0))))
-    owed = _in_whole_units(owed, int(sum(owed.values(), Fraction(0))))
+    net, owed = (_in_whole_units(each, _sum(each)) for each in (net, owed))
     for name, line in lines.items():
         _same(_whole(line, "owed_minor"), owed[name], f"owed of {name}")
-    gross, totals = int(sum(owed.values())), _map(settlement, "totals")
     grants = _list(settlement, "grants")
     early = [grant for grant in grants if grant.get("before_tax") is True]
-    prepaid = _spent(early, lines, net, int(sum(net.values())))
-    for grant in early:
-        for part in _list(grant, "parts"):
-            owed[_text(part, "line")] -= _whole(part, "minor")
-    total = gross - prepaid
-    notes = _drawn(_list(settlement, "credit_notes"), total)
     late = [grant for grant in grants if grant.get("before_tax") is not True]
-    spent = _spent(late, lines, owed, total - notes)
+    prepaid = _spent(early, lines, net, _sum(net))
+    total = _sum(owed) - prepaid
+    notes = _drawn(_list(settlement, "credit_notes"), total)
+    spent = _spent(late, lines, _less(owed, early), total - notes)
     still_open, balance = total - notes - spent, _whole(settlement, "balance_minor")
     due = max(0, still_open - balance)
-    for name, value in (
-        ("prepaid", prepaid),
-        ("total", total),
-        ("credit_notes", notes),
-        ("credits", spent),
-        ("balance_used", still_open - due),
-        ("amount_due", due),
-    ):
-        _same(_whole(totals, f"{name}_minor"), value, name)
+    _check_totals(
+        settlement,
+        prepaid=prepaid,
+        total=total,
+        credit_notes=notes,
+        credits=spent,
+        balance_used=still_open - due,
+        amount_due=due,
+    )
     _same(_whole(settlement, "balance_after_minor"), balance - still_open + due, "balance after")
     return due
 
 
+def _less(owed: Left, grants: Sequence[Stored]) -> Left:
+    """What is still owed of each line after what the grants paid."""
+    left = dict(owed)
+    for grant in grants:
+        for part in _list(grant, "parts"):
+            left[_text(part, "line")] -= _whole(part, "minor")
+    return left
+
+
 def _spent(grants: Sequence[Stored], lines: Mapping[str, Stored], owed: Left, limit: int) -> int:
     """What the grants paid altogether, each checked against what it could."""
+    turns = [_turn(grant) for grant in grants]
+    if turns != sorted(turns):
+        raise BrokenSettlement("credit was not used by priority, then expiry, then age")
     rest = max(0, limit)
     left = {name: max(Fraction(0), amount) for name, amount in owed.items()}
-    before = None
     for grant in grants:
-        turn = (_whole(grant, "priority"), grant.get("expires_at") or "~")
-        if before is not None and turn < before:
-            raise BrokenSettlement("credit was not used by priority, then by expiry")
-        before = turn
-        able, parts = min(_whole(grant, "available_minor"), rest), {}
+        able, parts = Fraction(min(_whole(grant, "available_minor"), rest)), {}
         for name, line in lines.items():
-            if _covers(_map(grant, "scope"), line) and left[name] and able:
-                parts[name] = min(left[name], Fraction(able))
-                left[name] -= parts[name]
-                able -= int(parts[name])
+            if _covers(_map(grant, "scope"), line):
+                parts[name] = min(left[name], able)
+                left[name], able = left[name] - parts[name], able - parts[name]
         _check_parts(grant, parts)
-        used = int(sum(parts.values()))
-        _same(_whole(grant, "used_minor"), used, "credit used")
-        rest -= used
+        _same(_whole(grant, "used_minor"), _sum(parts), "credit used")
+        rest -= _sum(parts)
     return max(0, limit) - rest
+
+
+def _turn(grant: Stored) -> tuple[int, datetime, datetime]:
+    """Where a grant stands in the order; what never expires comes last."""
+    return (
+        _whole(grant, "priority"),
+        _moment(grant, "expires_at", datetime.max.replace(tzinfo=UTC)),
+        _moment(grant, "granted_at", datetime.min.replace(tzinfo=UTC)),
+    )
+
+
+def _moment(stored: Stored, key: str, otherwise: datetime) -> datetime:
+    if stored.get(key) is None:
+        return otherwise
+    try:
+        return datetime.fromisoformat(_text(stored, key))
+    except ValueError as error:
+        raise BrokenSettlement(f"{key} is no moment: {stored[key]!r}") from error
 
 
 def _drawn(notes: Sequence[Stored], total: int) -> int:
@@ -255,6 +277,17 @@ def _check_parts(turn: Stored, expected: Mapping[str, Fraction]) -> None:
     stored = {_text(part, "line"): _exact(part, "minor") for part in _list(turn, "parts")}
     if stored != {name: part for name, part in expected.items() if part}:
         raise BrokenSettlement(f"the parts of {turn.get('id')} are not what they come to")
+
+
+def _check_totals(settlement: Stored, **expected: Fraction | int) -> None:
+    totals = _map(settlement, "totals")
+    for name, value in expected.items():
+        _same(_whole(totals, f"{name}_minor"), value, name)
+
+
+def _sum(parts: Left) -> int:
+    """The sum of parts that make up whole units."""
+    return int(sum(parts.values(), Fraction(0)))
 
 
 def _same(stored: object, expected: object, what: str) -> None:

@@ -103,6 +103,7 @@ def _results(settled: Settlement, once: bool) -> Mapping[str, object]:
         "subtotal": totals.subtotal.major,
         "discount_total": totals.discount.major,
         "net": totals.net.major,
+        "taxable": totals.net.major,
         "line_coupons": [major(line.discount, currency) for line in settled.lines],
         "line_taxes": [(line.taxed.alone if once else line.tax).major for line in settled.lines],
         "rate_taxes": [tax.major for tax in settled.taxation.by_rate().values()],
