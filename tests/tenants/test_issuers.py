@@ -26,7 +26,11 @@ def define(slug: str = "emea", **options: Any) -> BillingEntity:
 def test_the_first_issuer_has_series_for_invoices_and_credit_notes(ops: None) -> None:
     first = BillingEntity.objects.get()
     assert (first.invoice_prefix, first.credit_note_prefix) == ("CH", "CH-CN")
-    assert (first.hold_factor, first.max_items_per_day, first.max_months_ahead) == (10, 100, 13)
+    assert (first.hold_factor, first.max_items_per_day, first.max_months_ahead) == (
+        Decimal(10),
+        100,
+        13,
+    )
     assert (first.grace_days, first.late_usage, first.tax_rounding) == (0, "correct", "per_line")
 
 
@@ -82,7 +86,7 @@ def test_an_issuer_is_defined_once_and_then_brought_up_to_date(ops: None) -> Non
     ],
 )
 def test_a_malformed_rule_names_itself_and_nothing_is_made(
-    ops: None, field: str, value: object
+    ops: None, field: str, value: Any
 ) -> None:
     with pytest.raises(Invalid) as refusal:
         define(**{field: value})
