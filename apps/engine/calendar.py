@@ -134,6 +134,19 @@ class Cycle:
         """Period k: from boundary k to boundary k + 1."""
         return Period(self.boundary(k), self.boundary(k + 1))
 
+    def period_at(self, moment: datetime, *, since: datetime | None = None) -> Period:
+        """The period that contains the moment, cut short where it starts before `since`.
+
+        `since` is where a subscription starts off its grid: its first period is a stub. Raises
+        ValueError for a moment before it.
+        """
+        period = self.period(self.index_at(moment))
+        if since is None:
+            return period
+        if utc(moment) < utc(since):
+            raise ValueError(f"{moment} lies before the first period, which starts at {since}")
+        return Period(max(period.start, utc(since)), period.end)
+
     def index_at(self, moment: datetime) -> int:
         """The k whose period contains the moment."""
         moment = utc(moment)

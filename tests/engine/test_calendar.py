@@ -154,6 +154,16 @@ def test_the_boundaries_either_side_of_a_moment() -> None:
         assert cycle.last_before(noon, inclusive=inclusive) == on
 
 
+def test_a_start_off_the_grid_has_a_stub_first() -> None:
+    cycle, start = Cycle(at("2024-03-01T00:00:00Z"), MONTH, "UTC"), at("2024-02-16T00:00:00Z")
+    stub = cycle.period_at(at("2024-02-20T00:00:00Z"), since=start)
+    assert (stub.start, stub.end) == (start, at("2024-03-01T00:00:00Z"))
+    later = at("2024-03-20T00:00:00Z")
+    assert cycle.period_at(later, since=start) == cycle.period_at(later) == cycle.period(0)
+    with pytest.raises(ValueError, match="before the first period"):
+        cycle.period_at(start - timedelta(seconds=1), since=start)
+
+
 @pytest.mark.parametrize("zone", ODD_ZONES)
 def test_calendar_days_start_at_the_first_instant_of_a_local_day(zone: str) -> None:
     day = calendar_start(at("2019-07-17T13:37:00Z"), DAY, zone)

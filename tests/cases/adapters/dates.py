@@ -58,10 +58,6 @@ def billing_day(inputs: Inputs) -> BillingDay:
     return BillingDay(int(inputs["billing_day"]), interval(inputs))
 
 
-def shown(period: Period) -> dict[str, object]:
-    return {"from": period.start, "to": period.end}
-
-
 def advance_days(record: Record) -> Mapping[str, object]:
     inputs = record.inputs
     daily = Cycle(instant(inputs["at"]), Interval(Unit.DAY), zone_name(inputs))
@@ -108,8 +104,11 @@ def boundaries(record: Record) -> Mapping[str, object]:
 
 
 def boundary_dates(record: Record) -> Mapping[str, object]:
-    anchor, every = day(record.inputs["anchor"]), interval(record.inputs)
-    found = [every.after(anchor, k) for k in range(len(record.expected["boundaries"]))]
+    """Forth from the anchor, or back from it for a negative count."""
+    inputs, anchor = record.inputs, day(record.inputs["anchor"])
+    count = int(inputs.get("interval_count", 1))
+    every, step = Interval.of(inputs["interval"], abs(count)), 1 if count > 0 else -1
+    found = [every.after(anchor, step * k) for k in range(len(record.expected["boundaries"]))]
     return {"boundaries": found}
 
 
@@ -144,10 +143,9 @@ def next_boundary(record: Record) -> Mapping[str, object]:
 
 
 def period_at(record: Record) -> Mapping[str, object]:
-    """The period on the grid, or the stub before it when the subscription starts off the grid."""
-    grid, started = cycle(record.inputs), optional_instant(record.inputs.get("subscription_start"))
-    period = grid.period(grid.index_at(instant(record.inputs["at"])))
-    return shown(period if started is None else Period(max(started, period.start), period.end))
+    started = optional_instant(record.inputs.get("subscription_start"))
+    period = cycle(record.inputs).period_at(instant(record.inputs["at"]), since=started)
+    return {"from": period.start, "to": period.end}
 
 
 def periods(record: Record) -> Mapping[str, object]:
