@@ -78,8 +78,8 @@ def round_quantity(value: Fraction, rounding: QuantityRounding, places: int) -> 
 class Conversion:
     """From what a meter counts to what a price bills: bytes to gigabytes, whole ones rounded up."""
 
-    operation: Operation
     factor: Decimal
+    operation: Operation = Operation.MULTIPLY
     rounding: QuantityRounding = QuantityRounding.NONE
     places: int = 0
 
@@ -206,7 +206,7 @@ def parse_rules(raw: Mapping[str, object]) -> Rules:
     amounts = ("discount_percent", "maximum_amount", "minimum_amount")
     only(raw, "conversion", "commitment", "prorate_minimum", "negative", *amounts)
     return Rules(
-        conversion=_nested(raw, "conversion", _conversion),
+        conversion=_nested(raw, "conversion", parse_conversion),
         commitment=_nested(raw, "commitment", _commitment),
         discount_percent=optional_decimal(raw, "discount_percent") or ZERO,
         maximum_amount=optional_decimal(raw, "maximum_amount"),
@@ -238,14 +238,15 @@ def _nested(
         raise error.under(key) from error
 
 
-def _conversion(raw: Mapping[str, object]) -> Conversion:
+def parse_conversion(raw: Mapping[str, object]) -> Conversion:
+    """Read a conversion from a plain mapping; raises InvalidTerms, with the path."""
     only(raw, "operation", "factor", "rounding", "places")
     places = raw.get("places", 0)
     if type(places) is not int:
         raise InvalidTerms("must be a whole number", "places")
     return Conversion(
-        one_of(Operation, raw.get("operation"), "operation"),
         required_decimal(raw, "factor"),
+        one_of(Operation, raw.get("operation", Operation.MULTIPLY), "operation"),
         one_of(QuantityRounding, raw.get("rounding", QuantityRounding.NONE), "rounding"),
         places,
     )
