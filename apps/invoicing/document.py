@@ -16,6 +16,7 @@ from apps.engine.period import Period, iso
 INVOICE = "invoice"
 ONE_OFF = "one_off"
 CREDIT_NOTE = "credit_note"
+CHARGED = ("standard", "taxed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,10 @@ class Deduction:
 class Tax:
     """One tax on one line, or on the whole document. `base` and `amount` are in minor units.
 
-    `treatment` is standard, exempt, reverse_charge or export; `kind` is vat, sales or gst. `base`
-    is net of the tax and of discounts. `inclusive` says that the lines' amounts contain the tax.
-    `ground` is the legal ground of an exemption, where its treatment does not say it.
+    `treatment` is standard (the engine's taxed), exempt, reverse_charge, export or outside_scope;
+    `kind` is vat, sales or gst. `base` is net of the tax and of discounts. `inclusive` says that
+    the lines' amounts contain the tax. `ground` is the legal ground of an exemption: a
+    VATEX code or words.
     """
 
     name: str
@@ -48,6 +50,16 @@ class Tax:
     inclusive: bool = False
     kind: str = "vat"
     ground: str = ""
+
+    @property
+    def is_charged(self) -> bool:
+        """Whether it is added at its rate, be that zero."""
+        return self.treatment in CHARGED
+
+    @property
+    def charged_percent(self) -> Decimal:
+        """The percent as charged: nothing of a rate that is only named."""
+        return self.percent if self.is_charged else Decimal(0)
 
     def content(self) -> dict[str, Any]:
         """Return what the content hash covers."""
@@ -121,7 +133,8 @@ class Document:
     same computation.
 
     total = subtotal − discount + the taxes that are not inclusive − credits_total. A credit note's
-    amounts are positive: what the customer gets back. `tax` is the sum of all taxes.
+    amounts are positive: what the customer gets back. `tax` is the sum of all taxes,
+    `credited` what credit notes took off since the document was issued.
     """
 
     id: str
@@ -150,6 +163,7 @@ class Document:
     discount: int = 0
     tax: int = 0
     credits_total: int = 0
+    credited: int = 0
     discounts: tuple[Deduction, ...] = ()
     taxes: tuple[Tax, ...] = ()
     credits: tuple[Deduction, ...] = ()

@@ -1,7 +1,8 @@
 """An invoice as PDF/A-3b: what was billed, and how each amount came about.
 
-Names and texts are other people's. They travel as data (`sys_inputs`) and never as markup, where
-typst would execute them. The same document makes the same bytes.
+Where the document is an EN 16931 invoice, the file carries it as XML too (Factur-X). Names and
+texts are other people's. They travel as data (`sys_inputs`) and never as markup, where typst would
+execute them. The same document makes the same bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,40 +21,79 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from apps.engine.period import utc
-from apps.invoicing.document import Document, Line
+from apps.invoicing import einvoice
+from apps.invoicing.document import CREDIT_NOTE, Document, Line, Tax
+from apps.invoicing.einvoice import EInvoice, Obstacle
+from apps.invoicing.paper import hybrid
 from apps.invoicing.paper.arithmetic import heading, working
-from apps.invoicing.paper.words import FALLBACK, Words
+from apps.invoicing.paper.legal import notice
+from apps.invoicing.paper.words import FALLBACK, Words, visible
 
 log = logging.getLogger(__name__)
 
 PAPER = Path(__file__).resolve().parent / "paper"
-FONTS = PAPER / "fonts"
+LATIN = PAPER / "fonts"  # Greek and Cyrillic too
+JAPANESE = PAPER / "fonts_ja"
 Standard = Literal["a-3b", "1.7"]
 ARCHIVAL: Standard = "a-3b"
-# What a page cannot show: control characters and bidirectional overrides that could fake a text.
-INVISIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 UNBROKEN = re.compile(r"\S{24}(?=\S)")
 BREAK_HERE = "\u200b"
 
 
-def render(document: Document) -> bytes:
-    """Return the invoice as a PDF, in the document's language, zone and currency.
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """The file, and the XML inside it or why there is none."""
 
-    Characters that our fonts lack are taken from the machine's. Where those lack them too, dates
-    and numbers are written in English, and a name shows boxes, which PDF/A forbids: that file is a
-    plain PDF.
+    content: bytes
+    einvoice: EInvoice
+
+
+@dataclass(frozen=True, slots=True)
+class _Press:
+    """One way to print: with whose words, and with which fonts."""
+
+    words: Words
+    fonts: tuple[Path, ...]
+    system_fonts: bool
+    standard: Standard = ARCHIVAL
+
+
+def render(document: Document) -> bytes:
+    """Return the invoice as a PDF, in the document's language, zone and currency."""
+    return paper(document).content
+
+
+def paper(document: Document) -> Paper:
+    """Return the invoice as a PDF, and whether it carries the invoice as XML.
+
+    Characters that our fonts lack are taken from the machine's. Where those lack them too, the
+    words are English, and a name shows boxes, which PDF/A forbids: that file is a plain PDF, and
+    has no XML.
     """
-    words = Words.of(document)
-    plain_words = replace(words, locale=FALLBACK)
-    for chosen in dict.fromkeys((words, plain_words)):
-        for system_fonts in (False, True):
-            try:
-                return _print(document, chosen, system_fonts=system_fonts, standard=ARCHIVAL)
-            except typst.TypstError as error:
-                if "could not be displayed" not in str(error):
-                    raise
+    made = einvoice.of(document)
+    presses = _presses(Words.of(document))
+    for press in presses:
+        try:
+            return Paper(_print(document, press, made), made)
+        except typst.TypstError as error:
+            if "could not be displayed" not in str(error):
+                raise
     log.warning("invoice_pdf_lacks_glyphs", extra={"invoice": document.id})
-    return _print(document, plain_words, system_fonts=True, standard="1.7")
+    made = EInvoice(None, made.obstacles or (Obstacle.NOT_ARCHIVAL,))
+    return Paper(_print(document, replace(presses[-1], standard="1.7"), made), made)
+
+
+def _presses(words: Words) -> list[_Press]:
+    """Return the ways to print, the best first: small fonts, all of ours, the machine's."""
+    return [
+        _Press(chosen, fonts, system_fonts)
+        for chosen in dict.fromkeys((words, replace(words, locale=FALLBACK)))
+        for fonts, system_fonts in (
+            ((LATIN,), False),
+            ((LATIN, JAPANESE), False),
+            ((LATIN, JAPANESE), True),
+        )
+    ]
 
 
 def file_name(document: Document) -> str:
@@ -62,20 +102,24 @@ def file_name(document: Document) -> str:
     return f"{stem.strip('-.') or 'invoice'}.pdf"
 
 
-def _print(document: Document, words: Words, *, system_fonts: bool, standard: Standard) -> bytes:
-    with translation.override(words.locale):
-        page = _clean(_page(document, words))
-    made = typst.compile(
+def _print(document: Document, press: _Press, made: EInvoice) -> bytes:
+    with translation.override(press.words.locale):
+        page = _clean(_page(document, press.words, has_xml=made.xml is not None))
+    content = typst.compile(
         str(PAPER / "invoice.typ"),
         root=str(PAPER),
         format="pdf",
-        font_paths=[str(FONTS)],
-        ignore_system_fonts=not system_fonts,
-        sys_inputs={"document": json.dumps(page, ensure_ascii=False)},
-        pdf_standards=standard,
+        font_paths=[str(folder) for folder in press.fonts],
+        ignore_system_fonts=not press.system_fonts,
+        sys_inputs={
+            "document": json.dumps(page, ensure_ascii=False),
+            "xml_name": hybrid.FILE_NAME,
+            "xml": "" if made.xml is None else made.xml.decode(),
+        },
+        pdf_standards=press.standard,
         timestamp=int(utc(document.finalized_at or document.issued_at).timestamp()),
     )
-    return bytes(made)
+    return bytes(content) if made.xml is None else hybrid.mark(bytes(content))
 
 
 def _clean(value: Any) -> Any:
@@ -85,17 +129,19 @@ def _clean(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
     if isinstance(value, str):
-        return UNBROKEN.sub(lambda run: run.group() + BREAK_HERE, INVISIBLE.sub("", value))
+        return UNBROKEN.sub(lambda run: run.group() + BREAK_HERE, visible(value))
     return value
 
 
-def _page(document: Document, words: Words) -> dict[str, Any]:
+def _page(document: Document, words: Words, *, has_xml: bool) -> dict[str, Any]:
     issued = utc(document.finalized_at or document.issued_at)
+    has_taxes = any(line.tax_rates for line in document.lines)
+    tax_head = [_("Tax")] if has_taxes else []
     return {
         "brand": settings.BRAND_NAME,
         "language": words.locale.split("_")[0],
         "made": [issued.year, issued.month, issued.day, issued.hour, issued.minute, issued.second],
-        "title": _("Invoice"),
+        "title": _("Credit note") if document.kind == CREDIT_NOTE else _("Invoice"),
         "number": document.number or "",
         "watermark": _watermark(document),
         "facts": _facts(document, words),
@@ -103,18 +149,21 @@ def _page(document: Document, words: Words) -> dict[str, Any]:
         "to": _("Bill to"),
         "customer": _party(document.parties["customer"], words),
         "due": _due(document, words),
-        "head": [_("Description"), _("Period"), _("Quantity"), _("Amount")],
+        "head": [_("Description"), _("Period"), _("Quantity"), *tax_head, _("Amount")],
         "lines": [_line(line, words) for line in document.lines],
         "totals": _totals(document, words),
+        "notices": _notices(document),
+        "note": document.note,
         "payment": _payment(document, words),
         "workings_title": _("How these amounts came about"),
         "workings_lead": _(
             "Every amount is computed exactly and rounded once, half away from zero."
         ),
-        "workings": [asdict(working(line, words)) for line in document.lines],
+        "workings": [asdict(working(line, words)) for line in document.lines if line.explanation],
         "page": _("Page"),
         "fingerprint": document.content_hash,
         "fingerprint_label": _("Fingerprint of this document"),
+        "machine": _("Contains this document as data: Factur-X, EN 16931") if has_xml else "",
     }
 
 
@@ -128,9 +177,11 @@ def _facts(document: Document, words: Words) -> list[list[str]]:
     facts = [
         [_("Number"), document.number or "–"],
         [_("Date"), words.date(document.issued_at)],
-        [_("Due"), words.date(document.due_at)],
-        [_("Period"), words.period(document.period)],
+        *_corrects(document, words),
     ]
+    if document.kind != CREDIT_NOTE:
+        facts.append([_("Due"), words.date(document.due_at)])
+    facts.append([_("Period"), words.period(document.period)])
     if document.paid_at is not None:
         facts.append([_("Paid"), words.date(document.paid_at)])
     if document.voided_at is not None:
@@ -138,7 +189,17 @@ def _facts(document: Document, words: Words) -> list[list[str]]:
     return facts
 
 
+def _corrects(document: Document, words: Words) -> list[list[str]]:
+    if document.corrects is None:
+        return []
+    date = words.date(document.corrects.issued_at)
+    numbers = {"number": document.corrects.number, "date": date}
+    return [[_("Corrects"), _("%(number)s of %(date)s") % numbers]]
+
+
 def _due(document: Document, words: Words) -> str:
+    if document.kind == CREDIT_NOTE:
+        return _("%(amount)s in your favour") % {"amount": words.money(document.total)}
     numbers = {"amount": words.money(document.amount_due), "date": words.date(document.due_at)}
     if document.status == "upcoming":
         total = {"amount": words.money(document.total), "date": words.date(document.issued_at)}
@@ -153,35 +214,81 @@ def _due(document: Document, words: Words) -> str:
 
 
 def _party(party: Any, words: Words) -> dict[str, Any]:
-    rows = str(party.get("address", "")).splitlines()
-    tax = [f"{_('Tax id')} {party['tax_id']}"] if party.get("tax_id") else []
-    rows += [words.country(party.get("country", "")), *tax, party.get("email", "")]
+    town = " ".join(part for part in (party.get("postcode", ""), party.get("city", "")) if part)
+    rows = [*str(party.get("address", "")).splitlines(), town, party.get("region", "")]
+    tax_id = party.get("tax_id", "")
+    tax = _("Tax id %(tax_id)s") % {"tax_id": tax_id} if tax_id else ""
+    rows += [words.country(party.get("country", "")), tax, party.get("email", "")]
     return {"name": party.get("name", ""), "rows": [row for row in rows if row.strip()]}
 
 
-def _line(line: Line, words: Words) -> dict[str, str]:
+def _line(line: Line, words: Words) -> dict[str, Any]:
+    notes = [heading(line, words)]
+    if line.discount:
+        notes.append(_("Discount %(amount)s") % {"amount": words.money(-line.discount)})
     return {
         "name": line.name,
-        "note": heading(line, words),
+        "note": " · ".join(note for note in notes if note),
         "period": words.period(line.period),
-        "quantity": words.number(line.quantity),
+        "quantity": f"{words.number(line.quantity)} {line.unit}".strip(),
+        "tax": " + ".join(words.percent(tax.charged_percent) for tax in line.tax_rates),
         "amount": words.money(line.amount),
     }
 
 
+Row = tuple[str, int, bool]
+
+
 def _totals(document: Document, words: Words) -> list[dict[str, Any]]:
-    rows = [(_("Total"), document.total, True)]
-    if document.subtotal != document.total:
-        rows.insert(0, (_("Subtotal"), document.subtotal, False))
-    if document.amount_paid:
-        rows.append((_("Paid"), -document.amount_paid, False))
-        rows.append((_("Still due"), document.amount_due, True))
+    rows = [*_sums(document, words), *_settled(document)]
     return [{"label": label, "amount": words.money(minor), "strong": s} for label, minor, s in rows]
+
+
+def _sums(document: Document, words: Words) -> list[Row]:
+    """Return how the lines become the total: discounts first, then the taxes."""
+    gross = document.total + document.credits_total
+    rows: list[Row] = [(one.name, -one.amount, False) for one in document.discounts]
+    rows += [(_taxed(tax, words), tax.amount, False) for tax in document.taxes if not tax.inclusive]
+    if rows or document.subtotal != gross:
+        rows.insert(0, (_("Subtotal"), document.subtotal, False))
+    rows.append((_("Total"), gross, True))
+    return rows + [
+        (_("Including %(tax)s") % {"tax": _taxed(tax, words)}, tax.amount, False)
+        for tax in document.taxes
+        if tax.inclusive
+    ]
+
+
+def _taxed(tax: Tax, words: Words) -> str:
+    told = {
+        "name": tax.name,
+        "percent": words.percent(tax.charged_percent),
+        "base": words.money(tax.base),
+    }
+    return _("%(name)s %(percent)s on %(base)s") % told
+
+
+def _settled(document: Document) -> list[Row]:
+    """Return what the total is met with, and what is left of it."""
+    rows: list[Row] = [(one.name, -one.amount, False) for one in document.credits]
+    if rows:
+        rows.append((_("To pay"), document.total, True))
+    later = [(_("Credit notes"), document.credited), (_("Paid"), document.amount_paid)]
+    rows += [(label, -amount, False) for label, amount in later if amount]
+    if document.amount_paid or document.credited:
+        rows.append((_("Still due"), document.amount_due, True))
+    return rows
+
+
+def _notices(document: Document) -> list[str]:
+    """Return what the law wants said about taxes that are not charged, each once."""
+    said = (notice(tax) for tax in document.taxes)
+    return list(dict.fromkeys(text for text in said if text))
 
 
 def _payment(document: Document, words: Words) -> dict[str, Any] | None:
     """Say how to pay, while there is something to pay."""
-    if document.amount_due <= 0 or document.number is None or document.status == "void":
+    if not _asks_for_payment(document):
         return None
     bank: Sequence[str] = str(document.parties["issuer"].get("bank_details", "")).splitlines()
     asked = {"amount": words.money(document.amount_due), "date": words.date(document.due_at)}
@@ -192,3 +299,8 @@ def _payment(document: Document, words: Words) -> dict[str, Any] | None:
         "reference": document.number,
         "bank": [row for row in bank if row.strip()],
     }
+
+
+def _asks_for_payment(document: Document) -> bool:
+    is_standing = document.number is not None and document.status != "void"
+    return is_standing and document.amount_due > 0 and document.kind != CREDIT_NOTE

@@ -75,8 +75,9 @@ def _source(told: Explained) -> str:
     if "plan" not in told:
         return ""
     names = {"plan": told["plan"], "version": told["plan_version"]}
-    text = _("Plan %(plan)s, version %(version)s") % names
-    return f"{text}, {_('price agreed with you')}" if told.get("agreed_with_customer") else text
+    if told.get("agreed_with_customer"):
+        return _("Plan %(plan)s, version %(version)s, price agreed with you") % names
+    return _("Plan %(plan)s, version %(version)s") % names
 
 
 def _sums(told: Explained, words: Words) -> list[Sum]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_decimal, format_percent
 
 from apps.engine.decimals import places_of, plain
 from apps.engine.money import Money, exponent
@@ -21,6 +22,25 @@ from apps.invoicing.document import Document
 FALLBACK = "en"
 SHOWN_PLACES = 6  # of an amount that no decimal can write
 ENGLISH_DATE = "d MMM y"
+# What a page cannot show: control characters and bidirectional overrides that could fake a text.
+INVISIBLE = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+# What CLDR lists among territories besides countries: unions, outlying islands, tests.
+NO_COUNTRIES = frozenset(
+    ["AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "XK", "ZZ"]
+)
+
+
+def visible(text: str) -> str:
+    """Return the text without what a page cannot show; line breaks stay."""
+    return INVISIBLE.sub("", text)
+
+
+def is_country(code: str) -> bool:
+    """Whether it is one of ISO 3166's codes of today, or Kosovo's or Northern Ireland's."""
+    return code in {*Locale.parse(FALLBACK).territories, "1A", "XI"} - NO_COUNTRIES
 
 
 def locale_of(name: str) -> str:
@@ -85,6 +105,11 @@ class Words:
         """Write a number with all its decimals: 18,059,974."""
         text = plain(Decimal(value))
         return format_decimal(Decimal(text), locale=self.locale, decimal_quantization=False)
+
+    def percent(self, value: Decimal) -> str:
+        """Write a rate of so many hundredths with all its decimals: 8.875%."""
+        share = Decimal(plain(value.scaleb(-2)))
+        return format_percent(share, locale=self.locale, decimal_quantization=False)
 
     def country(self, code: str) -> str:
         """Write the name of a country; a code that nobody knows stays as it is."""
