@@ -11,19 +11,12 @@ from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 from fractions import Fraction
 from itertools import count, pairwise, takewhile
 
+from apps.engine.agreement import Timing
 from apps.engine.calendar import Interval
 from apps.engine.daycount import days_between, share_of_days
-
-
-class Due(StrEnum):
-    """When a period is billed: once its start is reached, or once its end is."""
-
-    IN_ADVANCE = "in_advance"
-    IN_ARREARS = "in_arrears"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +62,7 @@ class BillingDay:
         same_month = on_billing_day(start, self.day)
         return same_month if same_month >= start else self._after(same_month)
 
-    def due(self, start: date, *, end: date | None, by: date, billed: Due) -> tuple[Part, ...]:
+    def due(self, start: date, *, end: date | None, by: date, billed: Timing) -> tuple[Part, ...]:
         """Every part of [start, end) that is to be billed by the date `by`, in order.
 
         In advance that reaches to the first boundary after `by`, in arrears to the last one that
@@ -79,12 +72,12 @@ class BillingDay:
         """
         if by < start or (end is not None and end < start):
             raise ValueError(f"not in order: start {start}, end {end}, billed by {by}")
-        stop = self._stop(start, end, by, Due(billed))
+        stop = self._stop(start, end, by, Timing(billed))
         return tuple(self._parts(start, stop)) if stop is not None else ()
 
-    def _stop(self, start: date, end: date | None, by: date, billed: Due) -> date | None:
+    def _stop(self, start: date, end: date | None, by: date, billed: Timing) -> date | None:
         boundaries = self._boundaries(start)
-        if billed is Due.IN_ADVANCE:
+        if billed is Timing.ADVANCE:
             following = next(boundary for boundary in boundaries if boundary > by)
             return following if end is None else min(end, following)
         if end == by:

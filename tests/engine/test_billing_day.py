@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.engine.billing_day import BillingDay, Due, next_on_grid, on_billing_day
+from apps.engine.agreement import Timing
+from apps.engine.billing_day import BillingDay, next_on_grid, on_billing_day
 from apps.engine.calendar import Interval, Unit
 
 MONTH, QUARTER, YEAR = (Interval(unit) for unit in (Unit.MONTH, Unit.QUARTER, Unit.YEAR))
@@ -17,7 +18,7 @@ DAYS = st.dates(date(2010, 1, 1), date(2030, 1, 1))
 
 
 def spans(
-    day: int, start: str, by: str, end: str | None = None, billed: Due = Due.IN_ADVANCE
+    day: int, start: str, by: str, end: str | None = None, billed: Timing = Timing.ADVANCE
 ) -> list[str]:
     parts = BillingDay(day, MONTH).due(
         date.fromisoformat(start),
@@ -52,14 +53,14 @@ def test_in_advance_bills_a_period_once_its_start_is_reached() -> None:
 
 
 def test_in_arrears_bills_a_period_once_its_end_is_reached() -> None:
-    arrears = Due.IN_ARREARS
+    arrears = Timing.ARREARS
     assert spans(15, "2012-07-16", "2012-08-14", billed=arrears) == []
     assert spans(15, "2012-07-16", "2012-08-15", billed=arrears) == ["07-16 08-15"]
     assert spans(31, "2025-03-31", "2025-05-30", billed=arrears) == ["03-31 04-30"]
 
 
 def test_an_end_inside_a_period_is_billed_on_its_day_or_with_the_period() -> None:
-    arrears = Due.IN_ARREARS
+    arrears = Timing.ARREARS
     assert spans(25, "2012-01-16", "2012-01-19", "2012-01-19", arrears) == ["01-16 01-19"]
     assert spans(25, "2012-01-16", "2012-01-22", "2012-01-19", arrears) == []
     assert spans(25, "2012-01-16", "2012-01-25", "2012-01-19", arrears) == ["01-16 01-19"]
@@ -68,7 +69,7 @@ def test_an_end_inside_a_period_is_billed_on_its_day_or_with_the_period() -> Non
 def test_a_last_part_never_costs_more_than_a_period() -> None:
     # From 28 February one interval leads to 28 March, but the period runs on to the 31st.
     parts = BillingDay(31, MONTH).due(
-        date(2025, 2, 28), end=date(2025, 3, 30), by=date(2025, 4, 1), billed=Due.IN_ADVANCE
+        date(2025, 2, 28), end=date(2025, 3, 30), by=date(2025, 4, 1), billed=Timing.ADVANCE
     )
     assert [part.share for part in parts] == [1]
 
@@ -104,10 +105,10 @@ def test_weeks_run_on_from_where_they_were() -> None:
     DAYS,
     st.integers(0, 900),
     st.none() | st.integers(0, 900),
-    st.sampled_from(Due),
+    st.sampled_from(Timing),
 )
 def test_the_parts_tile_what_is_due(
-    day: int, every: Interval, start: date, later: int, lasts: int | None, billed: Due
+    day: int, every: Interval, start: date, later: int, lasts: int | None, billed: Timing
 ) -> None:
     by = start + timedelta(days=later)
     end = None if lasts is None else start + timedelta(days=lasts)
@@ -118,7 +119,7 @@ def test_the_parts_tile_what_is_due(
     if parts:
         assert parts[0].start == start
         assert end is None or parts[-1].end <= end
-        assert parts[-1].end > by or billed is Due.IN_ARREARS or parts[-1].end == end
+        assert parts[-1].end > by or billed is Timing.ARREARS or parts[-1].end == end
 
 
 @given(st.integers(1, 31), INTERVALS, DAYS, st.integers(0, 900), st.integers(0, 900))
@@ -128,7 +129,7 @@ def test_more_time_is_never_due_for_less(
     def total(days: int) -> Fraction:
         rule = BillingDay(day, every, places=9)
         by = start + timedelta(days=days)
-        parts = rule.due(start, end=None, by=by, billed=Due.IN_ADVANCE)
+        parts = rule.due(start, end=None, by=by, billed=Timing.ADVANCE)
         return sum((part.share for part in parts), Fraction(0))
 
     assert total(one) <= total(one + more)

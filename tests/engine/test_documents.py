@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from apps.engine.billing_day import BillingDay, Due
+from apps.engine.billing_day import BillingDay
 from apps.engine.calendar import Cycle, Interval, Unit, calendar_cycle, usage_reset
 from apps.engine.daycount import BY_THE_SECOND, Proration, ProrationRule
 from apps.engine.invoice import Agreement, Item, ItemKind, QuantityStep, Timing, propose
@@ -195,7 +195,7 @@ def billing_days(row: dict[str, str]) -> None:
         date.fromisoformat(row["start"]),
         end=None if row["end"] == "none" else date.fromisoformat(row["end"]),
         by=date.fromisoformat(row["by"]),
-        billed=Due(row["billed"]),
+        billed=Timing(row["billed"]),
     )
     expected = [] if row["parts"] == "none" else row["parts"].split(", ")
     assert [part.share for part in parts] == [Fraction(share) for share in expected]

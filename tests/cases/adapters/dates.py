@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from apps.engine.billing_day import BillingDay, Due, next_on_grid, on_billing_day
+from apps.engine.agreement import Timing
+from apps.engine.billing_day import BillingDay, next_on_grid, on_billing_day
 from apps.engine.calendar import (
     Cycle,
     Interval,
@@ -26,6 +27,7 @@ from tests.cases.records import Adapter, Record
 OPTIONS: frozenset[str] = frozenset()
 
 Inputs = Mapping[str, Any]
+TIMINGS = {"in_advance": Timing.ADVANCE, "in_arrears": Timing.ARREARS}
 
 
 def instant(text: str) -> datetime:
@@ -154,7 +156,7 @@ def periods(record: Record) -> Mapping[str, object]:
         day(inputs["start"]),
         end=day(inputs["end"]) if inputs.get("end") else None,
         by=day(inputs["target"]),
-        billed=Due(inputs["mode"]),
+        billed=TIMINGS[inputs["mode"]],
     )
     return {"periods": [[part.start, part.end] for part in parts]}
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from apps.engine.billing_day import BillingDay, Due
+from apps.engine.billing_day import BillingDay
 from apps.engine.calendar import Interval, Unit, calendar_cycle, local_date, zone
 from apps.engine.daycount import (
     Proration,
@@ -34,6 +34,7 @@ from apps.engine.proration import (
     prorated,
 )
 from apps.engine.rating import rate
+from tests.cases.adapters.dates import TIMINGS
 from tests.cases.records import Adapter, Record
 
 OPTIONS = frozenset({"killbill-day", "lago-day", "flexprice-day", "seat-high-water"})
@@ -131,7 +132,7 @@ def billing_cycles(record: Record) -> Mapping[str, object]:
         date.fromisoformat(inputs["start"]),
         end=date.fromisoformat(inputs["end"]) if inputs.get("end") else None,
         by=date.fromisoformat(inputs["target"]),
-        billed=Due(inputs["mode"]),
+        billed=TIMINGS[inputs["mode"]],
     )
     return {"cycles": sum((part.share for part in parts), Fraction(0))}
 
