@@ -6,6 +6,7 @@ refused here, and skipped there where it came before the meter.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ EARLIEST_YEAR, LATEST_YEAR = 1970, 2199
 # The type of an event that only takes another one back; no meter reads it.
 VOID = "usage.void"
 PUBLIC_PREFIX = "uev_"  # in front of an event's dedupe key, in hex
+PUBLIC_ID = re.compile(f"{PUBLIC_PREFIX}(?P<key>[0-9a-f]{{32}})")
 
 KEY = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 SOURCE = re.compile(r"[^\x00-\x20\x7f-\x9f\ud800-\udfff]{1,255}")
@@ -44,6 +46,8 @@ class NewEvent(msgspec.Struct, frozen=True):
 
     `payload` is the text it came as, kept when it is rejected; without one a CloudEvent is written
     from the fields. `line` is where it stood in a file. Numbers in `data` are int or Decimal.
+    `voids` names an event to take back, by its id within `voids_source` (the event's own source
+    when empty) or by its public id.
     """
 
     source: str
@@ -54,6 +58,14 @@ class NewEvent(msgspec.Struct, frozen=True):
     payload: str = ""
     line: int | None = None
     subject: str = ""
+    voids: str = ""
+    voids_source: str = ""
+
+
+def dedupe_key(source: str, key: str) -> str:
+    """Return what usage_dedupe_key() makes of source and key; a check holds them equal."""
+    text = f"{len(source)}:{source}{key}".encode()
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -81,6 +93,14 @@ class MeterRule(NamedTuple):
     allow_negative: bool
 
 
+class Target(NamedTuple):
+    """A stored event that another one takes back."""
+
+    id: int
+    type: str
+    occurred_at: datetime
+
+
 class Door(NamedTuple):
     """What an event is held against: the meters by event type, and the times allowed."""
 
@@ -91,16 +111,14 @@ class Door(NamedTuple):
     def judge(self, event: NewEvent) -> str | Refusal:
         """Return the event's data as JSON text to store, or why it is refused."""
         refusal = (
-            _judge_names(event)
-            or self._judge_time(event.occurred_at)
-            or self._judge_type(event.type)
+            _judge_names(event) or self._judge_time(event.occurred_at) or self._judge_type(event)
         )
         if refusal is not None:
             return refusal
         text = encode(event.data)
         if isinstance(text, Refusal):
             return text
-        for meter in self.meters[event.type]:
+        for meter in self.meters.get(event.type, ()):
             if (refusal := judge_value(meter, event.data)) is not None:
                 return refusal
         return text
@@ -117,10 +135,25 @@ class Door(NamedTuple):
             return Refusal("too_old", f"The time lies more than {days} days back.", "/time")
         return None
 
-    def _judge_type(self, event_type: str) -> Refusal | None:
-        if event_type in self.meters:
+    def _judge_type(self, event: NewEvent) -> Refusal | None:
+        if event.type == VOID:
+            said = f"An event of type {VOID} names in `voids` what it takes back."
+            return None if event.voids else Refusal("invalid_void", said, "/voids")
+        if event.type in self.meters:
             return None
-        return Refusal("unknown_type", f"No meter counts events of type '{event_type}'.", "/type")
+        return Refusal("unknown_type", f"No meter counts events of type '{event.type}'.", "/type")
+
+    def judge_voided(self, name: str, target: Target | None) -> Refusal | None:
+        """Return why the event `name` that was found as `target` cannot be taken back."""
+        if target is None:
+            return Refusal("unknown_event", f"There is no event '{name}' to void.", "/voids")
+        if target.type == VOID:
+            said = "A void cannot be voided; send the event again under a new id."
+            return Refusal("voids_a_void", said, "/voids")
+        if self.max_age is not None and target.occurred_at < self.at - self.max_age:
+            said = f"The voided event lies more than {self.max_age.days} days back."
+            return Refusal("too_old", said, "/voids")
+        return None
 
 
 def _judge_names(event: NewEvent) -> Refusal | None:
@@ -130,6 +163,11 @@ def _judge_names(event: NewEvent) -> Refusal | None:
     if not SOURCE.fullmatch(event.source):
         allowed = "1 to 255 characters without blanks"
         return Refusal("invalid_source", f"The source must be {allowed}.", "/source")
+    if event.voids and not KEY.fullmatch(event.voids):
+        return Refusal("invalid_void", "`voids` is no id of an event.", "/voids")
+    if event.voids_source and not (event.voids and SOURCE.fullmatch(event.voids_source)):
+        said = "`voidssource` is the source of the event that `voids` names."
+        return Refusal("invalid_void", said, "/voidssource")
     return None
 
 

@@ -20,7 +20,11 @@ TIME = re.compile(
 
 
 class CloudEvent(msgspec.Struct):
-    """The attributes that matter here; others are allowed and left alone."""
+    """The attributes that matter here; others are allowed and left alone.
+
+    `voids` and `voidssource` are extensions: the id and, if it is another one, the source of an
+    event that this one takes back.
+    """
 
     specversion: str
     id: str
@@ -28,6 +32,8 @@ class CloudEvent(msgspec.Struct):
     type: str
     subject: str = ""
     time: str = ""
+    voids: str = ""
+    voidssource: str = ""
     data: dict[str, object] | None = None
     data_base64: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -51,6 +57,8 @@ def read(raw: bytes, *, line: int | None = None) -> NewEvent | Unread:
         payload=text_of(raw),
         line=line,
         subject=event.subject,
+        voids=event.voids,
+        voids_source=event.voidssource,
     )
 
 
@@ -106,6 +114,10 @@ def write(event: NewEvent, *, time: str = "") -> str:
         "time": time,
         "data": event.data,
     }
+    if event.voids:
+        document["voids"] = event.voids
+    if event.voids_source:
+        document["voidssource"] = event.voids_source
     try:
         return _encoder.encode(document).decode()
     except (UnicodeEncodeError, TypeError):

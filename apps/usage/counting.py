@@ -70,8 +70,8 @@ TOTALS = """count(*) AS event_count,
     coalesce(sum(lane_a), 0) AS lane_a,
     coalesce(sum(lane_b), 0) AS lane_b"""
 
-BUCKET_COLUMNS = """organization_id, meter_id, hour, slice, event_count, value_count, total, maximum,
-    minimum, moment, latest_at, latest_id, latest_value, lane_a, lane_b"""
+BUCKET_COLUMNS = """organization_id, meter_id, hour, slice, event_count, value_count, total,
+    maximum, minimum, moment, latest_at, latest_id, latest_value, lane_a, lane_b"""
 
 
 def by_hour(events: str, where: str = "true") -> str:
@@ -80,8 +80,9 @@ def by_hour(events: str, where: str = "true") -> str:
     OFFSET 0 has each reading computed once, not once for every total that uses it (a third of the
     time).
     """
-    return f"""SELECT organization_id, meter_id, hour, slice, event_count, value_count, total, maximum,
-    minimum, moment, latest_at, latest[2]::bigint AS latest_id, latest[3] AS latest_value, lane_a, lane_b
+    return f"""SELECT organization_id, meter_id, hour, slice, event_count, value_count, total,
+    maximum, minimum, moment, latest_at, latest[2]::bigint AS latest_id, latest[3] AS latest_value,
+    lane_a, lane_b
   FROM (
     SELECT organization_id, meter_id, hour, slice, {TOTALS}
     FROM (
@@ -171,24 +172,20 @@ WHERE (b.organization_id, b.meter_id, b.hour, b.slice)
 
 # The hours of what is gone, and what is to be done about them.
 TOUCHED = f"""WITH {CAME}, {GONE}
-SELECT DISTINCT organization_id, type, hour FROM gone ORDER BY 1, 2, 3"""
-HOURS = (
-    """touched AS MATERIALIZED (
-  SELECT organization_id, m.id AS meter_id, m.event_type, hour, """
-    f"{ADDS_UP}"
-    """ AS adds_up
+SELECT DISTINCT organization_id, type, hour FROM gone ORDER BY 1, 2, 3"""  # noqa: S608 - constants
+HOURS = f"""touched AS MATERIALIZED (
+  SELECT organization_id, m.id AS meter_id, m.event_type, hour, {ADDS_UP} AS adds_up
   FROM unnest(%(organizations)s::bigint[], %(types)s::text[], %(hours)s::timestamptz[])
     AS t (organization_id, type, hour)
   JOIN usage_meter m ON m.event_type = t.type
-)"""
-)
+)"""  # noqa: S608 - constants
 DROP_BUCKETS = f"""WITH {HOURS}
 DELETE FROM usage_bucket b USING touched t
 WHERE b.organization_id = t.organization_id AND b.meter_id = t.meter_id AND b.hour = t.hour
-  AND (b.event_count = 0 OR NOT t.adds_up)"""
+  AND (b.event_count = 0 OR NOT t.adds_up)"""  # noqa: S608 - constants
 DROP_DISTINCT = f"""WITH {HOURS}
 DELETE FROM usage_distinct d USING touched t
-WHERE d.organization_id = t.organization_id AND d.meter_id = t.meter_id AND d.hour = t.hour"""
+WHERE d.organization_id = t.organization_id AND d.meter_id = t.meter_id AND d.hour = t.hour"""  # noqa: S608
 
 # One organization, one meter, or (NULL) all of them.
 CHOSEN_METER = "(%(meter)s::bigint IS NULL OR m.id = %(meter)s::bigint)"
@@ -247,10 +244,12 @@ SELECT organization_id, meter_id, hour, slice::text,
   coalesce(s.total, 0), coalesce(c.total, 0),
   coalesce(s.lane_a, 0), coalesce(s.lane_b, 0), coalesce(c.lane_a, 0), coalesce(c.lane_b, 0)
 FROM counted c FULL JOIN stored s USING (organization_id, meter_id, hour, slice)
-WHERE (s.event_count, s.value_count, s.total, s.maximum, s.minimum, s.moment, s.latest_at, s.latest_id, s.latest_value,
+WHERE (s.event_count, s.value_count, s.total, s.maximum, s.minimum, s.moment, s.latest_at,
+       s.latest_id, s.latest_value,
        s.lane_a, s.lane_b)
   IS DISTINCT FROM
-      (c.event_count, c.value_count, c.total, c.maximum, c.minimum, c.moment, c.latest_at, c.latest_id, c.latest_value,
+      (c.event_count, c.value_count, c.total, c.maximum, c.minimum, c.moment, c.latest_at,
+       c.latest_id, c.latest_value,
        c.lane_a, c.lane_b)
 ORDER BY organization_id, hour, meter_id, slice"""  # noqa: S608 - constants
 
@@ -289,7 +288,8 @@ TAIL = f"""came AS MATERIALIZED (
     AND e.id + 0 > (SELECT base_event_id FROM epoch)
 ), tail AS MATERIALIZED (
   SELECT * FROM came e WHERE {STILL_THERE}
-), {_gone("(SELECT watermark FROM epoch)", "(SELECT base_event_id FROM epoch)")}, again AS MATERIALIZED (
+), {_gone("(SELECT watermark FROM epoch)", "(SELECT base_event_id FROM epoch)")},
+again AS MATERIALIZED (
   SELECT {EVENT}
   FROM (SELECT DISTINCT organization_id, type, hour AS since FROM gone) t
   JOIN usage_event e ON e.organization_id = t.organization_id AND e.type = t.type

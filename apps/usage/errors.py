@@ -30,6 +30,18 @@ class UsageNotReady(Conflict):
     status = 503
 
 
+class UnknownEvent(NotFound):
+    """The organization has no such event."""
+
+    code = "unknown_event"
+
+
+class EventRefused(Conflict):
+    """The event cannot be voided or corrected so; the message says why."""
+
+    code = "event_refused"
+
+
 class UnknownEpoch(NotFound):
     """No such epoch: the evidence is not of this database."""
 

@@ -18,8 +18,8 @@ from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Cycle, Interval, Unit, zone
 from apps.engine.decimals import EXACT, ZERO, plain
 from apps.usage import counting, filtering
-from apps.usage.checking import PLACES, MeterRule
-from apps.usage.errors import UnknownEpoch, UnknownMeter, UsageNotReady
+from apps.usage.checking import PLACES, PUBLIC_ID, PUBLIC_PREFIX, MeterRule, dedupe_key
+from apps.usage.errors import UnknownEpoch, UnknownEvent, UnknownMeter, UsageNotReady
 from apps.usage.filtering import Values
 from apps.usage.models import EARLIEST, Event, Meter, RejectedEvent, UsageEpoch
 
@@ -75,9 +75,10 @@ class Measured:
     """A quantity, and the evidence that lets anybody count it again.
 
     `event_count` counts the events of the meter's type in the window, `value_count` those with a
-    value the meter reads; voided events are in neither. A weighted sum is made of all events before
-    `end`, so it counts them all. `hash` (32 hex digits) is the same for the same events in any
-    order. `epoch` and `snapshot` say which transactions were visible, `filter` which were asked for.
+    value the meter reads; voided events are in neither. A weighted sum is made of all events
+    before `end`, so it counts them all. `hash` (32 hex digits) is the same for the same events in
+    any order. `epoch` and `snapshot` say which transactions were visible, `filter` which events
+    were asked for.
     """
 
     quantity: Decimal
@@ -180,8 +181,8 @@ class EventFacts:
 class EventReading(NamedTuple):
     """What one event says to a meter, for prices that charge event by event.
 
-    `value` is the number at the meter's path, None where there is none. Numbers in `data` are int or
-    Decimal, exact.
+    `value` is the number at the meter's path, None where there is none. Numbers in `data` are int
+    or Decimal, exact.
     """
 
     event_id: int
@@ -631,6 +632,43 @@ def epoch() -> UsageEpoch | None:
     return last
 
 
+# --- events -------------------------------------------------------------------------------------
+def find_event(organization_id: int, name: str, *, source: str = "") -> Event | None:
+    """Return the organization's event with this public id, or with this id within `source`."""
+    rows = Event.objects.filter(organization_id=organization_id)
+    if source:
+        return rows.filter(source=source, dedupe_key=dedupe_key(source, name)).first()
+    return (
+        rows.filter(dedupe_key=name.removeprefix(PUBLIC_PREFIX)).first()
+        if is_public(name)
+        else None
+    )
+
+
+def get_event(organization_id: int, name: str, *, source: str = "") -> Event:
+    """Return what `find_event` finds, or raise UnknownEvent."""
+    found = find_event(organization_id, name, source=source)
+    if found is None:
+        raise UnknownEvent("There is no such event; give its public id, or its source and its id.")
+    return found
+
+
+def is_public(name: str) -> bool:
+    """Tell whether a name is an event's public id."""
+    return PUBLIC_ID.fullmatch(name) is not None
+
+
+def exact_data(event: Event) -> Mapping[str, Any]:
+    """Return an event's data with exact numbers: the row's own have become binary ones."""
+    [(text,)] = _rows("SELECT data::text FROM usage_event WHERE id = %(id)s", {"id": event.pk})
+    return _exact(text)
+
+
+def voided_by(events: Iterable[int]) -> dict[int, Event]:
+    """Return, by the ids of those of these events that are voided, what voids them."""
+    return {row.voids_id: row for row in Event.objects.filter(voids__in=list(events))}
+
+
 # --- lists --------------------------------------------------------------------------------------
 def latest_events(
     organization_id: int, *, limit: int = 50, before_id: int | None = None, event_type: str = ""
@@ -641,12 +679,24 @@ def latest_events(
         rows = rows.filter(id__lt=before_id)
     if event_type:
         rows = rows.filter(type=event_type)
-    return [
-        EventFacts(
-            row.pk, row.source, row.key, row.type, row.occurred_at, row.received_at, row.data
-        )
-        for row in rows.defer("digest", "dedupe_key", "xid")[:limit]
-    ]
+    found = list(rows.defer("digest", "xid")[:limit])
+    voided = voided_by(row.pk for row in found)
+    return [_event_facts(row, voided=row.pk in voided) for row in found]
+
+
+def _event_facts(row: Event, *, voided: bool) -> EventFacts:
+    return EventFacts(
+        id=row.pk,
+        source=row.source,
+        key=row.key,
+        type=row.type,
+        occurred_at=row.occurred_at,
+        received_at=row.received_at,
+        data=row.data,
+        public_id=row.public_id,
+        voids_id=row.voids_id,
+        voided=voided,
+    )
 
 
 def open_rejections(organization_id: int) -> int:

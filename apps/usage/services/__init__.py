@@ -6,6 +6,7 @@ from apps.usage.services.intake import EventResult, Outcome, Status, ingest, rej
 from apps.usage.services.meters import define_meter
 from apps.usage.services.replay import Replayed, replay_rejected
 from apps.usage.services.rollup import Rebuilt, RolledUp, rebuild, roll_up
+from apps.usage.services.voiding import correct_event, void_event
 
 __all__ = [
     "EventResult",
@@ -14,10 +15,12 @@ __all__ = [
     "Replayed",
     "RolledUp",
     "Status",
+    "correct_event",
     "define_meter",
     "ingest",
     "rebuild",
     "reject",
     "replay_rejected",
     "roll_up",
+    "void_event",
 ]

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from apps.core.actor import Actor, require
 from apps.core.ids import new_id
 from apps.usage import cloudevents, counting, selectors
-from apps.usage.checking import Door, NewEvent, Refusal, Unread
+from apps.usage.checking import PUBLIC_ID, Door, NewEvent, Refusal, Target, Unread, dedupe_key
 from apps.usage.errors import UsageNotReady
 
 SEPARATOR = "\x1f"  # stands in no stored text: names refuse it and JSON writes it as \u001f
@@ -23,6 +23,10 @@ SEPARATOR = "\x1f"  # stands in no stored text: names refuse it and JSON writes 
 PROPOSED = """unnest(%(dedupe_keys)s::uuid[], %(sources)s::text[], %(keys)s::text[],
     %(types)s::text[], %(times)s::timestamptz[], %(data)s::jsonb[])
   WITH ORDINALITY AS p (dedupe_key, source, key, type, occurred_at, data, position)"""
+
+PROPOSED_VOIDS = """unnest(%(dedupe_keys)s::uuid[], %(sources)s::text[], %(keys)s::text[],
+    %(types)s::text[], %(times)s::timestamptz[], %(data)s::jsonb[], %(voids)s::bigint[])
+  WITH ORDINALITY AS p (dedupe_key, source, key, type, occurred_at, data, voids, position)"""
 
 # Numbered in the order they came, so that of two readings at one instant the later one is `latest`;
 # stored in the order of their keys, so that two batches with the same events cannot deadlock.
@@ -43,12 +47,38 @@ STORE = f"""WITH {counting.EPOCH}, proposed AS MATERIALIZED (
 )
 SELECT position - 1, id FROM stored JOIN proposed USING (id)"""  # noqa: S608 - constants
 
+# As STORE, for events that take another one back, under VOIDING: the first that came wins. No
+# constraint is named: where the other is voided already, the row is left out too, and COMPARE does
+# not find it then.
+STORE_VOIDING = f"""WITH {counting.EPOCH}, proposed AS MATERIALIZED (
+  SELECT nextval('usage_event_id_seq') AS id, p.* FROM {PROPOSED_VOIDS}
+  WHERE EXISTS (SELECT FROM epoch)
+), stored AS (
+  INSERT INTO usage_event
+    (id, organization_id, dedupe_key, source, key, type, occurred_at, received_at, data, digest,
+     voids_id)
+  SELECT id, %(organization)s, dedupe_key, source, key, type, occurred_at, statement_timestamp(),
+    data, usage_event_digest(
+      %(organization)s, source, key, type, occurred_at, statement_timestamp(), data, voids),
+    voids
+  FROM proposed ORDER BY id
+  ON CONFLICT DO NOTHING
+  RETURNING id
+)
+SELECT position - 1, id FROM stored JOIN proposed USING (id)"""  # noqa: S608 - constants
+
+# One after the other, for an organization: each also waits for whoever voids the same event.
+VOIDING = "SELECT pg_advisory_xact_lock(hashtextextended('usage.void', %(organization)s))"
+
+TARGETS = """SELECT dedupe_key, id, type, occurred_at FROM usage_event
+WHERE organization_id = %(organization)s AND dedupe_key = ANY (%(dedupe_keys)s::uuid[])"""
+
 # A statement of its own: the event that was there first may have been committed a moment ago. When
 # it came is no part of what is compared, so both digests are made with the stored one's.
 COMPARE = f"""SELECT p.position - 1, e.id,
   e.digest = usage_event_digest(
-    %(organization)s, p.source, p.key, p.type, p.occurred_at, e.received_at, p.data)
-FROM {PROPOSED}
+    %(organization)s, p.source, p.key, p.type, p.occurred_at, e.received_at, p.data, p.voids)
+FROM {PROPOSED_VOIDS}
 JOIN usage_event e ON e.organization_id = %(organization)s AND e.dedupe_key = p.dedupe_key"""  # noqa: S608
 
 KEEP = """INSERT INTO usage_rejected_event AS r
@@ -116,6 +146,7 @@ class _Judged(msgspec.Struct):
     event: NewEvent
     data: str
     dedupe_key: str
+    voids: int | None = None
 
 
 @transaction.atomic
@@ -182,40 +213,90 @@ def take(
         if isinstance(event, Unread) or isinstance(verdict, Refusal):
             results[position] = _rejection(verdict)
         else:
-            judged.append(_Judged(position, event, verdict, _dedupe_key(event)))
-    for position, result in _store(organization_id, judged):
+            key = dedupe_key(event.source, event.key)
+            judged.append(_Judged(position, event, verdict, key))
+    voiding = [one for one in judged if one.event.voids]
+    plain = [one for one in judged if not one.event.voids] if voiding else judged
+    for position, result in _store(organization_id, plain, STORE):
         results[position] = result
+    if voiding:
+        for position, result in _void(organization_id, voiding, door):
+            results[position] = result
     return [result for result in results if result is not None]
+
+
+def _void(
+    organization_id: int, voiding: Sequence[_Judged], door: Door
+) -> Iterable[tuple[int, EventResult]]:
+    """Store what takes others back, after those others where they came in the same batch."""
+    with connection.cursor() as cursor:
+        cursor.execute(VOIDING, {"organization": organization_id})
+    while voiding:
+        waiting, ready = [], []
+        targets, coming = _targets(organization_id, voiding), {one.dedupe_key for one in voiding}
+        for one in voiding:
+            names = _names(one.event)
+            target = next((targets[name] for name in names if name in targets), None)
+            if target is None and coming.intersection(names) - {one.dedupe_key}:
+                waiting.append(one)
+                continue
+            refusal = door.judge_voided(one.event.voids, target)
+            if refusal is not None or target is None:
+                yield one.position, _rejection(refusal)
+                continue
+            one.voids = target.id
+            ready.append(one)
+        yield from _store(organization_id, ready, STORE_VOIDING)
+        if len(waiting) == len(voiding):  # in a circle: nothing of it is there
+            for one in waiting:
+                yield one.position, _rejection(door.judge_voided(one.event.voids, None))
+            return
+        voiding = waiting
 
 
 def _rejection(refusal: Any) -> EventResult:
     return EventResult(Status.REJECTED, refusal.code, refusal.reason, refusal.pointer)
 
 
-def _dedupe_key(event: NewEvent) -> str:
-    """Return what usage_dedupe_key() makes of source and key; a check holds them equal."""
-    text = f"{len(event.source)}:{event.source}{event.key}".encode()
-    return hashlib.sha256(text).hexdigest()[:32]
+def _names(event: NewEvent) -> list[str]:
+    """Return the dedupe keys that `voids` may mean: an id first, then a public id."""
+    found = [dedupe_key(event.voids_source or event.source, event.voids)]
+    public = PUBLIC_ID.fullmatch(event.voids)
+    return [*found, public["key"]] if public and not event.voids_source else found
 
 
-def _store(organization_id: int, judged: Sequence[_Judged]) -> Iterable[tuple[int, EventResult]]:
+def _targets(organization_id: int, voiding: Sequence[_Judged]) -> dict[str, Target]:
+    names = {name for one in voiding for name in _names(one.event)}
+    with connection.cursor() as cursor:
+        cursor.execute(TARGETS, {"organization": organization_id, "dedupe_keys": sorted(names)})
+        return {key.hex: Target(*target) for key, *target in cursor.fetchall()}
+
+
+def _store(
+    organization_id: int, judged: Sequence[_Judged], statement: str
+) -> Iterable[tuple[int, EventResult]]:
     if not judged:
         return
     stored = set()
-    for index, event_id in _run(STORE, organization_id, judged):
+    for index, event_id in _run(statement, organization_id, judged):
         stored.add(index)
         yield judged[index].position, EventResult(Status.ACCEPTED, event_id=event_id)
     if len(stored) == len(judged):
         return
     left = [one for index, one in enumerate(judged) if index not in stored]
-    known = _run(COMPARE, organization_id, left)
-    if len(known) != len(left):
+    known = {index: found for index, *found in _run(COMPARE, organization_id, left)}
+    if len(known) != len(left) and not selectors.is_ready():
         raise UsageNotReady(selectors.NOT_READY)
-    for index, event_id, same in known:
-        yield left[index].position, _known(event_id, same=same)
+    for index, one in enumerate(left):
+        yield one.position, _known(*known[index]) if index in known else _too_late(one)
 
 
-def _known(event_id: int, *, same: bool) -> EventResult:
+def _too_late(one: _Judged) -> EventResult:
+    reason = f"The event '{one.event.voids}' is voided already, by another event."
+    return EventResult(Status.REJECTED, "already_voided", reason, "/voids")
+
+
+def _known(event_id: int, same: bool) -> EventResult:
     if same:
         return EventResult(Status.DUPLICATE, event_id=event_id)
     reason = "An event with this source and id is stored with other content; the first one counts."
@@ -232,6 +313,7 @@ def _run(sql: str, organization_id: int, judged: Sequence[_Judged]) -> list[tupl
         "types": _array([one.event.type for one in judged]),
         "times": _array([str(one.event.occurred_at) for one in judged]),
         "data": _array([one.data for one in judged]),
+        "voids": "{" + ",".join(str(one.voids or "NULL") for one in judged) + "}",
     }
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)

@@ -94,6 +94,13 @@ def fill(*, organization_id: int | None = None, meter_id: int | None = None) -> 
     _execute(counting.FILL_DISTINCT, chosen)
 
 
+def refill(meter_id: int) -> None:
+    """Write a meter's buckets anew, with the slices of now; under `hold()`."""
+    UsageBucket.objects.filter(meter_id=meter_id).delete()
+    UsageDistinct.objects.filter(meter_id=meter_id).delete()
+    fill(meter_id=meter_id)
+
+
 def _advance(epoch: UsageEpoch) -> RolledUp:
     # Read before the events are: the next statement's snapshot can only be newer.
     until = int(_value("SELECT pg_snapshot_xmin(pg_current_snapshot())::text"))
