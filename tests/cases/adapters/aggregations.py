@@ -167,4 +167,5 @@ def rounding(record: Record) -> Mapping[str, object]:
     return {"value": round_quantity(value, ROUNDINGS[inputs.get("function") or "none"], places)}
 
 
-ADAPTERS: dict[str, Adapter] = {str(kind): metered for kind in Aggregation} | {"rounding": rounding}
+ADAPTERS: dict[str, Adapter] = {"rounding": rounding}
+ADAPTERS.update((str(kind), metered) for kind in Aggregation)
