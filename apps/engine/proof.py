@@ -18,6 +18,12 @@ Stored = Mapping[str, object]
 Left = dict[str, Fraction]
 Key = TypeVar("Key", bound=Hashable)
 
+_CHOICES = {
+    "tax_rounding": ("per_line", "per_rate", "once"),
+    "inclusive_first": ("net", "tax"),
+    "discount_split": ("largest_remainder", "exact"),
+}
+
 
 class BrokenSettlement(BrokenExplanation):
     """Totals that do not follow from the lines, or an explanation that lacks a number."""
@@ -32,6 +38,9 @@ def verify_settlement(settlement: Stored) -> int:
     """
     if settlement.get("rule") != "settlement" or settlement.get("rounding") != ROUNDING:
         raise BrokenSettlement("not a settlement, or rounded in an unknown way")
+    for key, choices in _CHOICES.items():
+        if settlement.get(key) not in choices:
+            raise BrokenSettlement(f"unknown {key} {settlement.get(key)!r}")
     lines = {_text(line, "id"): line for line in _list(settlement, "lines")}
     _same(len(_list(settlement, "lines")), len(lines), "lines with an id of their own")
     net = {name: Fraction(_whole(line, "amount_minor")) for name, line in lines.items()}
@@ -117,9 +126,11 @@ def _taxes(
 
 def _line_taxes(line: Stored, rates: Mapping[str, Stored], net: Fraction) -> dict[str, Fraction]:
     taxes = _list(line, "taxes")
+    if not {_text(tax, "rate") for tax in taxes} <= rates.keys():
+        raise BrokenSettlement(f"{line.get('id')} is taxed by a rate that is not there")
     percents = {_text(tax, "rate"): _exact(rates[_text(tax, "rate")], "percent") for tax in taxes}
     inside = sum((p for name, p in percents.items() if rates[name].get("inclusive")), Fraction(0))
-    charged = 1 if line.get("treatment") == "taxed" else 0
+    charged = 1 if _text(line, "treatment") == "taxed" else 0
     for tax in taxes:
         expected = charged * net * percents[_text(tax, "rate")] / (100 + inside)
         _same(_exact(tax, "exact_minor"), expected, f"exact tax of {line.get('id')}")
@@ -135,16 +146,12 @@ def _tax_groups(
     groups: dict[object, list[tuple[str, str]]] = {}
     for line, rate in exact:
         inclusive = rates[rate].get("inclusive") is True
-        match settlement.get("tax_rounding"):
-            case "per_line":
-                together = inclusive and settlement.get("inclusive_first") == "net"
-                key: object = (line, "" if together else rate)
-            case "per_rate":
-                key = rate
-            case "once":
-                key = inclusive
-            case other:
-                raise BrokenSettlement(f"unknown tax rounding {other!r}")
+        key: object = inclusive
+        if settlement.get("tax_rounding") == "per_rate":
+            key = rate
+        elif settlement.get("tax_rounding") == "per_line":
+            together = inclusive and settlement.get("inclusive_first") == "net"
+            key = (line, "" if together else rate)
         groups.setdefault(key, []).append((line, rate))
     return list(groups.values())
 
@@ -270,7 +277,9 @@ def _in_whole_units(parts: Mapping[Key, Fraction], total: int) -> dict[Key, Frac
 
 def _covers(scope: Stored, line: Stored) -> bool:
     fields = {"lines": "id", "kinds": "kind", "prices": "price"}
-    return all(line.get(fields[key]) in _names(scope, key) for key in scope)
+    if not scope.keys() <= fields.keys():
+        raise BrokenSettlement(f"a scope of {', '.join(scope)}")
+    return all(_text(line, fields[key]) in _names(scope, key) for key in scope)
 
 
 def _check_parts(turn: Stored, expected: Mapping[str, Fraction]) -> None:

@@ -194,7 +194,8 @@ def settle(
     off = _parts_by_line((turn.discount.id, turn.parts) for turn in applied)
     taxation = tax_lines(_taxables(lines, off), currency=currency, policy=policy)
     priced = _Priced(tuple(lines), applied, taxation, currency)
-    paid = _pay(priced, credit_notes, grants, balance or Money.zero(currency))
+    balance = Money.zero(currency) if balance is None else balance
+    paid = _pay(priced, credit_notes, grants, balance)
     return Settlement(
         lines=_settled(priced, off, paid),
         discounts=applied,

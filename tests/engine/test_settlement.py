@@ -227,12 +227,38 @@ def test_no_number_of_a_stored_document_can_be_moved_alone(path: tuple[Any, ...]
         verify_settlement(moved(stored(rich()), path))
 
 
+def leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from leaves(value, (*path, key))
+    elif node is not None:
+        yield path
+
+
+@pytest.mark.parametrize("path", list(leaves(rich().as_dict())), ids=str)
+def test_a_stored_document_that_lacks_something_is_refused_or_comes_to_the_same(
+    path: tuple[Any, ...],
+) -> None:
+    explanation = stored(rich())
+    *way, last = path
+    node: Any = explanation
+    for key in way:
+        node = node[key]
+    node[last] = None
+    try:
+        assert verify_settlement(explanation) == rich().totals.amount_due.minor
+    except BrokenSettlement:
+        assert last not in {"currency", "reason", "jurisdiction"}
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("rule", "price"),
         ("rounding", "down"),
         ("tax_rounding", "never"),
+        ("inclusive_first", "neither"),
+        ("discount_split", "anyhow"),
         ("discounts", [{"id": "d"}]),
         ("totals", {}),
         ("lines", None),

@@ -10,7 +10,7 @@ from typing import Any
 from apps.engine.credits import CreditGrant, NoteBalance, spend
 from apps.engine.discounts import Discount, Split
 from apps.engine.lines import EVERYTHING, Line, Scope
-from apps.engine.money import Money, allocate, exponent
+from apps.engine.money import Money, allocate, apportion, exponent, round_half_away
 from apps.engine.prices import PerUnit
 from apps.engine.rating import rate
 from apps.engine.settlement import settle
@@ -208,14 +208,23 @@ def wallets(record: Record) -> Mapping[str, object]:
     }
 
 
-def owed_lines(lines: Sequence[Mapping[str, Any]] | None, total: Money) -> list[tuple[Line, Money]]:
-    """Lines with their taxes; one for everything when the record names none."""
-    if not lines:
+def owed_lines(
+    stated: Sequence[Mapping[str, Any]] | None, total: Money
+) -> list[tuple[Line, Money]]:
+    """Lines with their taxes; one for everything when the record names none.
+
+    Where fractions of a cent make up the total, they are shared out as the engine does it.
+    """
+    if not stated:
         return [(Line("all", total), total)]
-    return [
-        (line, line.amount + money(raw.get("tax", 0), CENTS))
-        for line, raw in zip(lines_of(lines), lines, strict=True)
-    ]
+    lines = lines_of(stated)
+    pairs = [(Fraction(str(raw["amount"])), Fraction(str(raw.get("tax", 0)))) for raw in stated]
+    exact = [amount + tax for amount, tax in pairs]
+    if abs(sum(exact, Fraction(-total.minor))) <= 1:
+        owed = apportion(exact, total.minor)
+    else:
+        owed = [sum(round_half_away(part) for part in pair) for pair in pairs]
+    return [(line, Money(part, CENTS)) for line, part in zip(lines, owed, strict=True)]
 
 
 def grant_of(
