@@ -159,12 +159,17 @@ def _page(document: Document, words: Words, *, has_xml: bool) -> dict[str, Any]:
         "workings_lead": _(
             "Every amount is computed exactly and rounded once, half away from zero."
         ),
-        "workings": [asdict(working(line, words)) for line in document.lines if line.explanation],
+        "workings": _workings(document, words),
         "page": _("Page"),
         "fingerprint": document.content_hash,
         "fingerprint_label": _("Fingerprint of this document"),
         "machine": _("Contains this document as data: Factur-X, EN 16931") if has_xml else "",
     }
+
+
+def _workings(document: Document, words: Words) -> list[dict[str, Any]]:
+    told = (working(line, words) for line in document.lines)
+    return [asdict(one) for one in told if one.sums or one.closing]
 
 
 def _watermark(document: Document) -> str:

@@ -6,28 +6,19 @@ nothing: the numbers are those that `engine.replay` checks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
 
 from django.utils.translation import gettext as _
 
 from apps.engine.period import Period
 from apps.invoicing.document import Line
+from apps.invoicing.paper.tables import Explained, Sum, table
 from apps.invoicing.paper.words import Words
 
-Explained = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """One price applied to one quantity: a heading, what is billable, the steps of the price."""
-
-    title: str
-    billable: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+__all__ = ["Sum", "Working", "heading", "working"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +75,23 @@ def _sums(told: Explained, words: Words) -> list[Sum]:
     match told.get("rule"):
         case "change":
             sides = (("old", _("Before the change")), ("new", _("After the change")))
-            return [_sum(told[key], words, title) for key, title in sides if told[key] is not None]
+            return [table(told[key], words, title) for key, title in sides if told[key] is not None]
         case "segments":
-            return [_sum(part["price"], words, _stretch(part, words)) for part in told["segments"]]
+            return [table(part["price"], words, _stretch(part, words)) for part in told["segments"]]
+        case "sum":
+            return [table(part, words, _share(part)) for part in told["parts"]]
         case _other:
-            return [_sum(told, words, "")]
+            return _price(told, words)
+
+
+def _price(told: Explained, words: Words) -> list[Sum]:
+    """Show what a price came to; of a period billed in several parts, with and without this one."""
+    if "model" not in told:
+        return []  # a charge or a correction is what it says
+    if "previous" not in told:
+        return [table(told, words)]
+    both = ((told, _("The period so far")), (told["previous"], _("Billed before")))
+    return [table(price, words, title) for price, title in both]
 
 
 def _stretch(part: Explained, words: Words) -> str:
@@ -96,68 +99,82 @@ def _stretch(part: Explained, words: Words) -> str:
     return f"{words.period(Period(*ends))} ({part['share']})"
 
 
-def _sum(price: Explained, words: Words, title: str) -> Sum:
-    if price["model"] == "flat":
-        return Sum(title, "", (), ((_("Flat amount"), words.rate(price["exact"])),))
-    steps = price["steps"]
-    tiered = price["model"] in {"graduated", "volume"}
-    with_flat = any(step["flat_amount"] != "0" for step in steps)
-    head = _head(price, words, tiered=tiered, with_flat=with_flat)
-    rows = [_row(step, words, tiered=tiered, with_flat=with_flat) for step in steps]
-    return Sum(title, _billable(price, words), head, tuple(rows))
-
-
-def _billable(price: Explained, words: Words) -> str:
-    quantity, included, billable = (
-        words.number(price[key]) for key in ("quantity", "included", "billable")
-    )
-    if price["included"] == "0":
-        return _("%(billable)s billable") % {"billable": billable}
-    numbers = {"quantity": quantity, "included": included, "billable": billable}
-    return _("%(quantity)s − %(included)s included = %(billable)s billable") % numbers
-
-
-def _head(price: Explained, words: Words, *, tiered: bool, with_flat: bool) -> tuple[str, ...]:
-    unit = _("Units")
-    if price["model"] == "package":
-        unit = _("Packages of %(size)s") % {"size": words.number(price["package_size"])}
-    head = [_("Tier")] if tiered else []
-    head += [unit, _("Price each")]
-    head += [_("Flat fee")] if with_flat else []
-    return (*head, _("Sum"))
-
-
-def _row(step: Explained, words: Words, *, tiered: bool, with_flat: bool) -> tuple[str, ...]:
-    row = [_tier(step, words)] if tiered else []
-    row += [words.number(step["units"]), words.rate(step["unit_amount"])]
-    row += [words.rate(step["flat_amount"])] if with_flat else []
-    return (*row, words.rate(step["subtotal"]))
-
-
-def _tier(step: Explained, words: Words) -> str:
-    start = words.number(step["from"])
-    if step["up_to"] is None:
-        return _("above %(start)s") % {"start": start}
-    return _("%(start)s to %(end)s") % {"start": start, "end": words.number(step["up_to"])}
+def _share(part: Explained) -> str:
+    return _("× %(share)s of the period") % {"share": part["share"]} if "share" in part else ""
 
 
 def _closing(told: Explained, words: Words) -> list[str]:
-    said = []
+    said = [sentence for price in _prices(told) for sentence in _commitment(price, words)]
+    if "before_amount" in told:
+        before = {"amount": words.rate(told["before_amount"])}
+        said.append(_("Less %(amount)s billed before") % before)
     if told.get("rule") == "change":
         said.append(_("Difference × %(share)s of the period") % {"share": told["share"]})
     elif "share" in told:
-        said.append(_("× %(share)s of the period") % {"share": told["share"]})
-    numbers = {
-        "exact": words.rate(told["exact"]),
-        "amount": words.money(told["amount_minor"]),
+        said.append(_share(told))
+    if "net_of_discounts" in told:
+        share = {"share": told["net_of_discounts"]}
+        said.append(_("× %(share)s, which was paid of it after discounts") % share)
+    said += _bounds(told.get("bounds"), words)
+    return [*said, *_rounding(told, words)]
+
+
+def _prices(told: Explained) -> list[Explained]:
+    """Return every price that the line rests on."""
+    match told.get("rule"):
+        case "change":
+            return [side for side in (told["old"], told["new"]) if side is not None]
+        case "segments":
+            return [part["price"] for part in told["segments"]]
+        case "sum":
+            return list(told["parts"])
+        case _other:
+            return [told]
+
+
+def _commitment(price: Explained, words: Words) -> list[str]:
+    if "commitment" not in price:
+        return []
+    told = price["commitment"]
+    amounts = {
+        key: words.rate(told[key]) for key in ("amount", "utilized", "overage", "true_up")
+    } | {"factor": words.number(told["overage_factor"])}
+    said = [_("Commitment of %(amount)s: %(utilized)s of it used") % amounts]
+    if told["overage"] != "0":
+        said.append(_("Beyond the commitment, × %(factor)s: %(overage)s") % amounts)
+    if told["true_up"] != "0":
+        said.append(_("Added to fill the commitment: %(true_up)s") % amounts)
+    return said
+
+
+def _bounds(told: Explained | None, words: Words) -> list[str]:
+    """Say what a discount, a maximum and a minimum of the price itself changed."""
+    if told is None:
+        return []
+    amounts = {
+        key: words.rate(told[key] or "0")
+        for key in ("discount", "maximum_amount", "maximum_discount", "minimum_amount", "true_up")
+    } | {"percent": words.percent(Decimal(told["discount_percent"]))}
+    sentences = {
+        "discount": _("Discount of %(percent)s: −%(discount)s"),
+        "maximum_discount": _("At most %(maximum_amount)s: −%(maximum_discount)s"),
+        "true_up": _("At least %(minimum_amount)s: +%(true_up)s"),
     }
-    if numbers["exact"] == numbers["amount"]:
-        return [*said, _("%(amount)s exactly, nothing to round") % numbers]
+    return [text % amounts for key, text in sentences.items() if told[key] != "0"]
+
+
+def _rounding(told: Explained, words: Words) -> list[str]:
+    if "exact" not in told:
+        return []
+    exact, amount = words.rate(told["exact"]), words.money(told["amount_minor"])
+    numbers = {"exact": exact, "amount": amount}
+    if exact == amount:
+        return [_("%(amount)s exactly, nothing to round") % numbers]
     if "paid_minor" in told:
-        return [*said, _("%(exact)s, and never more back than was billed: %(amount)s") % numbers]
+        return [_("%(exact)s, and never more back than was billed: %(amount)s") % numbers]
     if "/" in told["exact"]:
-        return [*said, _("%(exact)s, rounded once to %(amount)s") % numbers]
-    return [*said, _("%(exact)s exactly, rounded once to %(amount)s") % numbers]
+        return [_("%(exact)s, rounded once to %(amount)s") % numbers]
+    return [_("%(exact)s exactly, rounded once to %(amount)s") % numbers]
 
 
 def _evidence(told: Explained, words: Words) -> Sequence[str]:

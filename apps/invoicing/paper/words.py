@@ -85,11 +85,9 @@ class Words:
 
         What no decimal can write exactly (1/3) is cut to six places and marked as such.
         """
-        exact = Fraction(major)
         if "/" not in major:
             return self._rate(Decimal(major))
-        places = Decimal(round(exact * 10**SHOWN_PLACES)).scaleb(-SHOWN_PLACES)
-        return f"≈ {self._rate(places)}"
+        return f"≈ {self._rate(_cut(major))}"
 
     def _rate(self, value: Decimal) -> str:
         whole = places_of(value) <= exponent(self.currency)
@@ -102,7 +100,9 @@ class Words:
         )
 
     def number(self, value: Decimal | str | int) -> str:
-        """Write a number with all its decimals: 18,059,974."""
+        """Write a number with all its decimals: 18,059,974; what has no end is cut as a rate is."""
+        if isinstance(value, str) and "/" in value:
+            return f"≈ {self.number(_cut(value))}"
         text = plain(Decimal(value))
         return format_decimal(Decimal(text), locale=self.locale, decimal_quantization=False)
 
@@ -135,6 +135,10 @@ class Words:
         if last.date() == start.date():
             return self.date(start)
         return f"{self.date(start)} – {self.date(last)}"
+
+
+def _cut(exact: str) -> Decimal:
+    return Decimal(round(Fraction(exact) * 10**SHOWN_PLACES)).scaleb(-SHOWN_PLACES)
 
 
 def _is_midnight(local: datetime) -> bool:
