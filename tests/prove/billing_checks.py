@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from apps.invoicing import books
-from tests.prove import oracle
+from tests.prove import billing_oracle as oracle
 from tests.prove.ground import ask
 from tests.prove.world import World
 

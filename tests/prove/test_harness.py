@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.prove import mutation, oracle
-from tests.prove.oracle import Agreement, Reading
+from tests.prove import billing_oracle as oracle
+from tests.prove import mutation
+from tests.prove.billing_oracle import Agreement, Reading
 
 START = datetime(2023, 1, 31, tzinfo=ZoneInfo("America/New_York"))
 

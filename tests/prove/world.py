@@ -19,7 +19,7 @@ from apps.subscriptions import services as subscriptions
 from apps.tenants import services as tenants
 from apps.usage import services as usage
 from apps.usage.checking import NewEvent
-from tests.prove.oracle import Agreement, Reading, boundary
+from tests.prove.billing_oracle import Agreement, Reading, boundary
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 ACTOR = operator("prove")
