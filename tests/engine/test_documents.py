@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -13,18 +13,21 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from apps.engine.aggregation import Aggregation
 from apps.engine.billing_day import BillingDay
 from apps.engine.calendar import Cycle, Interval, Unit, calendar_cycle, usage_reset
 from apps.engine.daycount import BY_THE_SECOND, Proration, ProrationRule
 from apps.engine.invoice import Agreement, Item, ItemKind, QuantityStep, Timing, propose
+from apps.engine.metering import ByDay, MeteredEvent, Metering, measure
 from apps.engine.money import Money, allocate, exponent, round_half_away
 from apps.engine.period import Period, iso
+from apps.engine.price_rules import Rules, parse_rules
 from apps.engine.prices import Flat, PerUnit, Terms, parse_terms
 from apps.engine.proration import change_plan, high_water, prorate_quantity_change
-from apps.engine.rating import rate
+from apps.engine.rating import Consumed, Move, Progress, rate
 
 FOLDER = Path(__file__).parents[2] / "docs" / "algorithms"
-DOCUMENTS = ["periods.md", "proration.md", "rating.md", "rounding.md"]
+DOCUMENTS = ["metering.md", "periods.md", "proration.md", "rating.md", "rounding.md"]
 
 
 class Row(NamedTuple):
@@ -55,18 +58,83 @@ ROWS = [row for name in DOCUMENTS for row in rows_of(name)]
 
 
 def terms_of(text: str) -> Terms:
-    """Read `graduated 5: 10 + 100; then 8`, `package 1000: 0.006`, `per_unit 0.05`, `flat 50`."""
+    """Read `graduated 5: 10 + 100; then 8`, `package 1000: 0.006`, `per_unit 0.05`, `flat 50`.
+
+    What differs from the usual stands behind in brackets; the other models are read likewise.
+    """
     text, free = re.subn(r" \(zero is free\)$", "", text)
+    text, bounded = re.subn(r" \(bounded\)$", "", text)
     model, _, rest = text.partition(" ")
-    if model == "flat":
-        return parse_terms({"model": model, "amount": rest})
-    if model == "per_unit":
-        return parse_terms({"model": model, "unit_amount": rest})
-    if model == "package":
-        size, _, amount = rest.partition(": ")
-        return parse_terms({"model": model, "package_size": size, "unit_amount": amount})
+    if model in SPECIAL:
+        return parse_terms({"model": model} | SPECIAL[model](rest))
     tiers = [tier_of(tier) for tier in rest.split("; ")]
-    return parse_terms({"model": model, "tiers": tiers, "zero_quantity_flat": not free})
+    if model == "graduated_percentage":
+        tiers = [{k.replace("unit_amount", "rate_percent"): v for k, v in t.items()} for t in tiers]
+    flags = {"zero_quantity_flat": not free, "bounded": bool(bounded)}
+    return parse_terms({"model": model, "tiers": tiers, **flags})
+
+
+def package_of(text: str) -> dict[str, Any]:
+    text, down = re.subn(r" \(down\)$", "", text)
+    size, _, amount = text.partition(": ")
+    return {"package_size": size, "unit_amount": amount, "rounding": "down" if down else "up"}
+
+
+def percentage_of(text: str) -> dict[str, Any]:
+    """Read `1.3 + 2, 3 events free, 250 free, at least 1.75, at most 12`."""
+    price, *more = text.split(", ")
+    share, _, fixed = price.partition(" + ")
+    terms: dict[str, Any] = {"rate_percent": share, "fixed_amount": fixed or "0"}
+    for said in more:
+        if said.endswith(" events free"):
+            terms["free_events"] = int(said.removesuffix(" events free"))
+        elif said.endswith(" free"):
+            terms["free_amount"] = said.removesuffix(" free")
+        else:
+            bound, _, amount = said.rpartition(" ")
+            terms[{"at least": "event_minimum", "at most": "event_maximum"}[bound]] = amount
+    return terms
+
+
+def blocks_of(text: str) -> dict[str, Any]:
+    text, volume = re.subn(r" \(volume\)$", "", text)
+    tiers = [re.fullmatch(r"(\S+) x (\S+): (\S+)", tier) for tier in text.split("; ")]
+    names = ("block_size", "max_blocks", "block_amount")
+    found = [dict(zip(names, tier.groups(), strict=True)) for tier in tiers if tier]
+    return {"mode": "volume" if volume else "graduated", "tiers": found}
+
+
+SPECIAL: dict[str, Callable[[str], dict[str, Any]]] = {
+    "flat": lambda text: {"amount": text},
+    "per_unit": lambda text: {"unit_amount": text},
+    "dynamic": lambda text: {"multiplier": text},
+    "package": package_of,
+    "percentage": percentage_of,
+    "blocks": blocks_of,
+}
+
+
+def rules_of(text: str) -> Rules:
+    """Read `discount 50, maximum 100`, `÷ 1000 up`, `commitment 10 x 2, filled up`."""
+    raw: dict[str, Any] = {}
+    for said in text.split(", "):
+        name, _, value = said.partition(" ")
+        if name in ("÷", "×"):
+            factor, _, way = value.partition(" ")
+            operation = "divide" if name == "÷" else "multiply"
+            raw["conversion"] = {
+                "factor": factor,
+                "operation": operation,
+                "rounding": way or "none",
+            }
+        elif name == "commitment":
+            amount, _, factor = value.partition(" x ")
+            raw["commitment"] = {"amount": amount, "overage_factor": factor}
+        elif said == "filled up":
+            raw["commitment"]["true_up"] = True
+        elif name != "none":
+            raw["discount_percent" if name == "discount" else f"{name}_amount"] = value
+    return parse_rules(raw)
 
 
 def tier_of(text: str) -> dict[str, Any]:
@@ -106,8 +174,14 @@ def models(row: dict[str, str]) -> None:
     example = {
         "package": "package 1: 1",
         "graduated": "graduated then 1",
+        "graduated_percentage": "graduated_percentage then 1",
         "volume": "volume then 1",
+        "blocks": "blocks 1 x 1: 1",
     }
+    if row["model"] == "capacity":
+        tiers = [{"amount": "1", "limits": {"seats": "1"}}]
+        assert parse_terms({"model": "capacity", "tiers": tiers}).model == row["model"]
+        return
     terms = terms_of(example.get(row["model"], f"{row['model']} 1"))
     assert terms.model == row["model"]
 
@@ -121,6 +195,55 @@ def prices(row: dict[str, str]) -> None:
         currency=expected.currency,
     )
     assert rated.amount == expected
+
+
+def events(row: dict[str, str]) -> None:
+    expected = money_of(row["amount"])
+    carried = Consumed(events=tuple(Decimal(amount) for amount in row["events"].split(", ")))
+    terms = terms_of(row["terms"])
+    assert rate(terms, quantity=carried, currency=expected.currency).amount == expected
+
+
+def rules(row: dict[str, str]) -> None:
+    expected = money_of(row["amount"])
+    before = Decimal(row["before"])
+    rated = rate(
+        terms_of(row["terms"]),
+        quantity=Decimal(row["quantity"]),
+        currency=expected.currency,
+        rules=rules_of(row["rules"]),
+        progress=Progress(Consumed(before) if before else None, billed=Decimal(row["billed"])),
+    )
+    assert rated.amount == expected
+
+
+def levels(row: dict[str, str]) -> None:
+    expected = money_of(row["amount"])
+    found = re.findall(r"(\S+) \((\S+)\)", row["moves"])
+    moves = tuple(Move(Decimal(units), Decimal(prorated)) for units, prorated in found)
+    terms, carried = terms_of(row["terms"]), Consumed(moves=moves)
+    assert rate(terms, quantity=carried, currency=expected.currency).amount == expected
+
+
+MARCH = Period(datetime(2023, 3, 1, tzinfo=UTC), datetime(2023, 4, 1, tzinfo=UTC))
+
+
+def metered(row: dict[str, str]) -> None:
+    meter = Metering(
+        Aggregation(row["aggregation"]),
+        "value",
+        carries_over=row["carries over"] == "yes",
+        by_day=ByDay() if "days counted" in row else None,
+    )
+    found = []
+    for event in row["events"].split(", "):
+        day, _, value = event.partition(": ")
+        data = {"value": value}
+        if re.fullmatch(r"-[a-z]", value):
+            data = {"value": value[1:], "operation_type": "remove"}
+        found.append(MeteredEvent(MARCH.start + timedelta(days=int(day) - 1), data))
+    expected = row.get("quantity") or row["days counted"]
+    assert measure(meter, found, MARCH).value == Fraction(expected)
 
 
 def boundaries(row: dict[str, str]) -> None:
@@ -258,6 +381,11 @@ RUNNERS: dict[tuple[str, ...], Runner] = {
     ("total", "weights", "parts"): splitting,
     ("model", "the billable units cost"): models,
     ("terms", "quantity", "included", "amount"): prices,
+    ("terms", "events", "amount"): events,
+    ("terms", "rules", "quantity", "before", "billed", "amount"): rules,
+    ("terms", "moves", "amount"): levels,
+    ("aggregation", "carries over", "events", "quantity"): metered,
+    ("aggregation", "carries over", "events", "days counted"): metered,
     ("anchor", "zone", "interval", "next three boundaries"): boundaries,
     ("moment", "zone", "every", "calendar period"): calendar_periods,
     ("anchor", "zone", "every", "used at", "starts anew"): resets,
