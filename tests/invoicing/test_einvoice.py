@@ -19,8 +19,10 @@ from saxonche import PySaxonProcessor
 from apps.engine.money import EXPONENTS
 from apps.invoicing import einvoice, pdf
 from apps.invoicing.document import Document
-from apps.invoicing.einvoice import NAMESPACES, Obstacle
-from apps.invoicing.paper import hybrid
+from apps.invoicing.einvoice import Obstacle
+from apps.invoicing.paper import cii, hybrid
+from apps.invoicing.paper.cii import NAMESPACES
+from apps.invoicing.paper.vat import vat_id
 from apps.invoicing.paper.words import is_country
 from tests.invoicing import papers
 
@@ -135,8 +137,8 @@ def test_what_we_write_is_in_the_published_code_lists() -> None:
     units = next(codes for codes in lists if "C62" in codes)
     grounds = next(codes for codes in lists if "VATEX-EU-AE" in codes)
     assert set(EXPONENTS) - currencies == einvoice.WITHDRAWN_CURRENCIES
-    assert {*einvoice.UNITS.values(), einvoice.ONE} <= units
-    assert set(einvoice.EXEMPTION_CODES.values()) <= grounds
+    assert {*cii.UNITS.values(), cii.ONE} <= units
+    assert set(cii.EXEMPTION_CODES.values()) <= grounds
     known = {a + b for a in "1" + ascii_uppercase for b in ascii_uppercase if is_country(a + b)}
     assert known == countries
 
@@ -190,6 +192,26 @@ def test_a_line_keeps_its_quantity_and_its_amount_without_a_rounded_price() -> N
     assert charged == ["250.00", "20.56", "716.25", "45.68"]
     net = said(papers.rich(), "ram:LineTotalAmount")
     assert net[:4] == ["225.00", "18.50", "644.62", "-45.68"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "amount", "billed", "priced_for"),
+    [
+        ("0", 0, "0", "1"),
+        ("0", 5_00, "1", "1"),
+        ("7", 0, "7", "7"),
+        ("3", -5_00, "-3", "3"),
+        ("-3", 5_00, "3", "3"),
+    ],
+)
+def test_the_quantity_bears_the_sign_and_a_price_is_for_something(
+    quantity: str, amount: int, billed: str, priced_for: str
+) -> None:
+    line = replace(papers.euro_lines()[0], quantity=Decimal(quantity), amount=amount)
+    document = papers.settled(papers.taxed(line, "19"))
+    assert said(document, "ram:BilledQuantity") == [billed]
+    assert said(document, "ram:BasisQuantity") == [priced_for]
+    assert broken_rules(xml_of(document)) == []
 
 
 def test_prices_that_include_tax_are_told_without_it() -> None:
@@ -262,7 +284,7 @@ def test_a_credit_note_names_what_it_corrects() -> None:
     ],
 )
 def test_the_account_is_the_iban_in_the_bank_details(details: str, found: str) -> None:
-    assert einvoice.account(details) == found
+    assert cii.account(details) == found
 
 
 def test_the_transfer_is_a_sepa_one_in_euros_only() -> None:
@@ -286,7 +308,7 @@ def test_the_transfer_is_a_sepa_one_in_euros_only() -> None:
     ],
 )
 def test_a_vat_id_starts_with_its_country(country: str, number: str, found: str) -> None:
-    assert einvoice.vat_id({"country": country, "tax_id": number}) == found
+    assert vat_id({"country": country, "tax_id": number}) == found
 
 
 @pytest.mark.parametrize(
@@ -294,7 +316,7 @@ def test_a_vat_id_starts_with_its_country(country: str, number: str, found: str)
     [("hour", "HUR"), ("GB", "E34"), ("days", "DAY"), ("seat", "C62"), ("", "C62")],
 )
 def test_units_are_coded_and_what_has_no_code_is_counted(unit: str, code: str) -> None:
-    assert einvoice.unit_code(replace(papers.euro_lines()[0], unit=unit)) == code
+    assert cii.unit_code(replace(papers.euro_lines()[0], unit=unit)) == code
 
 
 def test_hostile_text_stays_text() -> None:
