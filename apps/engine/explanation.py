@@ -62,6 +62,8 @@ def _price(price: Mapping[str, object]) -> Fraction:
         if "before_amount" in price:
             usage -= _number(price, "before_amount")
         usage = max(NOTHING, usage)
+    if price.get("deferred") is True:
+        usage = NOTHING
     return _bounded(price, usage * _share(price))
 
 

@@ -150,7 +150,8 @@ class Rules:
     """All that a price says besides its terms; the plain `Rules()` change nothing.
 
     Amounts are in major units and for a whole period. `prorate_minimum` lets the minimum shrink
-    with the part of the period that is charged.
+    with the part of the period that is charged. `on_last_line` bills the usage of a whole period on
+    its last line: a volume price does not know its tier before.
     """
 
     conversion: Conversion | None = None
@@ -159,6 +160,7 @@ class Rules:
     maximum_amount: Decimal | None = None
     minimum_amount: Decimal | None = None
     prorate_minimum: bool = False
+    on_last_line: bool = False
     negative: Negative = Negative.NOTHING
 
     def __post_init__(self) -> None:
@@ -190,8 +192,9 @@ class Rules:
         for name in ("maximum_amount", "minimum_amount"):
             if (value := getattr(self, name)) is not None:
                 found[name] = plain(value)
-        if self.prorate_minimum:
-            found["prorate_minimum"] = True
+        for name in ("prorate_minimum", "on_last_line"):
+            if getattr(self, name):
+                found[name] = True
         return found if self.negative is Negative.NOTHING else found | {"negative": "refuse"}
 
 
@@ -204,7 +207,8 @@ def parse_rules(raw: Mapping[str, object]) -> Rules:
     Raises InvalidTerms, with the path, for anything unknown, negative or contradictory.
     """
     amounts = ("discount_percent", "maximum_amount", "minimum_amount")
-    only(raw, "conversion", "commitment", "prorate_minimum", "negative", *amounts)
+    flags = ("prorate_minimum", "on_last_line")
+    only(raw, "conversion", "commitment", "negative", *amounts, *flags)
     return Rules(
         conversion=_nested(raw, "conversion", parse_conversion),
         commitment=_nested(raw, "commitment", _commitment),
@@ -212,6 +216,7 @@ def parse_rules(raw: Mapping[str, object]) -> Rules:
         maximum_amount=optional_decimal(raw, "maximum_amount"),
         minimum_amount=optional_decimal(raw, "minimum_amount"),
         prorate_minimum=boolean(raw, "prorate_minimum", default=False),
+        on_last_line=boolean(raw, "on_last_line", default=False),
         negative=one_of(Negative, raw.get("negative", Negative.NOTHING), "negative"),
     )
 

@@ -147,7 +147,7 @@ class Rated:
 
     `exact` is in minor units, before the one rounding that gives `amount`. `quantity` is this
     line's own; `now` and `before` price the whole of the period with and without it. `share` is the
-    part of the period charged.
+    part of the period charged. A `deferred` line leaves its usage to the last one of the period.
     """
 
     terms: Terms
@@ -158,6 +158,7 @@ class Rated:
     share: Fraction
     bounds: Bounds
     bounded: bool
+    deferred: bool
     exact: Fraction
     amount: Money
 
@@ -195,6 +196,8 @@ class Rated:
             explanation["previous"] = self.before.as_dict()
         if self.before_amount:
             explanation["before_amount"] = plain(self.before_amount)
+        if self.deferred:
+            explanation["deferred"] = True
         if self.share != WHOLE:
             explanation["share"] = ratio(self.share)
         if self.bounded:
@@ -263,16 +266,9 @@ def rate(
     own = quantity if isinstance(quantity, Consumed) else Consumed(decimal_of(quantity))
     included = decimal_of(included)
     share = checked_share(share)
-    before = None
-    consumed = own
-    if progress.before is not None:
-        before = _side(terms, progress.before, included, rules)
-        consumed = own.after(progress.before)
-    now = _side(terms, consumed, included, rules)
-    usage = now.amount
-    if before is not None or progress.before_amount:
-        earlier = NOTHING if before is None else before.amount
-        usage = max(NOTHING, usage - earlier - Fraction(progress.before_amount))
+    now, before = _sides(terms, own, included, rules, progress)
+    deferred = rules.on_last_line and not progress.last
+    usage = NOTHING if deferred else _increment(now, before, progress)
     bounds = _bounds(usage * share, rules, progress, share)
     exact = bounds.amount * 10 ** exponent(currency)
     return Rated(
@@ -284,6 +280,7 @@ def rate(
         share,
         bounds,
         rules.bounds,
+        deferred,
         exact,
         Money(round_half_away(exact), currency),
     )
@@ -333,6 +330,24 @@ def rounding_of(exact: Fraction, amount: Money) -> dict[str, object]:
         "amount_minor": amount.minor,
         "currency": amount.currency,
     }
+
+
+def _sides(
+    terms: Terms, own: Consumed, included: Decimal, rules: Rules, progress: Progress
+) -> tuple[Side, Side | None]:
+    """The price with this line and the one before it, each over the whole period."""
+    if progress.before is None:
+        return _side(terms, own, included, rules), None
+    everything = own.after(progress.before)
+    before = _side(terms, progress.before, included, rules)
+    return _side(terms, everything, included, rules), before
+
+
+def _increment(now: Side, before: Side | None, progress: Progress) -> Fraction:
+    if before is None and not progress.before_amount:
+        return now.amount
+    earlier = Fraction(progress.before_amount) + (NOTHING if before is None else before.amount)
+    return max(NOTHING, now.amount - earlier)
 
 
 def _side(terms: Terms, consumed: Consumed, included: Decimal, rules: Rules) -> Side:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from math import ceil, floor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -173,10 +174,11 @@ def _half_up(value: Fraction) -> int:
 _ROUND: dict[str, Callable[[Fraction], int]] = {
     "half_up": _half_up,
     "half_even": round,
-    "up": lambda value: -int(-value // 1) if value > 0 else int(value // 1),
-    "ceil": lambda value: -int(-value // 1),
+    "up": lambda value: ceil(value) if value > 0 else floor(value),
+    "ceil": ceil,
+    "ceiling": ceil,
     "down": int,
-    "floor": lambda value: int(value // 1),
+    "floor": floor,
 }
 
 

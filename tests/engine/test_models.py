@@ -333,6 +333,13 @@ def test_a_minimum_may_shrink_with_the_share_of_the_period() -> None:
     assert cents(usd(Flat(D(10)), 1, rules=prorated, **half)) == 50_00
 
 
+def test_usage_may_be_left_to_the_last_line_of_the_period() -> None:
+    rules = Rules(on_last_line=True)
+    cheaper = Volume((Tier(D(10), D(2)), Tier(None, D(1))))
+    assert cents(usd(cheaper, 8, rules=rules, progress=Progress(last=False))) == 0
+    assert cents(usd(cheaper, 11, rules=rules)) == 11_00
+
+
 def test_a_line_after_another_owes_the_difference_and_never_less_than_nothing() -> None:
     assert cents(usd(STEPPED, 1, progress=Progress(Consumed(D(5))))) == 55_00
     cheaper = Volume((Tier(D(10), D(2)), Tier(None, D(1))))
@@ -381,6 +388,7 @@ RULES = st.builds(
     maximum_amount=st.none() | decimals(200, 1).map(lambda most: most + 100),
     minimum_amount=st.none() | decimals(100, 1),
     prorate_minimum=st.booleans(),
+    on_last_line=st.booleans(),
 )
 PROGRESS = st.builds(
     Progress,

@@ -123,7 +123,9 @@ def whole(inputs: Inputs) -> int | None:
 def metered(record: Record) -> Mapping[str, object]:
     inputs = record.inputs
     rule, during = metering_of(record), period_of(inputs["period"])
-    events = [event_of(raw, inputs.get("dedupe_key") or []) for raw in inputs["events"]]
+    dedupe = inputs.get("dedupe_key") or []
+    key = [dedupe] if isinstance(dedupe, str) else dedupe
+    events = [event_of(raw, key) for raw in inputs["events"]]
     if inputs.get("windows"):
         return {"windows": windows(rule, events, during, inputs)}
     by = inputs.get("group_by")
@@ -146,8 +148,11 @@ def metered(record: Record) -> Mapping[str, object]:
 def windows(
     rule: Metering, events: list[MeteredEvent], during: Period, inputs: Inputs
 ) -> list[dict[str, object]]:
-    size = WindowSize(str(inputs["windows"]).lower())
-    zone = inputs.get("time_zone") or inputs.get("window_time_zone") or "UTC"
+    wanted = inputs["windows"]
+    if not isinstance(wanted, Mapping):
+        wanted = {"size": wanted}
+    size = WindowSize(str(wanted["size"]).lower())
+    zone = wanted.get("time_zone") or inputs.get("time_zone") or "UTC"
     return [
         {"from": window.start, "to": window.end, "value": measured.value, "count": measured.count}
         for window, measured in measure_windows(rule, events, during, size, zone)

@@ -135,6 +135,8 @@ def rules_of(record: Record) -> Rules:
     """What the example says besides the terms."""
     inputs = record.inputs
     raw: dict[str, object] = {"negative": negative(record).value}
+    # Where lines have a place in the period, a volume waits for the last of them.
+    raw["on_last_line"] = record.kind == "volume"
     if inputs.get("conversion"):
         raw["conversion"] = conversion(inputs["conversion"])
     if (percent := first(inputs, DISCOUNTS)) is not None:
