@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from apps.backoffice.admin import cells, words
+from apps.engine.price_rules import parse_rules
 from apps.engine.prices import parse_terms
 from apps.engine.proration import change
-from apps.engine.rating import rate
+from apps.engine.rating import Consumed, Move, Progress, rate, rate_sum
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,36 @@ from apps.engine.rating import rate
         (
             {"model": "volume", "tiers": [{"up_to": None, "unit_amount": "1"}]},
             "above: 1.00 USD (all by one tier)",
+        ),
+        (
+            {"model": "package", "package_size": "10", "unit_amount": "1", "rounding": "down"},
+            "1.00 USD per 10, full ones only",
+        ),
+        (
+            {"model": "percentage", "rate_percent": "1.3", "fixed_amount": "2"},
+            "1.3 % of each event's amount + 2.00 USD",
+        ),
+        (
+            {
+                "model": "graduated_percentage",
+                "tiers": [
+                    {"up_to": "10", "rate_percent": "1"},
+                    {"up_to": None, "rate_percent": "2"},
+                ],
+            },
+            "1 %; 2 % of the amount, each part by its own tier",
+        ),
+        ({"model": "dynamic"}, "1 × the amount that each event carries"),
+        (
+            {
+                "model": "blocks",
+                "tiers": [{"block_size": "100", "max_blocks": None, "block_amount": "3"}],
+            },
+            "3.00 USD per 100, begun ones whole",
+        ),
+        (
+            {"model": "capacity", "tiers": [{"amount": "10", "limits": {"seats": "5"}}]},
+            "10.00 USD, by the first tier that holds the usage",
         ),
     ],
 )
@@ -68,6 +99,42 @@ def test_the_arithmetic_of_a_tiered_line_is_shown_tier_by_tier() -> None:
         ("above 5,000,000", "13,059,974", "0.000001", "0", "13.059974"),
     )
     assert (shown.exact, shown.amount) == ("20.559974 USD", "20.56 USD")
+
+
+def test_a_converted_line_after_another_shows_both_and_what_bounds_it() -> None:
+    rated = rate(
+        parse_terms({"model": "per_unit", "unit_amount": "10"}),
+        quantity=Decimal(1500),
+        currency="USD",
+        rules=parse_rules(
+            {
+                "conversion": {"factor": "1000", "operation": "divide", "rounding": "up"},
+                "discount_percent": "50",
+                "maximum_amount": "8",
+            }
+        ),
+        progress=Progress(Consumed(Decimal(1000))),
+    )
+    shown = words.arithmetic(rated.explain())
+    assert [(part.title, part.quantity) for part in shown.parts] == [
+        ("The period so far", "2,500, converted to 3 = 3 to bill"),
+        ("Billed before, taken off", "1,000, converted to 1 = 1 to bill"),
+        (
+            "Discount, maximum and minimum",
+            "usage 20 − 10 50 % discount − 2 above the maximum of 8",
+        ),
+    ]
+    assert shown.amount == "8.00 USD"
+
+
+def test_a_sum_shows_every_part_and_units_without_an_end_to_six_places() -> None:
+    terms = parse_terms({"model": "graduated", "tiers": [{"up_to": None, "unit_amount": "3"}]})
+    thirds = Consumed(moves=(Move(Decimal(3), Decimal(1)), Move(Decimal(-1), Decimal("-0.3"))))
+    two_thirds = Consumed(moves=(Move(Decimal(2), Decimal(1)), Move(Decimal(1), Decimal("0.5"))))
+    parts = [rate(terms, quantity=some, currency="USD") for some in (thirds, two_thirds)]
+    shown = words.arithmetic(rate_sum(parts, currency="USD").explain())
+    assert [part.steps[0][1] for part in shown.parts] == ["0.7", "1.5"]
+    assert words._number("2/3") == "≈ 0.666667"
 
 
 def test_a_change_shows_the_new_price_and_the_old_one_taken_off() -> None:

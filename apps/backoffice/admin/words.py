@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from apps.backoffice.admin import cells
 from apps.engine.decimals import plain
-from apps.engine.money import Money
+from apps.engine.money import Money, round_half_away
 from apps.engine.prices import (
     Blocks,
     Capacity,
@@ -42,7 +43,8 @@ def terms(value: Terms, currency: str, unit: str = "unit") -> str:
             return f"{_amount(value.unit_amount)} {currency} per {unit}"
         case Package():
             size = cells.number(value.package_size)
-            return f"{_amount(value.unit_amount)} {currency} per {size}, begun ones whole"
+            rule = "begun ones whole" if value.rounding == "up" else "full ones only"
+            return f"{_amount(value.unit_amount)} {currency} per {size}, {rule}"
         case Tiered():
             rule = "each unit by its own tier" if value.model == "graduated" else "all by one tier"
             return f"{_tiers(value.tiers, currency)} ({rule})"
@@ -151,8 +153,36 @@ def _parts(explanation: Mapping[str, Any]) -> list[Part]:
                 _part(f"{part['start']} → {part['end']}", part["price"], str(part["share"]))
                 for part in explanation["segments"]
             ]
+        case "sum":
+            parts = [_part("", part, str(part.get("share", ""))) for part in explanation["parts"]]
+            return parts + _bounds(explanation)
         case _:
-            return [_part("", explanation, share)]
+            return [*_price_parts(explanation, share), *_bounds(explanation)]
+
+
+def _price_parts(explanation: Mapping[str, Any], share: str) -> list[Part]:
+    if "previous" not in explanation:
+        return [_part("", explanation, share)]
+    return [
+        _part("The period so far", explanation, share),
+        _part("Billed before, taken off", explanation["previous"], share),
+    ]
+
+
+def _bounds(explanation: Mapping[str, Any]) -> list[Part]:
+    """Return what a discount, a maximum and a minimum made of the usage, where they did."""
+    found = explanation.get("bounds")
+    if found is None:
+        return []
+    said = [f"usage {found['usage_amount']}"]
+    for key, sign, name in (
+        ("discount", "−", f"{found['discount_percent']} % discount"),
+        ("maximum_discount", "−", f"above the maximum of {found['maximum_amount']}"),
+        ("true_up", "+", f"missing to the minimum of {found['minimum_amount']}"),
+    ):
+        if found[key] != "0":
+            said.append(f"{sign} {found[key]} {name}")
+    return [Part("Discount, maximum and minimum", " ".join(said), (), "")]
 
 
 def _part(title: str, found: Mapping[str, Any], share: str) -> Part:
@@ -165,28 +195,49 @@ def _quantity(found: Mapping[str, Any]) -> str:
     if found["model"] == "flat":
         return ""
     quantity, included, billable = (
-        cells.number(Decimal(found[key])) for key in ("quantity", "included", "billable")
+        _number(found[key]) for key in ("quantity", "included", "billable")
     )
+    if "converted" in found:
+        quantity = f"{quantity}, converted to {_number(found['converted'])}"
     taken = f"{quantity} − {included} included = " if included != "0" else ""
+    if not taken and "converted" in found:
+        taken = f"{quantity} = "
     sized = ""
     if "package_size" in found:
         sized = f" in packages of {cells.number(Decimal(found['package_size']))}"
     return f"{taken}{billable} to bill{sized}"
 
 
+def _number(text: str) -> str:
+    """Return a stored number; one without an end, such as 11/3, to six places."""
+    if "/" not in text:
+        return cells.number(Decimal(text))
+    millionths = round_half_away(Fraction(text) * 10**6)
+    return f"≈ {cells.number(Decimal(millionths).scaleb(-6))}"
+
+
 def _step(step: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     return (
         _reach(step, found),
-        cells.number(Decimal(step["units"])),
+        _number(step["units"]),
         str(step["unit_amount"]),
         str(step["flat_amount"]),
         str(step["subtotal"]),
     )
 
 
+_WITHOUT_TIERS = {
+    "flat": "Flat fee",
+    "package": "Packages",
+    "blocks": "Blocks",
+    "capacity": "Capacity",
+    "percentage": "Events",
+}
+
+
 def _reach(step: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    if found["model"] not in {"graduated", "volume"}:
-        return {"flat": "Flat fee", "package": "Packages"}.get(found["model"], "Units")
+    if found["model"] not in {"graduated", "graduated_percentage", "volume"}:
+        return _WITHOUT_TIERS.get(found["model"], "Units")
     start = cells.number(Decimal(step["from"]))
     if step["up_to"] is None:
         return f"above {start}"
