@@ -32,6 +32,7 @@ SUBJECTS = (
     "plan",
     "plan_version",
     "subscription",
+    "test_clock",
     "usage",
     "user",
 )
