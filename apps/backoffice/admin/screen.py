@@ -72,6 +72,7 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
     has_manage_outbox_permission = _holds("manage_outbox")
     has_manage_platform_permission = _holds("manage_platform")
     has_manage_roles_permission = _holds("manage_roles")
+    has_manage_terms_permission = _holds("manage_terms")
     has_invite_members_permission = _holds("invite_members")
     has_record_payments_permission = _holds("record_payments")
     has_replay_usage_permission = _holds("replay_usage")
