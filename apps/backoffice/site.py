@@ -29,6 +29,7 @@ from apps.backoffice.admin.tenants import (
     BillingEntityScreen,
     MembershipScreen,
     OrganizationScreen,
+    TestClockScreen,
     UserScreen,
 )
 from apps.backoffice.admin.usage import (
@@ -53,6 +54,7 @@ from apps.tenants.models import (
     BillingEntity,
     Membership,
     Organization,
+    TestClock,
     User,
 )
 from apps.usage.models import Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
@@ -64,6 +66,7 @@ SCREENS: dict[type[Model], type[Screen]] = {
     ApiKey: ApiKeyScreen,
     Application: ApplicationScreen,
     BillingEntity: BillingEntityScreen,
+    TestClock: TestClockScreen,
     Plan: PlanScreen,
     Feature: FeatureScreen,
     Meter: MeterScreen,

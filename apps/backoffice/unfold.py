@@ -83,6 +83,7 @@ NAVIGATION = [
         _list("Users & staff", "manage_accounts", "tenants_user"),
         _list("Facts told", "campaign", "core_outboxevent"),
         _list("Deliveries", "outbox", "core_outboxdelivery"),
+        _list("Test clocks", "schedule", "tenants_testclock"),
         _list("Audit", "history_edu", "audit_auditentry", "audit"),
     ),
 ]

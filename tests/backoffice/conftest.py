@@ -17,6 +17,7 @@ from apps.invoicing.models import Parked
 from apps.payments import services as payments
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions.selectors import Due
+from apps.tenants import services as tenants
 from apps.tenants.models import User
 from apps.usage import services as usage
 from apps.usage.checking import NewEvent
@@ -132,3 +133,5 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
     worlds.make_key(world.organization)
     worlds.make_key(None)
     pay(world.second_invoice, "4.51")
+    with rls.ops_scope("test"):
+        tenants.create_test_clock("spring", now=NOW, actor=STAFF, at=NOW)

@@ -24,6 +24,8 @@ from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
 from apps.backoffice.admin.subscriptions import SubscribeForm, full_name, subscribe
 from apps.core import clock
+from apps.core.errors import Conflict
+from apps.engine.money import InvalidAmount, Money, UnknownCurrency
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.models import Invoice
 from apps.payments.models import Payment
@@ -37,12 +39,54 @@ from apps.tenants.models import (
     ExternalId,
     Membership,
     Organization,
+    TestClock,
     User,
 )
 
 LATEST = 10
 ROLE_CHOICES = [(role.value, role.label) for role in Membership.Role]
 SCOPE_CHOICES = [(scope, scope) for scope in roles.SCOPES]
+
+
+class Pairs(forms.CharField):
+    """A small table, one `KEY value` a line; {KEY: value} in Python."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(widget=forms.Textarea, required=False, **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the table as lines."""
+        if not isinstance(value, dict):
+            return value
+        return "\n".join(f"{key} {self.written(key, one)}".rstrip() for key, one in value.items())
+
+    def to_python(self, value: Any) -> Any:
+        """Return the lines as a table."""
+        pairs = [line.strip().partition(" ") for line in str(value or "").splitlines()]
+        return {key.upper(): self.read(key.upper(), rest.strip()) for key, _, rest in pairs if key}
+
+    def written(self, key: str, value: Any) -> str:
+        """Return a value in words."""
+        return str(value)
+
+    def read(self, key: str, words: str) -> Any:
+        """Return a value from its words."""
+        return words
+
+
+class Limits(Pairs):
+    """Amounts by currency: written as 100.00, minor units in Python."""
+
+    def written(self, key: str, value: Any) -> str:
+        """Return an amount in major units."""
+        return str(Money(value, key)).removesuffix(f" {key}")
+
+    def read(self, key: str, words: str) -> Any:
+        """Return minor units."""
+        try:
+            return Money.of(words, key).minor
+        except (InvalidAmount, UnknownCurrency) as error:
+            raise forms.ValidationError(f"'{key} {words}' is no amount: {error}") from None
 
 
 class NewOrganizationForm(Question):
@@ -64,11 +108,62 @@ class EditOrganizationForm(Question):
     legal_name = forms.CharField(max_length=200, required=False)
     email = forms.EmailField(required=False, help_text="Where invoices are mailed.")
     address = forms.CharField(widget=forms.Textarea, required=False)
+    postcode = forms.CharField(max_length=20, required=False)
+    city = forms.CharField(max_length=100, required=False)
+    region = forms.CharField(max_length=60, required=False, help_text="State: CA, NY. Taxes vary.")
     country = forms.CharField(max_length=2, help_text="ISO 3166-1, two letters.")
     tax_id = forms.CharField(max_length=40, required=False, label="Tax id")
     timezone = forms.CharField(help_text="Counts from the next subscription on.")
     locale = forms.CharField(max_length=20)
     industry = forms.CharField(max_length=40, required=False)
+
+
+class TermsForm(Question):
+    """What change_billing_terms may change."""
+
+    billing_entity = forms.ChoiceField(choices=(), label="Invoices issued by")
+    parent = forms.CharField(
+        required=False, max_length=63, label="Paid by", help_text="A slug; empty: pays itself."
+    )
+    invoice_grouping = forms.ChoiceField(choices=Organization.InvoiceGrouping.choices)
+    invoice_hold = forms.BooleanField(required=False, label="Every draft waits for a review")
+    tax_exemption = forms.ChoiceField(choices=Organization.TaxExemption.choices)
+    tax_exemption_reason = forms.CharField(
+        required=False, max_length=200, help_text="A VATEX code, or words for the invoice."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen: Any = self.fields["billing_entity"]
+        chosen.choices = [(row.slug, row.legal_name) for row in BillingEntity.objects.all()]
+
+
+class ClockForm(Question):
+    """Which test clock an organization shall live by."""
+
+    clock = forms.ChoiceField(choices=(), label="Test clock")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen: Any = self.fields["clock"]
+        chosen.choices = [(row.public_id, str(row)) for row in TestClock.objects.all()]
+
+
+class NewClockForm(Question):
+    """A new test clock."""
+
+    name = forms.CharField(max_length=100)
+    now = forms.DateTimeField(
+        label="Stands at (UTC)", widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+    )
+
+
+class SetClockForm(Question):
+    """Where a test clock shall stand."""
+
+    to = forms.DateTimeField(
+        label="Stands at (UTC)", widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+    )
 
 
 class InviteForm(Question):
@@ -131,12 +226,48 @@ class BillingEntityForm(Question):
 
     legal_name = forms.CharField(max_length=200)
     address = forms.CharField(widget=forms.Textarea, required=False)
+    postcode = forms.CharField(max_length=20, required=False)
+    city = forms.CharField(max_length=100, required=False)
+    region = forms.CharField(max_length=60, required=False, help_text="State: CA, NY.")
     country = forms.CharField(max_length=2, required=False, help_text="ISO 3166-1, two letters.")
     tax_id = forms.CharField(max_length=40, required=False, label="Tax id")
+    tax_registrations = Pairs(
+        help_text="One a line, 'PLACE tax-id': DE DE136695976, US-CA 1234, EU (One-Stop Shop)."
+    )
     email = forms.EmailField(required=False)
     invoice_prefix = forms.CharField(max_length=12, help_text="For numbers taken from now on.")
+    credit_note_prefix = forms.CharField(max_length=16, help_text="For numbers from now on.")
     payment_terms_days = forms.IntegerField(min_value=0, max_value=365)
     bank_details = forms.CharField(widget=forms.Textarea, required=False)
+    grace_days = forms.IntegerField(
+        min_value=0, max_value=90, help_text="Days that a draft waits for late usage."
+    )
+    late_usage = forms.ChoiceField(choices=BillingEntity.LateUsage.choices)
+    correction_limits = Limits(
+        help_text="One a line, 'USD 100.00': corrections above wait for a review. None: no limit."
+    )
+    hold_factor = forms.DecimalField(
+        required=False, min_value=1, max_digits=8, decimal_places=2,
+        help_text="Holds a draft above so many times the usual amount; empty: never.",
+    )  # fmt: skip
+    tax_rounding = forms.ChoiceField(choices=BillingEntity.TaxRounding.choices)
+    inclusive_rounding = forms.ChoiceField(choices=BillingEntity.InclusiveRounding.choices)
+    max_items_per_day = forms.IntegerField(
+        min_value=1, help_text="One-off items that a customer may be billed in a day."
+    )
+    max_months_ahead = forms.IntegerField(
+        min_value=1, max_value=120, help_text="How far ahead anything may be dated."
+    )
+
+
+class NewBillingEntityForm(Question):
+    """What define_billing_entity needs."""
+
+    slug = forms.CharField(max_length=50, help_text="Lower-case letters, digits and hyphens.")
+    legal_name = forms.CharField(max_length=200)
+    invoice_prefix = forms.CharField(max_length=12, help_text="Starts every number: EM-000001.")
+    country = forms.CharField(max_length=2, help_text="ISO 3166-1, two letters.")
+    tax_id = forms.CharField(max_length=40, required=False, label="Tax id")
 
 
 class BalanceFilter(ChoiceFilter):
@@ -182,6 +313,11 @@ class OrganizationScreen(Screen):
     actions_detail = (
         "subscribe",
         {"title": "Add", "icon": "add", "items": ["invite", "create_key", "map_id"]},
+        {
+            "title": "Billing",
+            "icon": "receipt_long",
+            "items": ["terms", "recheck_tax_id", "attach_clock"],
+        },
         "edit",
     )
 
@@ -209,11 +345,18 @@ class OrganizationScreen(Screen):
             Fact("Time zone", row.timezone),
             Fact("Country", row.country),
             Fact("Tax id", row.tax_id),
+            Fact("Tax id is", tax_id_state(row)),
+            Fact("Tax", row.get_tax_exemption_display()),
+            Fact("Reason", row.tax_exemption_reason),
             Fact("Industry", row.industry),
             Fact("Locale", row.locale),
             Fact("Invoices issued by", cells.link_to(row.billing_entity)),
+            Fact("Paid by", cells.link_to(row.parent) if row.parent else "Itself"),
+            Fact("Invoices", row.get_invoice_grouping_display()),
+            Fact("Drafts", "All are reviewed" if row.invoice_hold else "Issued when due"),
+            Fact("Test clock", cells.link_to(row.test_clock) if row.test_clock else ""),
             Fact("Created", cells.when(row.created_at)),
-            Fact("Address", row.address, wide=True),
+            Fact("Address", _place(row), wide=True),
         ]
 
     def panels(self, request: HttpRequest, row: Organization) -> Sequence[Panel]:
@@ -259,6 +402,77 @@ class OrganizationScreen(Screen):
                 row.pk, changes=changes, actor=actor_of(request), at=clock.now()
             )
             return f"{answers['name']} was updated."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act("Change billing terms", capability="manage_terms", icon="gavel")
+    def terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for another issuer, payer or standing before the tax."""
+        row = self.row(request, object_id)
+        initial = {name: getattr(row, name) for name in TermsForm.base_fields}
+        initial["billing_entity"] = row.billing_entity.slug
+        initial["parent"] = row.parent.slug if row.parent else ""
+        question = Ask(
+            f"Billing terms of {row}",
+            "They count from the next invoice on; issued ones stay as they are.",
+            "Save",
+            TermsForm,
+            initial=initial,
+        )
+
+        def run(answers: Answers) -> str:
+            changes = {key: value for key, value in answers.items() if initial[key] != value}
+            services.change_billing_terms(
+                row.pk, changes=changes, actor=actor_of(request), at=clock.now()
+            )
+            return f"The terms of {row} were saved."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act(
+        "Check tax id again",
+        capability="manage_organization",
+        icon="verified",
+        applies=lambda row: bool(row.tax_id),
+        otherwise=lambda row: f"{row} has no tax id.",
+    )
+    def recheck_tax_id(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask whether the tax id shall be judged anew."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Check {row.tax_id} again",
+            "Its form is checked at once; a register is asked within a minute or so, if one is"
+            " configured.",
+            "Check",
+        )
+
+        def run(answers: Answers) -> str:
+            found = services.recheck_tax_id(row.pk, actor=actor_of(request), at=clock.now())
+            return f"{row.tax_id}: {found.get_tax_id_status_display().lower()}."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act(
+        "Attach to a test clock",
+        capability="manage_platform",
+        icon="schedule",
+        applies=lambda row: row.test_clock_id is None and not settings.PRODUCTION,
+        otherwise=lambda row: f"{row} has a test clock, or this is no sandbox.",
+    )
+    def attach_clock(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for a test clock."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Attach {row} to a test clock",
+            "From then on it lives by that clock, for good.",
+            "Attach",
+            ClockForm,
+            danger=True,
+        )
+
+        def run(answers: Answers) -> str:
+            services.attach_test_clock(row.pk, **answers, actor=actor_of(request), at=clock.now())
+            return f"{row} lives by a test clock now."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 
@@ -316,6 +530,19 @@ class OrganizationScreen(Screen):
 def _create(request: HttpRequest, answers: Answers) -> str:
     row = services.create_organization(**answers, actor=actor_of(request), at=clock.now())
     return f"{row.name} was created."
+
+
+def tax_id_state(row: Organization) -> SafeString | str:
+    """Return what is known of the tax id, as a label."""
+    if not row.tax_id:
+        return ""
+    tone = {"invalid": "danger", "verified": "success", "unreachable": "warning"}
+    return cells.badge(row.get_tax_id_status_display(), tone.get(row.tax_id_status, "info"))
+
+
+def _place(row: Organization | BillingEntity) -> str:
+    last = " ".join(part for part in (row.postcode, row.city, row.region) if part)
+    return "\n".join(part for part in (row.address, last) if part)
 
 
 def _subscriptions(row: Organization) -> Panel:
@@ -741,6 +968,7 @@ class BillingEntityScreen(Screen):
     """Issuers of invoices."""
 
     list_display = ("legal_name", "slug", "country", "invoice_prefix", "payment_terms_days")
+    actions_list = ("create",)
     actions_detail = ("edit",)
 
     def facts(self, row: BillingEntity) -> Sequence[Fact]:
@@ -748,13 +976,46 @@ class BillingEntityScreen(Screen):
         return [
             Fact("Id", cells.code(row.public_id)),
             Fact("Numbers", f"{row.invoice_prefix}-000001 …"),
+            Fact("Credit notes", f"{row.credit_note_prefix}-000001 …"),
             Fact("Payment terms", f"{row.payment_terms_days} days"),
             Fact("Country", row.country),
             Fact("Tax id", row.tax_id),
+            Fact("Registered in", ", ".join(row.tax_registrations)),
             Fact("E-mail", row.email),
-            Fact("Address", row.address, wide=True),
+            Fact("Grace", f"{row.grace_days} days"),
+            Fact("Late usage", row.get_late_usage_display()),
+            Fact("Reviewed above", cells.sums(row.correction_limits)),
+            Fact("Held above", f"{row.hold_factor} × usual" if row.hold_factor else "Never"),
+            Fact("Tax rounding", row.get_tax_rounding_display()),
+            Fact("Inclusive prices", row.get_inclusive_rounding_display()),
+            Fact("One-off items", f"{row.max_items_per_day} a day"),
+            Fact("Dated ahead", f"{row.max_months_ahead} months"),
+            Fact("Address", _place(row), wide=True),
             Fact("Bank details", row.bank_details, wide=True),
         ]
+
+    @act("Create billing entity", capability="manage_platform", icon="add")
+    def create(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a new issuer's first details."""
+        question = Ask(
+            "Create a billing entity",
+            "It issues invoices in a number series of its own. Everything but the slug can be"
+            " changed later.",
+            "Create billing entity",
+            NewBillingEntityForm,
+        )
+
+        def run(answers: Answers) -> str:
+            slug = answers.pop("slug")
+            if tenants.billing_entity(slug) is not None:
+                raise Conflict(f"There is a billing entity '{slug}'; edit that.", param="slug")
+            row = services.define_billing_entity(
+                slug, **answers, actor=actor_of(request), at=clock.now()
+            )
+            return f"{row} was created."
+
+        back = cells.list_url(BillingEntity)
+        return ask(self, request, question, run=run, back=back)
 
     @act("Edit", capability="manage_platform", icon="edit")
     def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -777,5 +1038,78 @@ class BillingEntityScreen(Screen):
                 row.public_id, changes=changes, actor=actor_of(request), at=clock.now()
             )
             return f"{answers['legal_name']} was updated."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+
+class TestClockScreen(Screen):
+    """A sandbox's clocks."""
+
+    __test__ = False  # no test, though it starts with the word
+
+    list_display = ("name", "stands_at", "since")
+    search_fields = ("name", "=public_id")
+    actions_list = ("create",)
+    actions_detail = ("set_time",)
+
+    @column("Stands at", order="now")
+    def stands_at(self, row: TestClock) -> object:
+        """What time it is there."""
+        return cells.when(row.now)
+
+    @column("Since", order="created_at")
+    def since(self, row: TestClock) -> object:
+        """When it was made."""
+        return cells.day(row.created_at)
+
+    def facts(self, row: TestClock) -> Sequence[Fact]:
+        """What time it is there."""
+        return [
+            Fact("Id", cells.code(row.public_id)),
+            Fact("Stands at", cells.when(row.now)),
+            Fact("Created", cells.when(row.created_at)),
+        ]
+
+    def panels(self, request: HttpRequest, row: TestClock) -> Sequence[Panel]:
+        """Who lives by it."""
+        found = tenants.organizations_on_clock(row.pk)
+        lines = [(cells.link_to(one), cells.code(one.slug)) for one in found]
+        return [Panel("Organizations", ("Name", "Slug"), lines, empty="Nobody lives by it yet.")]
+
+    @act("Create test clock", capability="manage_platform", icon="add")
+    def create(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a new clock."""
+        question = Ask(
+            "Create a test clock",
+            "In a sandbox only. Organizations that are attached to it live by its time.",
+            "Create test clock",
+            NewClockForm,
+            initial={"now": clock.now()},
+        )
+
+        def run(answers: Answers) -> str:
+            row = services.create_test_clock(**answers, actor=actor_of(request), at=clock.now())
+            return f"{row} was created."
+
+        return ask(self, request, question, run=run, back=cells.list_url(TestClock))
+
+    @act("Set the time", capability="manage_platform", icon="update")
+    def set_time(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for a later instant."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Set {row}",
+            "A clock only goes forward. Setting it bills nothing by itself.",
+            "Set",
+            SetClockForm,
+            danger=True,
+            initial={"to": row.now},
+        )
+
+        def run(answers: Answers) -> str:
+            services.set_test_clock(
+                row.public_id, **answers, actor=actor_of(request), at=clock.now()
+            )
+            return f"{row} was set."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
