@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Interval
-from apps.engine.decimals import plain
+from apps.engine.price_rules import Conversion
 from apps.engine.prices import Terms
+from apps.plans.content import PriceAmounts, ThresholdTerms, Value, content
 from apps.plans.errors import Place
-
-Value = bool | int | str | None
-"""What an entitlement grants; None is unlimited."""
+from apps.plans.offers import CouponRules, PromotionRules, TaxRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,9 @@ class FeatureEntry:
 
 @dataclass(frozen=True, slots=True)
 class MeterEntry:
-    """How events become a quantity; a unit or description of None leaves what is there.
+    """How events become a quantity; a unit, description or dimensions of None leaves what is there.
 
+    `include` and `exclude` say which events it counts at all, as in `usage.services.define_meter`.
     `places` tells where each of its keys stands.
     """
 
@@ -53,11 +53,17 @@ class MeterEntry:
     allow_negative: bool
     unit: str | None
     description: str | None
+    dimensions: tuple[str, ...] | None = None
+    include: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exclude: tuple[Mapping[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PriceEntry:
-    """One price of a plan."""
+    """One price of a plan. `amounts` has what it says in every currency, the plan's own included.
+
+    `places` tells where each of its keys stands.
+    """
 
     place: Place
     key: str
@@ -69,6 +75,19 @@ class PriceEntry:
     meter_place: Place
     name: str
     description: str
+    minimum_amount: Decimal | None = None
+    maximum_amount: Decimal | None = None
+    conversion: Conversion | None = None
+    proration: str = "second"
+    quantity_policy: str = "purchased"
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    amounts: Mapping[str, PriceAmounts] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    @property
+    def meter_key(self) -> str | None:
+        """Return the meter's key, None for a price without one."""
+        return self.meter or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +119,55 @@ class PlanEntry:
     trial_days: int
     prices: tuple[PriceEntry, ...]
     entitlements: tuple[EntitlementEntry, ...]
+    currencies: tuple[str, ...]
+    trial_requires_card: bool = False
+    thresholds: Mapping[str, ThresholdTerms] = field(default_factory=dict)
 
     def content(self) -> dict[str, object]:
         """Return all that a version fixes, as plain JSON in one spelling."""
-        return {
-            "currency": self.currency,
-            "interval": {"unit": str(self.interval.unit), "count": self.interval.count},
-            "trial_days": self.trial_days,
-            "prices": {
-                price.key: {
-                    "type": price.type,
-                    "timing": price.timing,
-                    "meter": price.meter or None,
-                    "included": plain(price.included),
-                    "terms": price.terms.as_dict(),
-                }
-                for price in self.prices
-            },
-            "entitlements": {entry.feature: entry.value for entry in self.entitlements},
-        }
+        return content(self, {entry.feature: entry.value for entry in self.entitlements})
+
+
+@dataclass(frozen=True, slots=True)
+class CouponEntry:
+    """A coupon; `places` tells where each of its keys stands."""
+
+    place: Place
+    places: Mapping[str, Place]
+    rules: CouponRules
+
+    @property
+    def code(self) -> str:
+        """Return what it is known by."""
+        return self.rules.code
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionEntry:
+    """A promotion code; `places` tells where each of its keys stands."""
+
+    place: Place
+    places: Mapping[str, Place]
+    rules: PromotionRules
+
+    @property
+    def code(self) -> str:
+        """Return what it is known by."""
+        return self.rules.code
+
+
+@dataclass(frozen=True, slots=True)
+class TaxEntry:
+    """A tax rate; `places` tells where each of its keys stands."""
+
+    place: Place
+    places: Mapping[str, Place]
+    rules: TaxRules
+
+    @property
+    def code(self) -> str:
+        """Return what it is known by, with its first day: one code has many."""
+        return f"{self.rules.code} from {self.rules.valid_from}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +179,9 @@ class CatalogDocument:
     features: tuple[FeatureEntry, ...]
     meters: tuple[MeterEntry, ...]
     plans: tuple[PlanEntry, ...]
+    coupons: tuple[CouponEntry, ...] = ()
+    promotion_codes: tuple[PromotionEntry, ...] = ()
+    tax_rates: tuple[TaxEntry, ...] = ()
 
 
 _ACRONYMS = {"ai", "api", "cpu", "gb", "gpu", "id", "mb", "pdf", "sla", "sms", "sso", "tb"}

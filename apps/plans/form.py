@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from apps.plans.errors import Place, Problem
@@ -46,6 +47,20 @@ class Form:
                 self.note(key.place, f"{shown(key.text)} stands here twice, first on line {first}")
                 continue
             self._nodes[key.text], self._places[key.text] = value, key.place
+
+    @property
+    def count(self) -> int:
+        """How many problems were noted so far, here and elsewhere in the file."""
+        return len(self._problems)
+
+    def is_null(self, key: str) -> bool:
+        """Tell whether the key is written and says null."""
+        node = self._nodes.get(key)
+        return isinstance(node, Scalar) and node.is_null
+
+    def places(self) -> dict[str, Place]:
+        """Return where each key's value stands."""
+        return {key: node.place for key, node in self._nodes.items()}
 
     def note(self, place: Place, message: str) -> None:
         """Add a problem, unless the form was given up."""
@@ -175,12 +190,101 @@ class Form:
         """Return a form for each mapping of the key's list."""
         return (Form(node, self._problems, what) for node in self.items(key, required=required))
 
-    def words(self, key: str) -> tuple[str, ...]:
+    def inner(self, key: str, what: str) -> Form | None:
+        """Return a form for the key's mapping, None when it is absent."""
+        node = self.take(key)
+        return None if node is None else Form(node, self._problems, what)
+
+    def counted(self, key: str, most: int) -> int | None:
+        """Return a whole number from 1 to `most`, None when it is absent."""
+        self.take(key)
+        return self.whole(key, 1, 1, most) if self.has(key) else None
+
+    def optional_texts(self, key: str) -> tuple[str, ...] | None:
+        """Return the list of texts, or None when the key is absent: the file has no opinion."""
+        found = self.texts(key)
+        return found if self.has(key) else None
+
+    def choices(self, key: str) -> dict[str, tuple[str, ...]]:
+        """Return which values are meant in each dimension, {} when the key is absent."""
+        inner = self.inner(key, f"{key!r}")
+        return {} if inner is None else inner.choices_of()
+
+    def choices_of(self) -> dict[str, tuple[str, ...]]:
+        """Read the form itself so: every key is a dimension, with at least one value."""
+        if not self._nodes:
+            self.note(self.place, f"{self.what} must name a dimension; remove it to mean all")
+        found = {name: self.texts(name) for name in self._nodes}
+        for name, values in found.items():
+            if not values and isinstance(self._nodes[name], Items):
+                self.note(self.place_of(name), f"{name!r} needs at least one value")
+        return found
+
+    def instant(self, key: str) -> datetime | None:
+        """Return an ISO 8601 instant; a day alone is its midnight, no zone means UTC."""
+        scalar = self.scalar(key)
+        if scalar is None:
+            return None
+        try:
+            found = datetime.fromisoformat(scalar.text)
+        except ValueError:
+            rule = f"{key!r} must be an instant such as 2027-01-31T00:00:00Z"
+            self.note(scalar.place, f"{rule}: not {shown(scalar.text)}")
+            return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    def day(self, key: str) -> date | None:
+        """Return a required day."""
+        scalar = self.scalar(key, required=True)
+        if scalar is None:
+            return None
+        try:
+            return date.fromisoformat(scalar.text)
+        except ValueError:
+            rule = f"{key!r} must be a day such as 2027-01-31"
+            self.note(scalar.place, f"{rule}: not {shown(scalar.text)}")
+            return None
+
+    def amounts(self, key: str) -> dict[str, Decimal]:
+        """Return amounts by currency, in major units."""
+        inner = self.inner(key, f"{key!r}")
+        if inner is None:
+            return {}
+        read = {code: inner.decimal(code) for code in inner.names()}
+        return {code: amount for code, amount in read.items() if amount is not None}
+
+    def numbers(self, key: str) -> tuple[Decimal, ...]:
+        """Return the key's list of exact decimals."""
+        found: list[Decimal] = []
+        for node in self.items(key):
+            if isinstance(node, Scalar) and _DECIMAL.fullmatch(node.text):
+                found.append(Decimal(node.text))
+            else:
+                self.note(node.place, f"each of {key!r} must be a decimal number such as 12.50")
+        return tuple(found)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return the key's list of texts, or its one text; each at most once."""
+        node = self.take(key)
+        nodes = (node,) if isinstance(node, Scalar) else self.items(key)
+        found: list[str] = []
+        for one in nodes:
+            if not isinstance(one, Scalar) or one.is_null or not one.text.strip():
+                self.note(one.place, f"each of {key!r} must be a text")
+            elif one.text in found:
+                self.note(one.place, f"{shown(one.text)} stands twice in {key!r}")
+            else:
+                found.append(one.text)
+        return tuple(found)
+
+    def words(
+        self, key: str, pattern: re.Pattern[str] = WORD, rule: str = WORD_RULE
+    ) -> tuple[str, ...]:
         """Return the key's list of words, each at most once."""
         found: list[str] = []
         for node in self.items(key):
-            if not isinstance(node, Scalar) or not WORD.fullmatch(node.text):
-                self.note(node.place, f"each of {key!r} must be {WORD_RULE}")
+            if not isinstance(node, Scalar) or not pattern.fullmatch(node.text):
+                self.note(node.place, f"each of {key!r} must be {rule}")
             elif node.text in found:
                 self.note(node.place, f"{shown(node.text)} stands twice in {key!r}")
             else:

@@ -73,6 +73,9 @@ class CatalogReport:
         return {**asdict(self), "changed": self.changed}
 
 
+_SAID_WHEN_UNUSUAL = ("currencies", "trial_requires_card", "thresholds")
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
     """Compare two contents (`PlanEntry.content()`), in a steady order: terms, prices, grants."""
     changes = [*_compare(_basics(old), _basics(new))]
@@ -90,11 +93,13 @@ def _compare(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Change]
 def _basics(content: Mapping[str, Any]) -> dict[str, str]:
     interval = content["interval"]
     count = "" if interval["count"] == 1 else f"{interval['count']} × "
-    return {
+    usual = {
         "currency": content["currency"],
         "interval": f"{count}{interval['unit']}",
         "trial_days": str(content["trial_days"]),
     }
+    rest = {key: content[key] for key in _SAID_WHEN_UNUSUAL if key in content}
+    return usual | _leaves(rest, "")
 
 
 def _grants(content: Mapping[str, Any]) -> dict[str, str]:

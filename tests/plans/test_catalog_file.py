@@ -277,7 +277,7 @@ def test_a_file_is_read_by_path_or_by_its_shipped_name(tmp_path: Path) -> None:
     path.write_text("\ufeff" + GATEWAY, encoding="utf-8")
     assert read_catalog(str(path)).source == "mine.yaml"
     assert read_catalog("gateway").plans[0].code == "gateway"
-    assert shipped() == ["gateway", "industries", "licences", "metered", "seats"]
+    assert shipped() == ["gateway", "industries", "licences", "metered", "payments", "seats"]
     with pytest.raises(UnknownCatalog, match="gateway, industries"):
         read_catalog("../settings")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.plans.content import PriceAmounts, ThresholdTerms
 from apps.plans.selectors.coupons import (
     CouponTerms,
     PromotionTerms,
@@ -12,12 +13,12 @@ from apps.plans.selectors.coupons import (
 )
 from apps.plans.selectors.taxes import TaxTerms, tax_rate, tax_rates, tax_rates_for
 from apps.plans.selectors.versions import (
+    Comparison,
     FeatureWords,
     PlanOffer,
-    PriceAmounts,
     PriceTerms,
-    ThresholdTerms,
     VersionTerms,
+    compare,
     content_of,
     current_version,
     features,
@@ -31,6 +32,7 @@ from apps.plans.selectors.versions import (
 )
 
 __all__ = [
+    "Comparison",
     "CouponTerms",
     "FeatureWords",
     "PlanOffer",
@@ -40,6 +42,7 @@ __all__ = [
     "TaxTerms",
     "ThresholdTerms",
     "VersionTerms",
+    "compare",
     "content_of",
     "coupon",
     "coupons",

@@ -11,31 +11,12 @@ from django.db.models import Prefetch, Q, QuerySet
 
 from apps.core import ids
 from apps.engine.calendar import Interval, Unit
-from apps.engine.decimals import plain
+from apps.engine.price_rules import Conversion, Rules, parse_rules
 from apps.engine.prices import Terms, parse_terms
-from apps.plans.document import Value
+from apps.plans.content import PriceAmounts, ThresholdTerms, Value, content
 from apps.plans.errors import CurrencyNotSold, UnknownPlan, UnknownVersion
 from apps.plans.models import Entitlement, Feature, Plan, PlanVersion, Price
-
-
-@dataclass(frozen=True, slots=True)
-class PriceAmounts:
-    """What a price says in one currency, major units."""
-
-    terms: Terms
-    minimum_amount: Decimal | None
-    maximum_amount: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdTerms:
-    """The amounts owed, major units, at which usage is billed within a period.
-
-    `step`: and then again at each further step above the highest of `amounts` (or above 0).
-    """
-
-    amounts: tuple[Decimal, ...]
-    step: Decimal | None
+from apps.plans.report import Change, differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +43,20 @@ class PriceTerms:
     unit: str
     minimum_amount: Decimal | None = None
     maximum_amount: Decimal | None = None
-    conversion: Mapping[str, Any] | None = field(default=None, hash=False)
+    conversion: Conversion | None = None
     proration: str = Price.Proration.SECOND
     quantity_policy: str = Price.QuantityPolicy.PURCHASED
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     amounts: Mapping[str, PriceAmounts] = field(default_factory=dict, hash=False)
+
+    @property
+    def rules(self) -> Rules:
+        """Return all that it says besides its terms, for `engine.rating.rate`."""
+        return Rules(
+            conversion=self.conversion,
+            maximum_amount=self.maximum_amount,
+            minimum_amount=self.minimum_amount,
+        )
 
     def in_currency(self, currency: str) -> PriceTerms:
         """Return the same price in another of its currencies. Raises KeyError."""
@@ -238,22 +228,38 @@ def features() -> list[FeatureWords]:
 
 def content_of(version: VersionTerms) -> dict[str, Any]:
     """Return what the version fixes in the shape of `PlanEntry.content()`."""
-    return {
-        "currency": version.currency,
-        "interval": {"unit": str(version.interval.unit), "count": version.interval.count},
-        "trial_days": version.trial_days,
-        "prices": {
-            price.key: {
-                "type": price.type,
-                "timing": price.timing,
-                "meter": price.meter_key,
-                "included": plain(price.included),
-                "terms": price.terms.as_dict(),
-            }
-            for price in version.prices
-        },
-        "entitlements": dict(version.entitlements),
-    }
+    return content(version.in_currency(version.currencies[0]), version.entitlements)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How two versions differ: every change of what they fix, and which prices match by key."""
+
+    old: VersionTerms
+    new: VersionTerms
+    changes: tuple[Change, ...]
+    matched: tuple[tuple[PriceTerms, PriceTerms], ...]
+    removed: tuple[PriceTerms, ...]
+    added: tuple[PriceTerms, ...]
+
+    @property
+    def common_currencies(self) -> tuple[str, ...]:
+        """Return the currencies in which both are sold, in the older one's order."""
+        return tuple(code for code in self.old.currencies if code in self.new.currencies)
+
+
+def compare(version_a: VersionTerms, version_b: VersionTerms) -> Comparison:
+    """Compare two versions, of one plan or of two: what subscribers of the one would find."""
+    old = {price.key: price for price in version_a.prices}
+    new = {price.key: price for price in version_b.prices}
+    return Comparison(
+        version_a,
+        version_b,
+        differences(content_of(version_a), content_of(version_b)),
+        tuple((price, new[key]) for key, price in old.items() if key in new),
+        tuple(price for key, price in old.items() if key not in new),
+        tuple(price for key, price in new.items() if key not in old),
+    )
 
 
 def _of_plan(plan: str) -> Q:
@@ -348,7 +354,7 @@ def _price_terms(price: Price, currency: str) -> PriceTerms:
         unit=price.meter.unit if price.meter else "",
         minimum_amount=own.minimum_amount,
         maximum_amount=own.maximum_amount,
-        conversion=price.conversion,
+        conversion=parse_rules({"conversion": price.conversion}).conversion,
         proration=price.proration,
         quantity_policy=price.quantity_policy,
         filters={dimension: tuple(values) for dimension, values in price.filters.items()},

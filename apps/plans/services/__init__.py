@@ -11,6 +11,7 @@ from apps.plans.services.coupons import (
 )
 from apps.plans.services.loading import load_catalog
 from apps.plans.services.taxes import retire_tax_rate, set_tax_rate
+from apps.plans.services.versions import retire_plan
 
 __all__ = [
     "define_coupon",
@@ -18,6 +19,7 @@ __all__ = [
     "load_catalog",
     "redeem",
     "retire_coupon",
+    "retire_plan",
     "retire_promotion_code",
     "retire_tax_rate",
     "set_tax_rate",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from apps.engine.aggregation import Aggregation
+from apps.engine.prices import Dynamic, GraduatedPercentage, Percentage
+from apps.plans.content import Value
 from apps.plans.document import (
     EntitlementEntry,
     FeatureEntry,
     MeterEntry,
     PlanEntry,
     PriceEntry,
-    Value,
     label_of,
 )
 from apps.plans.models import Feature
@@ -19,6 +23,10 @@ from apps.tenants import services as tenants
 from apps.usage import selectors as usage_selectors
 from apps.usage import services as usage
 from apps.usage.errors import InvalidMeter, MeterChanged
+from apps.usage.selectors import MeterFacts
+
+if TYPE_CHECKING:
+    from apps.usage.models import Meter
 
 
 def define_applications(load: Load) -> None:
@@ -86,10 +94,23 @@ def _define_meter(load: Load, entry: MeterEntry) -> None:
         description=_or_kept(entry.description, before.description if before else ""),
         actor=load.actor,
         at=load.at,
+        **_slices(entry, before),
     )
-    same = before is not None and (before.unit, before.description) == (row.unit, row.description)
+    same = before is not None and _changeable(before) == _changeable(row)
     load.meters[entry.key] = row.pk
     load.report("meter", entry.key, outcome_of(created=before is None, same=same))
+
+
+def _slices(entry: MeterEntry, before: MeterFacts | None) -> dict[str, Any]:
+    """Return what the meter is divided by and counts at all, where that is said."""
+    kept = before.dimensions if before else ()
+    dimensions = kept if entry.dimensions is None else entry.dimensions
+    said = {"dimensions": dimensions, "include": entry.include, "exclude": entry.exclude}
+    return {key: value for key, value in said.items() if value or (key == "dimensions" and kept)}
+
+
+def _changeable(meter: MeterFacts | Meter) -> tuple[object, ...]:
+    return meter.unit, meter.description, tuple(meter.dimensions)
 
 
 def _or_kept(written: str | None, kept: str) -> str:
@@ -125,14 +146,25 @@ def _find_application(load: Load, plan: PlanEntry) -> None:
 
 
 def _find_meter(load: Load, price: PriceEntry) -> None:
-    if price.meter in {entry.key for entry in load.document.meters}:
-        return  # defined, or refused with a better reason
     row = usage_selectors.find_meter(price.meter)
-    if row is None:
+    if row is not None:
+        load.meters[price.meter] = row.id
+        _check_measure(load, price, row)
+    elif price.meter not in {entry.key for entry in load.document.meters}:
         unknown = f"there is no meter {price.meter!r}"
         load.note(price.meter_place, f"{unknown}; define it under 'meters'")
-    else:
-        load.meters[price.meter] = row.id
+    # else it was refused with a better reason
+
+
+def _check_measure(load: Load, price: PriceEntry, meter: MeterFacts) -> None:
+    """Note a meter that does not count what the price is about."""
+    if price.terms.model in _OF_MONEY and meter.aggregation is not Aggregation.SUM:
+        rule = f"a {price.terms.model} price needs a meter of aggregation sum, of amounts"
+        load.note(price.meter_place, f"{rule}: {meter.key!r} is {meter.aggregation}")
+    for name in price.filters.keys() - set(meter.dimensions):
+        known = ", ".join(meter.dimensions) or "none"
+        unknown = f"meter {meter.key!r} has no dimension {name!r}; it has {known}"
+        load.note(price.places.get("filters", price.place), unknown)
 
 
 def _check_grant(load: Load, grant: EntitlementEntry) -> None:
@@ -144,6 +176,8 @@ def _check_grant(load: Load, grant: EntitlementEntry) -> None:
         rule = _GRANTS[feature.kind]
         load.note(grant.place, f"{grant.feature!r} is of kind {feature.kind}: write {rule}")
 
+
+_OF_MONEY = (Percentage.model, GraduatedPercentage.model, Dynamic.model)
 
 _GRANTS: dict[str, str] = {
     Feature.Kind.SWITCH: "true or false",

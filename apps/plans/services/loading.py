@@ -16,6 +16,7 @@ from apps.plans.services.definitions import (
     define_meters,
 )
 from apps.plans.services.load import Load
+from apps.plans.services.load_offers import define_offers
 from apps.plans.services.versions import check_plans, load_plan
 
 
@@ -25,9 +26,10 @@ def load_catalog(
 ) -> CatalogReport:
     """Bring the catalogue to what the file says; plans that it does not name stay as they are.
 
-    A plan whose prices, interval, trial, currency or entitlements changed gets a new version, and
-    the one before is retired: its subscribers keep it. Words change in place. Repeating it changes
-    nothing. A dry run does the same and takes it back, so it refuses what the real one would.
+    A plan whose prices, interval, trial, currencies, thresholds or entitlements changed gets a new
+    version, and the one before is retired: its subscribers keep it. Words and the limits of coupons
+    change in place. Repeating it changes nothing. A dry run does the same and takes it back, so it
+    refuses what the real one would.
     Needs the ops scope. Emits PlanVersionPublished. Raises CatalogInvalid; then nothing changed.
     """
     require("manage_catalog", actor=actor)
@@ -38,6 +40,7 @@ def load_catalog(
     define_meters(load)
     check_references(load)
     check_plans(load)
+    define_offers(load)
     load.refuse_problems()
     plans = tuple(load_plan(load, entry) for entry in document.plans)
     if dry_run:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
+from apps.audit import services as audit
 from apps.core import outbox
+from apps.core.actor import Actor, require
 from apps.plans import selectors
 from apps.plans.document import PlanEntry, PriceEntry
+from apps.plans.errors import UnknownPlan
 from apps.plans.events import PlanVersionPublished
 from apps.plans.models import Entitlement, Plan, PlanVersion, Price
 from apps.plans.report import Change, Outcome, PlanReport, differences
@@ -55,6 +61,31 @@ def load_plan(load: Load, entry: PlanEntry) -> PlanReport:
     if changes:
         _record_changes(load, plan, changes)
     return PlanReport(plan.code, plan.name, outcome, number, changes)
+
+
+@transaction.atomic
+def retire_plan(plan: str, *, actor: Actor, at: datetime) -> VersionTerms:
+    """Sell the plan (code or public id) no more; who subscribed keeps it. Return its last version.
+
+    Loading a file that names it sells it again, as a new version. Needs the ops scope. Raises
+    UnknownPlan, also when it is not for sale.
+    """
+    require("manage_catalog", actor=actor)
+    sold = selectors.current_version(plan)
+    Plan.objects.select_for_update().get(pk=sold.plan_id)
+    version = PlanVersion.objects.select_for_update().get(pk=sold.version_id)
+    if version.status != PlanVersion.Status.PUBLISHED:
+        raise UnknownPlan(f"There is no plan '{plan}' to subscribe to.", param="plan")
+    version.status, version.retired_at = PlanVersion.Status.RETIRED, at
+    version.save(update_fields=["status", "retired_at"])
+    audit.record(
+        action="plan_version.retired",
+        target=version.public_id,
+        actor=actor,
+        at=at,
+        after={"plan": sold.plan_code, "number": sold.number},
+    )
+    return selectors.version_terms(version.pk)
 
 
 def _record_changes(load: Load, plan: Plan, changes: tuple[Change, ...]) -> None:
@@ -148,7 +179,10 @@ def _draft(plan: Plan, entry: PlanEntry) -> PlanVersion:
         interval_unit=str(entry.interval.unit),
         interval_count=entry.interval.count,
         trial_days=entry.trial_days,
+        trial_requires_card=entry.trial_requires_card,
         currency=entry.currency,
+        currencies=list(entry.currencies[1:]),
+        thresholds={code: said.as_dict() for code, said in entry.thresholds.items()},
         content_hash=hashlib.sha256(canonical.encode()).hexdigest(),
     )
 
@@ -160,12 +194,26 @@ def _write_prices(load: Load, version: PlanVersion, entry: PlanEntry) -> None:
             key=price.key,
             type=price.type,
             meter_id=load.meters[price.meter] if price.meter else None,
-            terms=price.terms.as_dict(),
             included=price.included,
             timing=price.timing,
             name=price.name,
             description=price.description,
             position=position,
+            **_said(price, entry.currency),
         )
         for position, price in enumerate(entry.prices)
     )
+
+
+def _said(price: PriceEntry, currency: str) -> dict[str, Any]:
+    others = {code: said.as_dict() for code, said in price.amounts.items() if code != currency}
+    return {
+        "terms": price.terms.as_dict(),
+        "minimum_amount": price.minimum_amount,
+        "maximum_amount": price.maximum_amount,
+        "conversion": price.conversion.as_dict() if price.conversion else None,
+        "proration": price.proration,
+        "quantity_policy": price.quantity_policy,
+        "filters": {name: list(values) for name, values in price.filters.items()},
+        "currencies": others,
+    }
