@@ -402,6 +402,12 @@ def test_every_obstacle_has_its_words() -> None:
     assert set(einvoice.MEANING) == set(Obstacle)
 
 
+def test_every_obstacle_is_documented() -> None:
+    page = Path("docs/invoices.md").read_text()
+    for obstacle, meaning in einvoice.MEANING.items():
+        assert f"| `{obstacle}` | {meaning} |" in page
+
+
 def test_every_obstacle_can_be_met() -> None:
     assert {obstacle for obstacle, _make in UNFIT} == set(Obstacle) - {Obstacle.NOT_ARCHIVAL}
 

@@ -83,15 +83,105 @@ def test_a_name_in_any_script_makes_a_file(name: str) -> None:
     assert pdf.render(papers.document(*papers.gateway_lines(), customer={"name": name}))
 
 
+def flat(document: Document) -> str:
+    """Return the text with every kind of space as one plain one."""
+    return " ".join(text_of(document).split())
+
+
+def test_discounts_taxes_and_credits_lead_from_the_lines_to_what_is_to_pay() -> None:
+    text = flat(papers.rich())
+    rows = (
+        "Zwischensumme 941,13 €",
+        "Launch offer 10 % -98,69 €",
+        "VAT 19 % auf 243,50 € 46,27 €",
+        "VAT 7 % auf 644,62 € 45,12 €",
+        "VAT 0 % auf -45,68 € 0,00 €",
+        "Summe 933,83 €",
+        "Prepaid credit -100,00 €",
+        "Zu zahlen 833,83 €",
+    )
+    places = [text.index(row) for row in rows]
+    assert places == sorted(places)
+    assert "Rabatt -25,00 €" in text
+    assert "7,5 hour 7 % 716,25 €" in text
+    assert "Bestellung 4711" in text
+    assert "IBAN DE89" in text
+
+
+def test_a_tax_inside_the_prices_adds_nothing() -> None:
+    text = flat(papers.with_prices_that_include_tax())
+    assert "Summe 260,56 € Enthält VAT 19 % auf 218,96 € 41,60 €" in text
+
+
+def test_what_credit_notes_took_off_is_no_longer_due() -> None:
+    document = replace(papers.rich(), credited=33_83, amount_paid=200_00, amount_due=600_00)
+    assert "Rechnungskorrekturen -33,83 € Bezahlt -200,00 € Noch fällig 600,00 €" in flat(document)
+
+
+def test_a_credit_note_names_what_it_corrects_and_asks_for_nothing() -> None:
+    text = flat(papers.credit_note())
+    for said in (
+        "Rechnungskorrektur CN-000001",
+        "Korrigiert INV-000003 vom 01.12.2023",
+        "148,75 € zu Ihren Gunsten",
+        "Der Dienst stand einen halben Monat lang still.",
+    ):
+        assert said in text, said
+    assert "IBAN" not in text
+    assert "Fällig" not in text
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"),
+    [
+        ("en", "Reverse charge: the customer owes the tax."),
+        ("de", "Steuerschuldnerschaft des Leistungsempfängers (Reverse Charge)."),
+        ("fr", "Autoliquidation : la taxe est due par le client."),
+        ("es", "Inversión del sujeto pasivo: el impuesto lo debe el cliente."),
+        ("it", "Inversione contabile: l’imposta è dovuta dal cliente."),
+        ("nl", "Btw verlegd: de afnemer is de belasting verschuldigd."),
+        ("ja", "リバースチャージ：納税義務者はお客様です。"),
+    ],
+)
+def test_reverse_charge_is_said_as_each_law_has_it(locale: str, said: str) -> None:
+    document = replace(papers.reverse_charge(), locale=locale)
+    assert "".join(said.split()) in "".join(text_of(document).split())
+    assert "FR 83 404 833 048" in flat(document)
+
+
+def test_an_exemption_says_its_ground() -> None:
+    assert "Small supplies" in flat(papers.dinars())
+
+
+def test_dinars_have_three_decimals_and_yen_none() -> None:
+    assert "KWD12.345 due" in flat(papers.dinars("12.345"))
+    assert "￥7,479" in flat(papers.taxed_yen())
+
+
+def test_the_head_of_the_table_stands_on_every_page_of_lines() -> None:
+    pages = PdfReader(io.BytesIO(pdf.render(papers.long()))).pages
+    texts = [page.extract_text() for page in pages]
+    lines = texts[: next(n for n, text in enumerate(texts) if "How these amounts" in text)]
+    assert len(lines) > 3
+    assert all("Description" in text for text in lines if "Enterprise" in text)
+
+
+def test_an_address_in_parts_is_printed_with_the_town() -> None:
+    customer = {"address": "Marktplatz 1", "postcode": "10115", "city": "Berlin"}
+    assert "Marktplatz 1 10115 Berlin" in flat(
+        papers.document(*papers.gateway_lines(), customer=customer)
+    )
+
+
 def test_what_no_font_of_ours_can_write_is_written_in_english() -> None:
     text = text_of(replace(papers.gateway(), locale="ar"))
-    assert "$262.99" in text or "262.99" in text
+    assert "262.99" in text
 
 
 def test_an_invoice_in_japanese_needs_no_font_of_the_machine() -> None:
     text = text_of(papers.taxed_yen())
-    for said in ("請求書", "￥7,479", "消費税", "Consumption tax 10%（対象額 ￥4,980）"):
-        assert said in text or said == "消費税", said
+    for said in ("請求書", "￥7,479", "Consumption tax 10%（対象額 ￥4,980）"):
+        assert said in text, said
 
 
 def test_yen_have_no_decimals() -> None:
