@@ -80,6 +80,11 @@ def test_a_tax_on_top_is_reckoned_without_the_taxes_inside() -> None:
     assert (found.tax, found.included) == (usd(39_00), usd(19_00))
 
 
+def test_taxes_inside_and_on_top_are_rounded_apart_even_when_rounded_once() -> None:
+    found = taxed(taxable(9, INSIDE), taxable(2, VAT, name="b"), policy=TaxPolicy(TaxRounding.ONCE))
+    assert (found.included, found.tax) == (usd(1), usd(1))
+
+
 def test_several_taxes_inside_share_the_rest_of_one_net() -> None:
     found = taxed(taxable(100_00, INSIDE, LEVY))
     assert [part.amount.minor for part in found.lines[0].parts] == [15_39, 3_64]
