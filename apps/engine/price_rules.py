@@ -87,22 +87,31 @@ class Conversion:
         check_units(self.factor, "factor")
         if not 0 <= self.places <= MAX_PLACES:
             raise InvalidTerms(f"must lie between 0 and {MAX_PLACES}", "places")
-        endless = self._ratio.denominator
-        for prime in (2, 5):
-            while endless % prime == 0:
-                endless //= prime
-        if endless != 1 and self.rounding is QuantityRounding.NONE:
-            raise InvalidTerms(f"dividing by {plain(self.factor)} never ends", "rounding")
 
     @property
-    def _ratio(self) -> Fraction:
+    def ratio(self) -> Fraction:
+        """How many of the price's units one of the meter's is."""
         factor = Fraction(self.factor)
         return factor if self.operation is Operation.MULTIPLY else 1 / factor
 
+    @property
+    def ends(self) -> bool:
+        """Whether every converted quantity has a finite decimal form."""
+        rest = self.ratio.denominator
+        for prime in (2, 5):
+            while rest % prime == 0:
+                rest //= prime
+        return rest == 1 or self.rounding is not QuantityRounding.NONE
+
+    def exact(self, quantity: Decimal) -> Fraction:
+        """The quantity in the price's units, rounded as the conversion says."""
+        return round_quantity(Fraction(quantity) * self.ratio, self.rounding, self.places)
+
     def apply(self, quantity: Decimal) -> Decimal:
-        """The quantity in the price's units, exact, then rounded."""
-        exact = round_quantity(Fraction(quantity) * self._ratio, self.rounding, self.places)
-        return finite(exact)
+        """The same as a decimal; raises ValueError for one that never ends."""
+        if not self.ends:
+            raise ValueError(f"dividing by {plain(self.factor)} never ends")
+        return finite(self.exact(quantity))
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON, decimals as canonical strings."""
@@ -167,6 +176,9 @@ class Rules:
         check_amount(self.discount_percent, "discount_percent")
         if self.discount_percent > HUNDRED:
             raise InvalidTerms("must not be above 100", "discount_percent")
+        if self.conversion is not None and not self.conversion.ends:
+            divisor = plain(self.conversion.factor)
+            raise InvalidTerms(f"dividing by {divisor} never ends", "conversion.rounding")
         for name in ("maximum_amount", "minimum_amount"):
             if (value := getattr(self, name)) is not None:
                 check_amount(value, name)

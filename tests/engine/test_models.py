@@ -292,7 +292,8 @@ def test_units_are_converted_and_rounded_before_the_free_ones_come_off() -> None
 
 def test_a_conversion_that_never_ends_must_round() -> None:
     with pytest.raises(InvalidTerms, match="never ends"):
-        Conversion(D(3), Operation.DIVIDE)
+        Rules(conversion=Conversion(D(3), Operation.DIVIDE))
+    assert Conversion(D(3), Operation.DIVIDE).exact(D(1)) == Fraction(1, 3)
     assert Conversion(D(3), Operation.DIVIDE, QuantityRounding.DOWN, 2).apply(D(1)) == D("0.33")
 
 

@@ -8,10 +8,16 @@ from fractions import Fraction
 from typing import Any
 
 from apps.engine.money import exponent
-from apps.engine.price_rules import Commitment, Negative, Rules, parse_rules
+from apps.engine.price_rules import (
+    Commitment,
+    Negative,
+    Rules,
+    parse_conversion,
+    parse_rules,
+)
 from apps.engine.prices import Terms, parse_terms
 from apps.engine.rating import Consumed, Move, Progress, Rated, RatedSum, rate, rate_sum
-from tests.cases.records import Adapter, Record, Unsupported
+from tests.cases.records import Adapter, Record
 
 Inputs = Mapping[str, Any]
 
@@ -262,10 +268,9 @@ def prorated_graduated(record: Record) -> Mapping[str, object]:
 def quantity_conversion(record: Record) -> Mapping[str, object]:
     if first(record.inputs, FREE_UNITS) is not None:
         return usage_discount(record)
-    rules = rules_of(record)
-    if rules.conversion is None:
-        raise Unsupported("a conversion without a factor")
-    return {"billed_quantity": rules.conversion.apply(number(record.inputs, "quantity"))}
+    quantity, raw = number(record.inputs, "quantity"), record.inputs.get("conversion")
+    converted = parse_conversion(conversion(raw)).exact(quantity) if raw else quantity
+    return {"billed_quantity": converted}
 
 
 def usage_discount(record: Record) -> Mapping[str, object]:
