@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from apps.engine.money import Money
-from apps.engine.recognition import Schedule
+from apps.engine.recognition import Month, Schedule
 from apps.engine.thresholds import (
     LifetimeUsage,
     Thresholds,
@@ -82,14 +82,19 @@ def _recognized_daily(inputs: Mapping[str, Any], currency: str) -> Mapping[str, 
         raise Unsupported("no service period")
     schedule = Schedule(money(inputs["amount"], currency), first, last)
     until = _day(inputs, "until", "through", "as_of", "at", "on", "date", "day") or last
-    months = [amount.major for amount in schedule.by_month().values()]
+    earned = schedule.through(until)
+    if "month" in inputs:
+        month = Month.of(date.fromisoformat(f"{inputs['month'][:7]}-01"))
+        earned, until = schedule.between(month.first, month.last), month.last
+    by_month = schedule.by_month()
     return {
         "days": schedule.days,
         "daily": schedule.daily.major,
-        "recognized": schedule.through(until).major,
+        "recognized": earned.major,
+        "recognized_to_date": schedule.through(until).major,
         "deferred": schedule.deferred(until).major,
-        "months": months,
-        "parts": months,
+        "months": [amount.major for amount in by_month.values()],
+        "by_month": {f"{m.year}-{m.month:02}": amount.major for m, amount in by_month.items()},
         "total": schedule.amount.major,
     }
 
