@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -220,7 +220,7 @@ def settled(*lines: Line, **changes: Any) -> Document:
     """Return a German seller's open invoice of taxed lines, in euros unless `changes` say else."""
     discounts: tuple[Deduction, ...] = changes.pop("discounts", ())
     credits_: tuple[Deduction, ...] = changes.pop("credits", ())
-    taxes = _gathered(lines)
+    taxes = gathered(lines)
     discount, used = (sum(d.amount for d in some) for some in (discounts, credits_))
     subtotal = sum(line.amount for line in lines)
     added = sum(tax.amount for tax in taxes if not tax.inclusive)
@@ -253,11 +253,11 @@ def settled(*lines: Line, **changes: Any) -> Document:
     return replace(made, content_hash=made.hash())
 
 
-def _gathered(lines: tuple[Line, ...]) -> tuple[Tax, ...]:
-    """Sum the taxes of the lines by rate and treatment."""
-    found: dict[tuple[Decimal, str], Tax] = {}
+def gathered(lines: Iterable[Line]) -> tuple[Tax, ...]:
+    """Return the document's taxes: the lines' summed up by rate, treatment and kind of price."""
+    found: dict[tuple[Decimal, str, bool], Tax] = {}
     for tax in (tax for one in lines for tax in one.tax_rates):
-        key = (tax.percent, tax.treatment)
+        key = (tax.percent, tax.treatment, tax.inclusive)
         before = found.get(key, replace(tax, base=0, amount=0))
         found[key] = replace(before, base=before.base + tax.base, amount=before.amount + tax.amount)
     return tuple(found.values())

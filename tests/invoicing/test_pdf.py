@@ -56,6 +56,30 @@ def test_the_invoice_says_what_is_owed_and_how_it_came_about() -> None:
         assert said in text, said
 
 
+def test_a_document_from_before_taxes_keeps_its_fingerprint() -> None:
+    assert papers.gateway().content_hash == (
+        "b1ca7801de3dfc9fbbe88dd499c233fcb6cc22f736c925ace79c2f06cff1c344"
+    )
+
+
+def test_the_fingerprint_covers_discounts_taxes_credits_and_what_is_corrected() -> None:
+    altered = [
+        replace(papers.rich(), **{name: value})
+        for name, value in (
+            ("discounts", ()),
+            ("taxes", papers.rich().taxes[:1]),
+            ("credits", ()),
+            ("note", "another"),
+            ("kind", "one_off"),
+            ("corrects", papers.credit_note().corrects),
+            ("lines", tuple(replace(line, discount=1) for line in papers.rich().lines)),
+            ("lines", tuple(replace(line, tax_rates=()) for line in papers.rich().lines)),
+        )
+    ]
+    hashes = {document.hash() for document in (papers.rich(), *altered)}
+    assert len(hashes) == len(altered) + 1
+
+
 def test_the_same_document_makes_the_same_bytes() -> None:
     assert pdf.render(papers.gateway()) == pdf.render(papers.gateway())
 
