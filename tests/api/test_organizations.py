@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from apps.core import rls
@@ -115,3 +117,64 @@ def test_upcoming_invoices_of_an_organization(api: Api, world: World) -> None:
     listed = api.get("organizations/acme/upcoming-invoices").json()["data"]
     assert [one["subscription"] for one in listed] == [world.subscription.public_id]
     assert listed[0]["total"] == 51_51
+
+
+def test_where_a_customer_is_and_its_tax_id_are_told(api: Api) -> None:
+    body = {"country": "de", "tax_id": "DE 136 695 976", "city": "Berlin", "postcode": "10117"}
+    changed = api.patch("organizations/acme", body).json()
+    assert (changed["city"], changed["postcode"], changed["region"]) == ("Berlin", "10117", "")
+    assert changed["tax_id_status"] == "valid_format"
+    assert changed["tax_id_checked_at"] == "2023-12-10T12:00:00Z"
+    assert api.patch("organizations/acme", {"country": "FR"}).json()["tax_id_status"] == "invalid"
+
+
+TERMS: dict[str, Any] = {
+    "billing_entity": "default",
+    "parent": "globex",
+    "tax_exemption": "exempt",
+    "tax_exemption_reason": "VATEX-EU-132",
+    "invoice_grouping": "consolidated",
+    "invoice_hold": True,
+}
+
+
+def test_the_platform_sets_how_a_customer_is_billed(
+    platform: Api, api: Api, stranger: World
+) -> None:
+    reply = platform.patch("organizations/acme", {**TERMS, "city": "Berlin"})
+    assert reply.status_code == 200
+    made = reply.json()
+    payer = stranger.organization.public_id
+    assert {key: made[key] for key in TERMS} == {**TERMS, "parent": payer}
+    assert made["city"] == "Berlin"
+    seen = api.get("organizations/acme").json()
+    assert seen == {**made, "parent": None}  # others are none of its business
+    assert platform.patch("organizations/acme", {"parent": ""}).json()["parent"] is None
+
+
+@pytest.mark.parametrize("term", sorted(TERMS))
+def test_a_customer_changes_no_terms(api: Api, stranger: World, term: str) -> None:
+    before = api.get("organizations/acme").json()
+    reply = api.patch("organizations/acme", {term: TERMS[term], "city": "Berlin"})
+    assert (reply.status_code, reply.json()["code"]) == (403, "forbidden")
+    assert api.get("organizations/acme").json() == before
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"parent": "acme"}, 409, "payer_ring"),
+        ({"parent": "nobody"}, 404, "not_found"),
+        ({"billing_entity": "nobody"}, 404, "not_found"),
+        ({"tax_exemption": "always"}, 400, "invalid_request"),
+        ({"invoice_hold": "yes"}, 400, "invalid_request"),
+        ({"invoice_hold": True, "email": "nobody"}, 400, "invalid"),
+    ],
+)
+def test_terms_that_cannot_be_are_refused_whole(
+    platform: Api, body: dict[str, object], status: int, code: str
+) -> None:
+    before = platform.get("organizations/acme").json()
+    problem = platform.patch("organizations/acme", body).json()
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert platform.get("organizations/acme").json() == before

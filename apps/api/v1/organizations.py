@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from drf_spectacular.utils import OpenApiExample
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -12,7 +13,7 @@ from rest_framework.response import Response
 from apps.api.door import ApiView
 from apps.api.pagination import ListQuery, page
 from apps.api.schema import operation
-from apps.api.shapes import Body, Kind, LiveMode, Shape, Text, list_of, public_id
+from apps.api.shapes import Body, Choice, Kind, LiveMode, Shape, Text, list_of, public_id
 from apps.api.v1.invoices import UpcomingInvoiceShape, upcoming_view
 from apps.invoicing import selectors as invoicing
 from apps.subscriptions import selectors as subscriptions
@@ -21,6 +22,22 @@ from apps.tenants.models import Organization
 
 TAG = "Organizations"
 LONGEST_KEY, LONGEST_VALUE = 40, 500
+# How an organization is billed: a platform key changes these, its own key reads them.
+TERMS = frozenset({
+    "billing_entity", "parent", "tax_exemption", "tax_exemption_reason", "invoice_grouping",
+    "invoice_hold",
+})  # fmt: skip
+PLATFORM_ONLY = "platform keys only"
+
+
+class Flag(serializers.BooleanField):
+    """A JSON boolean; words and numbers are not turned into one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Return the boolean."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
 
 
 class OrganizationShape(Shape):
@@ -35,13 +52,35 @@ class OrganizationShape(Shape):
     legal_name = serializers.CharField()
     email = serializers.CharField(help_text="where invoices are mailed")
     address = serializers.CharField()
+    city = serializers.CharField()
+    postcode = serializers.CharField()
+    region = serializers.CharField(help_text="ISO 3166-2 without the country, or a name")
     country = serializers.CharField(help_text="ISO 3166-1")
     tax_id = serializers.CharField()
+    tax_id_status = Choice(Organization.TaxIdStatus.choices)
+    tax_id_checked_at = serializers.DateTimeField(allow_null=True)
+    tax_exemption = Choice(Organization.TaxExemption.choices)
+    tax_exemption_reason = serializers.CharField()
+    billing_entity = serializers.CharField(
+        source="billing_entity.slug", help_text="who issues its invoices"
+    )
+    parent = serializers.SerializerMethodField(  # type: ignore[assignment] # DRF's own `parent`
+        help_text="id of the organization that pays its invoices; seen by platform keys"
+    )
+    invoice_grouping = Choice(Organization.InvoiceGrouping.choices)
+    invoice_hold = serializers.BooleanField(help_text="whether every draft waits for a review")
     currency = serializers.CharField(help_text="ISO 4217")
     timezone = serializers.CharField(help_text="IANA; billing periods follow its wall clock")
     locale = serializers.CharField()
     industry = serializers.CharField()
     metadata = serializers.DictField(child=serializers.CharField(allow_blank=True))
+
+    def get_parent(self, row: Organization) -> str | None:
+        """Return the payer's public id; in its own scope an organization sees itself only."""
+        if row.parent_id is None:
+            return None
+        found = Organization.objects.filter(pk=row.parent_id)
+        return found.values_list("public_id", flat=True).first()
 
 
 class NewOrganization(Body):
@@ -56,6 +95,9 @@ class NewOrganization(Body):
     country = Text(min_length=2, max_length=2, default="US", help_text="ISO 3166-1")
     email = Text(max_length=254, default="", allow_blank=True)
     industry = Text(max_length=40, default="", allow_blank=True)
+    billing_entity = Text(
+        max_length=50, default="", allow_blank=True, help_text="its issuer's slug; else the first"
+    )
 
 
 class OrganizationChange(Body):
@@ -65,6 +107,9 @@ class OrganizationChange(Body):
     legal_name = Text(max_length=200, allow_blank=True, required=False)
     email = Text(max_length=254, allow_blank=True, required=False)
     address = Text(max_length=2000, allow_blank=True, required=False)
+    city = Text(max_length=100, allow_blank=True, required=False)
+    postcode = Text(max_length=20, allow_blank=True, required=False)
+    region = Text(max_length=60, allow_blank=True, required=False)
     country = Text(min_length=2, max_length=2, required=False)
     tax_id = Text(max_length=40, allow_blank=True, required=False)
     timezone = Text(max_length=64, required=False)
@@ -75,6 +120,26 @@ class OrganizationChange(Body):
         required=False,
         help_text="replaces what was there: at most 50 keys of 40 characters",
     )
+    billing_entity = Text(max_length=50, required=False, help_text=PLATFORM_ONLY)
+    parent = Text(  # type: ignore[assignment] # as above
+        max_length=200,
+        allow_blank=True,
+        required=False,
+        help_text=f"id or slug of who pays; empty: itself; {PLATFORM_ONLY}",
+    )
+    tax_exemption = Choice(
+        Organization.TaxExemption.choices, required=False, help_text=PLATFORM_ONLY
+    )
+    tax_exemption_reason = Text(
+        max_length=200,
+        allow_blank=True,
+        required=False,
+        help_text=f"a VATEX code or words; {PLATFORM_ONLY}",
+    )
+    invoice_grouping = Choice(
+        Organization.InvoiceGrouping.choices, required=False, help_text=PLATFORM_ONLY
+    )
+    invoice_hold = Flag(required=False, help_text=PLATFORM_ONLY)
 
     def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
         """Keep keys short."""
@@ -112,7 +177,8 @@ class Organizations(ApiView):
         A key of an organization lists that one.
         """
         own = self.actor.organization_id
-        rows = Organization.objects.all() if own is None else Organization.objects.filter(pk=own)
+        rows = Organization.objects.select_related("billing_entity")
+        rows = rows if own is None else rows.filter(pk=own)
         found = page(rows, self.query(), among=rows)
         return self.listing(OrganizationShape, found, found.rows)
 
@@ -159,14 +225,28 @@ class OneOrganization(ApiView):
         """Change an organization's details.
 
         Issued invoices keep the details they were issued with. A new time zone counts from the next
-        subscription on.
+        subscription on. Another tax id is checked by its form at once and in the EU's register soon
+        after. How it is billed (issuer, payer, exemption, grouping, hold) is changed by a key of
+        the platform.
         """
         row = self.organization(organization)
         changes = self.body()
         if "country" in changes:
             changes["country"] = changes["country"].upper()
-        row = services.update_organization(row.pk, changes=changes, actor=self.actor, at=self.at)
-        return self.answer(OrganizationShape, row)
+        return self.answer(OrganizationShape, self._changed(row, changes))
+
+    @transaction.atomic
+    def _changed(self, row: Organization, changes: dict[str, Any]) -> Organization:
+        """Make both kinds of change or neither; each asks for a capability of its own."""
+        terms = {key: value for key, value in changes.items() if key in TERMS}
+        details = {key: value for key, value in changes.items() if key not in TERMS}
+        if terms:
+            row = services.change_billing_terms(row.pk, changes=terms, actor=self.actor, at=self.at)
+        if details:
+            row = services.update_organization(
+                row.pk, changes=details, actor=self.actor, at=self.at
+            )
+        return row
 
 
 class UpcomingInvoices(ApiView):
