@@ -10,7 +10,8 @@ from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Interval
 from apps.engine.price_rules import Conversion
 from apps.engine.prices import Terms
-from apps.plans.content import PriceAmounts, ThresholdTerms, Value, content
+from apps.plans.content import PriceAmounts, ThresholdTerms, content
+from apps.plans.content import Value as Value
 from apps.plans.errors import Place
 from apps.plans.offers import CouponRules, PromotionRules, TaxRules
 
