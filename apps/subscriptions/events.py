@@ -32,3 +32,13 @@ class QuantityChanged:
     organization_id: int
     item: str
     quantity: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionChanged:
+    """What was agreed changed: the action, and from which instant on (ISO 8601)."""
+
+    subscription_id: str
+    organization_id: int
+    action: str
+    effective_at: str

@@ -10,7 +10,6 @@ from django.db.models import F, Q
 
 from apps.core.fields import (
     CurrencyField,
-    MoneyField,
     PublicIdField,
     QuantityField,
     TenantForeignKey,
@@ -77,6 +76,7 @@ class Subscription(TenantRow):
     cancel_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=200, blank=True, default="")
     ended_at = models.DateTimeField(null=True)
+    to_come: list[Change]
 
     class Meta:
         ordering = ["-id"]
@@ -226,7 +226,7 @@ class Change(TenantRow):
     reason = models.CharField(max_length=200, blank=True, default="")
     requested_by = models.CharField(max_length=200)
     requested_at = models.DateTimeField()
-    quoted_amount = MoneyField(null=True)
+    quoted_amount = models.BigIntegerField(null=True, help_text="minor units")
     quote_hash = models.CharField(max_length=64, blank=True, default="")
     settled_at = models.DateTimeField(null=True, help_text="when it was carried out or called off")
 

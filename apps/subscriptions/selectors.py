@@ -2,102 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import F, Prefetch, QuerySet
+from django.db.models import F, Prefetch, QuerySet, prefetch_related_objects
 
-from apps.core.errors import Invalid, NotFound
-from apps.engine.agreement import Agreement, Item, QuantityStep
-from apps.engine.calendar import Cycle, zone
-from apps.engine.period import Period
+from apps.core.errors import NotFound
+from apps.engine.agreement import Agreement, QuantityStep
+from apps.engine.calendar import Cycle, Interval, Unit, zone
+from apps.engine.daycount import Proration
+from apps.engine.grid import Grid
 from apps.engine.prices import parse_terms
 from apps.plans import selectors as plans
+from apps.plans.offers import coupon_rules
 from apps.plans.selectors import PriceTerms, VersionTerms
-from apps.subscriptions import states
+from apps.subscriptions import changes, states
+from apps.subscriptions.changes import Considered
+from apps.subscriptions.facts import (
+    ChangeFacts,
+    DiscountFacts,
+    ItemFacts,
+    PhaseFacts,
+    SubscriptionFacts,
+    engine_item,
+    grid_of,
+)
+from apps.subscriptions.models import Change, Discount, Phase, Subscription, SubscriptionItem
 from apps.subscriptions.models import QuantityStep as StepRow
-from apps.subscriptions.models import Subscription, SubscriptionItem
 
-
-@dataclass(frozen=True, slots=True)
-class ItemFacts:
-    """An item with the price it stands for; `agreed` when its terms are this customer's own."""
-
-    id: int
-    public_id: str
-    price: PriceTerms
-    item: Item
-    agreed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionFacts:
-    """All that a page, a client or an invoice needs to know of a subscription."""
-
-    id: int
-    public_id: str
-    organization_id: int
-    status: str
-    collection: str
-    version: VersionTerms
-    started_at: datetime
-    trial_end: datetime | None
-    next_boundary: int
-    next_boundary_at: datetime
-    recorded_at: datetime
-    cancel_at: datetime | None
-    cancel_reason: str
-    ended_at: datetime | None
-    agreement: Agreement
-    items: tuple[ItemFacts, ...]
-
-    @property
-    def is_live(self) -> bool:
-        """Whether it still stands."""
-        return self.status in states.LIVE
-
-    def item(self, item_id: int) -> ItemFacts:
-        """Return the item with this integer id."""
-        return next(facts for facts in self.items if facts.id == item_id)
-
-    def current_period(self, at: datetime) -> Period:
-        """Return the trial, the billing period that holds `at`, or the last one of an ended one."""
-        cycle = self.agreement.cycle
-        at = max(at, self.started_at)
-        if at < cycle.anchor:
-            return Period(self.started_at, cycle.anchor)
-        if self.ended_at is not None and at >= self.ended_at:
-            at = max(cycle.anchor, self.ended_at - timedelta(microseconds=1))
-        return cycle.period(cycle.index_at(at))
-
-    def licensed(self, key: str = "") -> ItemFacts:
-        """Return the licensed item (of that key, where there are several), or raise Invalid."""
-        found = [i for i in self.items if i.price.type == "licensed" and key in {"", i.item.key}]
-        if len(found) != 1:
-            raise Invalid("Say which item's quantity to change, by its key.", param="item")
-        return found[0]
-
-    def with_quantity(self, quantity: Decimal, *, at: datetime, key: str = "") -> SubscriptionFacts:
-        """Return these facts as they would be with another quantity from `at` on."""
-        chosen = self.licensed(key)
-        latest = max((step.id for step in chosen.item.steps), default=0)
-        step = QuantityStep(latest + 1, at, quantity)
-        changed = replace(chosen.item, steps=(*chosen.item.steps, step))
-        items = tuple(
-            replace(facts, item=changed) if facts is chosen else facts for facts in self.items
-        )
-        agreement = replace(self.agreement, items=tuple(facts.item for facts in items))
-        return replace(self, items=items, agreement=agreement)
-
-    def quantities(self, at: datetime) -> dict[str, Decimal]:
-        """Return the quantity of every licensed item in force at `at`, by key."""
-        return {
-            facts.item.key: facts.item.quantity_at(at)
-            for facts in self.items
-            if facts.price.type == "licensed"
-        }
+__all__ = [
+    "ChangeFacts",
+    "Considered",
+    "DiscountFacts",
+    "Due",
+    "ItemFacts",
+    "PhaseFacts",
+    "SubscriptionFacts",
+    "by_id",
+    "by_ids",
+    "changes_due",
+    "changes_of",
+    "considered",
+    "discounts_of",
+    "due",
+    "facts",
+    "get",
+    "of_organization",
+    "preview",
+    "preview_cancel",
+    "preview_pause",
+    "trial_days",
+    "trial_end",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,36 +110,127 @@ def of_organization(organization_id: int, *, live: bool = False) -> list[Subscri
     return facts(rows.filter(status__in=states.LIVE) if live else rows)
 
 
+def preview(
+    subscription_id: str,
+    wish: changes.Wish,
+    *,
+    behaviour: changes.Behaviour,
+    at: datetime,
+    effective_at: datetime | None = None,
+    organization_id: int | None = None,
+) -> Considered:
+    """Return what `services.change` would make of the subscription; stores nothing.
+
+    Raises what that would, NotFound too.
+    """
+    found = get(subscription_id, organization_id=organization_id)
+    return changes.consider(found, wish, behaviour=behaviour, at=at, effective_at=effective_at)
+
+
+def preview_cancel(
+    subscription_id: str,
+    *,
+    at: datetime,
+    when: changes.When = changes.PERIOD_END,
+    prorate: bool = True,
+    organization_id: int | None = None,
+) -> SubscriptionFacts:
+    """Return the facts that `services.cancel` would leave; stores nothing."""
+    found = get(subscription_id, organization_id=organization_id)
+    return changes.canceled(found, when=when, at=at, prorate=prorate)
+
+
+def preview_pause(
+    subscription_id: str,
+    *,
+    at: datetime,
+    when: changes.When = changes.PERIOD_END,
+    prorate: bool = True,
+    organization_id: int | None = None,
+) -> SubscriptionFacts:
+    """Return the facts that `services.pause` would leave; stores nothing."""
+    found = get(subscription_id, organization_id=organization_id)
+    return changes.paused(found, when=when, at=at, prorate=prorate)
+
+
+def changes_due(as_of: datetime) -> list[Due]:
+    """Return whose scheduled changes are due, the earliest first; needs the ops scope."""
+    rows = Change.objects.filter(status="scheduled", effective_at__lte=as_of)
+    rows = rows.order_by("effective_at", "id")
+    pairs = rows.values_list("subscription_id", "organization_id")
+    return [Due(*pair) for pair in dict.fromkeys(pairs)]
+
+
+def changes_of(subscription_id: int) -> list[ChangeFacts]:
+    """Return everything that was changed, or is to be, of one subscription; the latest first."""
+    rows = Change.objects.filter(subscription_id=subscription_id).order_by("-effective_at", "-id")
+    return [_change(row) for row in rows]
+
+
+def discounts_of(organization_id: int) -> list[DiscountFacts]:
+    """Return every discount of the organization, its subscriptions' too, over or not."""
+    return [_discount(row) for row in Discount.objects.filter(organization_id=organization_id)]
+
+
 def _rows() -> QuerySet[Subscription]:
-    items = SubscriptionItem.objects.prefetch_related(
-        Prefetch("steps", StepRow.objects.order_by("effective_at", "id"))
-    ).order_by("position", "id")
-    return Subscription.objects.prefetch_related(Prefetch("items", items)).order_by("-id")
+    return Subscription.objects.order_by("-id")
 
 
 def facts(rows: Iterable[Subscription]) -> list[SubscriptionFacts]:
-    """Return the facts of these rows; plans are read in one go."""
+    """Return the facts of these rows, in as many statements for many as for one."""
     rows = list(rows)
-    versions = plans.terms_of([row.plan_version_id for row in rows])
-    return [_facts(row, versions[row.plan_version_id]) for row in rows]
+    prefetch_related_objects(
+        rows,
+        "items__steps",
+        Prefetch("phases", Phase.objects.order_by("during")),
+        Prefetch("changes", Change.objects.filter(status="scheduled"), to_attr="to_come"),
+    )
+    of_price = _versions_by_price(rows)
+    phases = {phase.plan_version_id for row in rows for phase in row.phases.all()}
+    mine = {row.plan_version_id for row in rows}
+    versions = plans.terms_of({*phases, *mine, *of_price.values()})
+    discounts = _discounts({row.organization_id for row in rows})
+    return [
+        _facts(row, _Terms(versions, of_price, row.currency), discounts[row.organization_id])
+        for row in rows
+    ]
 
 
-def cycle_of(row: Subscription, version: VersionTerms) -> Cycle:
-    """Return the grid of the subscription's boundaries."""
-    return Cycle(row.anchor, version.interval, row.timezone)
+def _versions_by_price(rows: Sequence[Subscription]) -> dict[int, int]:
+    items = SubscriptionItem.objects.filter(subscription_id__in=[row.pk for row in rows])
+    return dict(items.order_by().values_list("price_id", "price__version_id").distinct())
 
 
-def _facts(row: Subscription, version: VersionTerms) -> SubscriptionFacts:
-    prices = {price.id: price for price in version.prices}
-    items = tuple(_item(item, prices[item.price_id]) for item in row.items.all())
-    cycle = cycle_of(row, version)
+class _Terms:
+    """Plan versions in one currency, by their own id and by a price's."""
+
+    def __init__(
+        self, versions: dict[int, VersionTerms], of_price: dict[int, int], currency: str
+    ) -> None:
+        self._versions, self._of_price, self._currency = versions, of_price, currency
+
+    def version(self, version_id: int) -> VersionTerms:
+        return self._versions[version_id].in_currency(self._currency)
+
+    def of_price(self, price_id: int) -> VersionTerms:
+        return self.version(self._of_price[price_id])
+
+
+def _facts(
+    row: Subscription, terms: _Terms, discounts: Sequence[DiscountFacts]
+) -> SubscriptionFacts:
+    items = tuple(
+        _item(item, terms.of_price(item.price_id), row.timezone)
+        for item in sorted(row.items.all(), key=lambda item: (item.position, item.pk))
+    )
+    phases = tuple(_phase(phase, terms.version(phase.plan_version_id)) for phase in _phases(row))
     return SubscriptionFacts(
         id=row.pk,
         public_id=row.public_id,
         organization_id=row.organization_id,
         status=row.status,
         collection=row.collection,
-        version=version,
+        version=terms.version(row.plan_version_id),
         started_at=row.started_at,
         trial_end=row.trial_end,
         next_boundary=row.next_boundary,
@@ -189,30 +239,98 @@ def _facts(row: Subscription, version: VersionTerms) -> SubscriptionFacts:
         cancel_at=row.cancel_at,
         cancel_reason=row.cancel_reason,
         ended_at=row.ended_at,
-        agreement=Agreement(cycle, row.currency, tuple(facts.item for facts in items)),
+        agreement=Agreement(_grid(row, phases), row.currency, tuple(i.item for i in items)),
         items=items,
+        phases=phases,
+        pause_at=row.pause_at,
+        follows_id=row.follows_id,
+        scheduled=tuple(_change(change) for change in row.to_come),
+        discounts=tuple(d for d in discounts if d.subscription_id in {None, row.pk}),
     )
 
 
-def _item(row: SubscriptionItem, price: PriceTerms) -> ItemFacts:
+def _phases(row: Subscription) -> list[Phase]:
+    return sorted(row.phases.all(), key=lambda phase: phase.during.lower)
+
+
+def _grid(row: Subscription, phases: Sequence[PhaseFacts]) -> Grid:
+    return grid_of(phases, begins=row.trial_end or row.started_at, timezone=row.timezone)
+
+
+def _phase(row: Phase, version: VersionTerms) -> PhaseFacts:
+    interval = Interval(Unit(row.interval_unit), row.interval_count)
+    return PhaseFacts(row.pk, version, row.anchor, interval, (row.during.lower, row.during.upper))
+
+
+def _item(row: SubscriptionItem, version: VersionTerms, timezone: str) -> ItemFacts:
+    price = next(price for price in version.prices if price.id == row.price_id)
     agreed = row.terms is not None
-    item = Item(
-        id=row.pk,
-        key=row.key,
-        kind=price.type,  # type: ignore[arg-type] # the engine reads the word
-        timing=price.timing,  # type: ignore[arg-type]
-        terms=parse_terms(row.terms) if row.terms is not None else price.terms,
-        included=price.included if row.included is None else row.included,
+    if agreed:
+        price = replace(price, terms=parse_terms(row.terms))
+    if row.included is not None:
+        price = replace(price, included=row.included)
+    item = engine_item(
+        row.pk,
+        price,
+        group=version.version_id,
         during=(row.during.lower, row.during.upper),
-        steps=_steps(row.steps.all()) if price.type == "licensed" else (),
-        meter=price.meter_key,
-        meter_id=price.meter_id,
+        timezone=timezone,
+        steps=_steps(sorted(row.steps.all(), key=lambda step: (step.effective_at, step.pk))),
+        starts=row.starts,
+        ends=row.ends,
     )
-    return ItemFacts(row.pk, row.public_id, price, item, agreed)
+    return ItemFacts(row.pk, row.public_id, price, item, agreed, version, row.position)
 
 
 def _steps(rows: Iterable[StepRow]) -> tuple[QuantityStep, ...]:
-    return tuple(QuantityStep(row.pk, row.effective_at, row.quantity) for row in rows)
+    return tuple(
+        QuantityStep(
+            row.pk,
+            row.effective_at,
+            row.quantity,
+            Proration(row.proration) if row.proration else None,
+        )
+        for row in rows
+    )
+
+
+def _change(row: Change) -> ChangeFacts:
+    return ChangeFacts(
+        id=row.pk,
+        public_id=row.public_id,
+        action=row.action,
+        behaviour=row.behaviour,
+        arguments=row.arguments,
+        effective_at=row.effective_at,
+        status=row.status,
+        reason=row.reason,
+        requested_by=row.requested_by,
+        requested_at=row.requested_at,
+        quoted_amount=row.quoted_amount,
+    )
+
+
+def _discounts(organization_ids: set[int]) -> dict[int, list[DiscountFacts]]:
+    """Return what may still come off, by organization: spent and removed discounts are over."""
+    rows = Discount.objects.filter(organization_id__in=organization_ids, spent_at=None)
+    found: dict[int, list[DiscountFacts]] = defaultdict(list)
+    for row in rows.order_by("position", "id"):
+        found[row.organization_id].append(_discount(row))
+    return found
+
+
+def _discount(row: Discount) -> DiscountFacts:
+    return DiscountFacts(
+        id=row.pk,
+        public_id=row.public_id,
+        subscription_id=row.subscription_id,
+        coupon=coupon_rules(row.terms),
+        promotion_code=row.promotion_code,
+        during=(row.during.lower, row.during.upper),
+        position=row.position,
+        spent_at=row.spent_at,
+        removed_at=row.removed_at,
+    )
 
 
 def trial_days(organization_id: int, version: VersionTerms) -> int:
@@ -248,11 +366,13 @@ def considered(
     Ids are negative: no row has them, so nothing counts as billed.
     """
     ends = trial_end(start, trial_days(organization_id, version), timezone)
-    cycle = Cycle(ends or start, version.interval, timezone)
+    anchor = ends or start
     items = tuple(
-        _considered_item(-position, price, start=start, seats=seats)
+        _considered_item(-position, price, version, start=start, seats=seats, timezone=timezone)
         for position, price in enumerate(version.prices, 1)
     )
+    phases = (PhaseFacts(-1, version, anchor, version.interval, (start, None)),)
+    grid = Grid.of(Cycle(anchor, version.interval, timezone))
     return SubscriptionFacts(
         id=-1,
         public_id="",
@@ -263,31 +383,34 @@ def considered(
         started_at=start,
         trial_end=ends,
         next_boundary=0,
-        next_boundary_at=ends or start,
+        next_boundary_at=anchor,
         recorded_at=start,
         cancel_at=None,
         cancel_reason="",
         ended_at=None,
-        agreement=Agreement(cycle, version.currency, tuple(facts.item for facts in items)),
+        agreement=Agreement(grid, version.currency, tuple(facts.item for facts in items)),
         items=items,
+        phases=phases,
     )
 
 
 def _considered_item(
-    item_id: int, price: PriceTerms, *, start: datetime, seats: int | None
+    item_id: int,
+    price: PriceTerms,
+    version: VersionTerms,
+    *,
+    start: datetime,
+    seats: int | None,
+    timezone: str,
 ) -> ItemFacts:
     quantity = price.included if seats is None else Decimal(seats)
     steps = (QuantityStep(item_id, start, quantity),) if price.type == "licensed" else ()
-    item = Item(
-        id=item_id,
-        key=price.key,
-        kind=price.type,  # type: ignore[arg-type] # the engine reads the word
-        timing=price.timing,  # type: ignore[arg-type]
-        terms=price.terms,
-        included=price.included,
+    item = engine_item(
+        item_id,
+        price,
+        group=version.version_id,
         during=(start, None),
+        timezone=timezone,
         steps=steps,
-        meter=price.meter_key,
-        meter_id=price.meter_id,
     )
-    return ItemFacts(item_id, "", price, item, agreed=False)
+    return ItemFacts(item_id, "", price, item, False, version, -item_id - 1)

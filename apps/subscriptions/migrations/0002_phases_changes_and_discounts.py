@@ -203,7 +203,7 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, default="", max_length=200)),
                 ("requested_by", models.CharField(max_length=200)),
                 ("requested_at", models.DateTimeField()),
-                ("quoted_amount", apps.core.fields.MoneyField(null=True)),
+                ("quoted_amount", models.BigIntegerField(help_text="minor units", null=True)),
                 ("quote_hash", models.CharField(blank=True, default="", max_length=64)),
                 (
                     "settled_at",

@@ -1,0 +1,60 @@
+"""Everything that changes an agreement."""
+
+from __future__ import annotations
+
+from apps.subscriptions.changes import MAX_QUANTITY, Behaviour, agreed_terms
+from apps.subscriptions.services.changing import (
+    Planned,
+    Quote,
+    add_item,
+    apply_changes_due,
+    apply_due,
+    cancel_scheduled_change,
+    change,
+    change_plan,
+    change_quantity,
+    migrate_to_version,
+    override_price,
+    remove_item,
+    schedule_changes,
+)
+from apps.subscriptions.services.ending import (
+    cancel,
+    end_trial,
+    pass_boundary,
+    pause,
+    resume,
+    uncancel,
+)
+from apps.subscriptions.services.rows import lock
+from apps.subscriptions.services.starting import Begin, extend_trial, reactivate, subscribe
+
+__all__ = [
+    "MAX_QUANTITY",
+    "Begin",
+    "Behaviour",
+    "Planned",
+    "Quote",
+    "add_item",
+    "agreed_terms",
+    "apply_changes_due",
+    "apply_due",
+    "cancel",
+    "cancel_scheduled_change",
+    "change",
+    "change_plan",
+    "change_quantity",
+    "end_trial",
+    "extend_trial",
+    "lock",
+    "migrate_to_version",
+    "override_price",
+    "pass_boundary",
+    "pause",
+    "reactivate",
+    "remove_item",
+    "resume",
+    "schedule_changes",
+    "subscribe",
+    "uncancel",
+]
