@@ -113,7 +113,10 @@ class Books:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """A final line whose period has gained events: how many, and how much quantity."""
+    """A final line whose events are others now: how many more, and how much more quantity.
+
+    Less than nothing where events were voided; none at all where as many were corrected.
+    """
 
     invoice: str
     organization: str
@@ -214,7 +217,7 @@ def _recounted(
 
 
 def late_usage(*, organization_id: int | None = None) -> list[Late]:
-    """Return the final lines whose periods have gained events since: usage that is not billed.
+    """Return the final lines whose events are others by now: late, voided or corrected ones.
 
     It is no fault of the books. Needs a scope; reads in one statement per chunk of lines.
     """
@@ -232,21 +235,22 @@ def late_usage(*, organization_id: int | None = None) -> list[Late]:
 
 
 def _late(line: InvoiceLine, seen: usage.Measured) -> Late | None:
-    counted = line.explanation["usage"]["event_count"]
-    if seen.event_count <= counted:
+    said = line.explanation["usage"]
+    if (seen.event_count, seen.hash) == (said["event_count"], said["events_hash"]):
         return None
     return Late(
         str(line.invoice.number),
         line.organization.slug,
         line.key,
-        seen.event_count - counted,
+        seen.event_count - said["event_count"],
         seen.quantity - line.quantity,
     )
 
 
 def _claim(line: InvoiceLine) -> usage.Claim:
     period = _measured_period(line)
-    want = usage.Want(line.explanation["meter"], period.start, period.end)
+    asked = line.explanation["usage"].get("filter", {})
+    want = usage.Want.filtered(line.explanation["meter"], period.start, period.end, asked)
     return usage.Claim(want, line.usage_epoch or 0, line.usage_snapshot)
 
 

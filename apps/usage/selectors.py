@@ -64,6 +64,14 @@ class Want:
     include: Values = field(default_factory=dict, hash=False)
     exclude: Sequence[Values] = field(default=(), hash=False)
 
+    @classmethod
+    def filtered(
+        cls, meter_key: str, start: datetime, end: datetime, document: filtering.Document
+    ) -> Want:
+        """Return what was wanted, from the filter that its evidence keeps."""
+        include, exclude = document.get("include", {}), document.get("exclude", ())
+        return cls(meter_key, start, end, include, exclude)
+
     @property
     def filter(self) -> filtering.Document:
         """The filter in its one form, for evidence; {} without one."""
@@ -294,14 +302,11 @@ def readings(organization_id: int, asked: Want | Claim) -> list[EventReading]:
     spans = _Spans([(organization_id, asked.want)], levels=False)
     rows = _rows(counting.READINGS, _claimed(spans, [asked]))
     return [
-        EventReading(event_id, at, None if number is None else Decimal(plain(number)), _exact(data))
+        EventReading(
+            event_id, at, None if number is None else Decimal(plain(number)), read_data(data)
+        )
         for event_id, at, number, data in rows
     ]
-
-
-def _exact(text: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(text, parse_float=Decimal)
-    return found
 
 
 def _claimed(spans: _Spans, claims: Sequence[Claim]) -> dict[str, Any]:
@@ -660,8 +665,21 @@ def is_public(name: str) -> bool:
 
 def exact_data(event: Event) -> Mapping[str, Any]:
     """Return an event's data with exact numbers: the row's own have become binary ones."""
+    return read_data(data_text(event))
+
+
+def data_text(event: Event) -> str:
+    """Return an event's data as it is stored."""
     [(text,)] = _rows("SELECT data::text FROM usage_event WHERE id = %(id)s", {"id": event.pk})
-    return _exact(text)
+    return str(text)
+
+
+def read_data(text: str) -> Mapping[str, Any]:
+    """Read an event's data with exact numbers; ValueError when it is no JSON object."""
+    found = json.loads(text, parse_float=Decimal)
+    if not isinstance(found, dict):
+        raise ValueError("data is a JSON object")
+    return found
 
 
 def voided_by(events: Iterable[int]) -> dict[int, Event]:

@@ -73,6 +73,7 @@ FINANCE_MAY_NOT = {
     "Organization.create", "Organization.invite", "Organization.create_key", "Organization.map_id",
     "Organization.edit", "ApiKey.create_platform_key", "ApiKey.revoke", "Membership.change_role",
     "Membership.remove", "User.create", "BillingEntity.edit", "Plan.load", "RejectedEvent.replay",
+    "Event.void", "Event.correct",
     "Organization.recheck_tax_id", "Organization.attach_clock", "BillingEntity.create",
     "TestClock.create", "TestClock.set_time",
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -25,12 +26,18 @@ METERS = {
 _keys = count(1)
 
 
-def define(*keys: str) -> None:
+def define(*keys: str, **options: Any) -> None:
     """Define some of the meters; needs the ops scope."""
     for key in keys or METERS:
         event_type, aggregation, value = METERS[key]
         services.define_meter(
-            key, event_type=event_type, aggregation=aggregation, value=value, actor=STAFF, at=AT
+            key,
+            event_type=event_type,
+            aggregation=aggregation,
+            value=value,
+            actor=STAFF,
+            at=AT,
+            **options,
         )
 
 

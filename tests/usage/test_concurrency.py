@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -17,7 +18,7 @@ from apps.core import rls
 from apps.engine.aggregation import Aggregation, Reading, aggregate
 from apps.tenants.models import Organization
 from apps.usage import selectors, services
-from apps.usage.checking import NewEvent
+from apps.usage.checking import VOID, NewEvent
 from apps.usage.models import Event
 from apps.usage.selectors import Claim, Measured, Want
 from tests.conftest import AT, STAFF, make_organization
@@ -56,9 +57,24 @@ def pool(rng: random.Random) -> list[NewEvent]:
     ]
 
 
+def voiding(wrong: NewEvent, rng: random.Random) -> NewEvent:
+    """An event that takes another one back, or corrects it; several writers may try to."""
+    kind = wrong.type if rng.random() < 0.5 else VOID
+    data = {"tokens": rng.randrange(100), "user": "u0"} if kind == wrong.type else {}
+    return NewEvent(
+        source=wrong.source,
+        key=f"v{rng.randrange(10**9)}",
+        type=kind,
+        occurred_at=AT + SPAN * rng.randrange(10**6) / 10**6,
+        data=data,
+        voids=wrong.key,
+    )
+
+
 def write(organization: Organization, events: list[NewEvent], rng: random.Random) -> None:
     for _ in range(BATCHES):
         batch = rng.sample(events, rng.randrange(1, 60))
+        batch += [voiding(one, rng) for one in rng.sample(events, rng.randrange(4))]
         with suppress(GivenUp), rls.tenant_scope(organization.pk):
             services.ingest(organization.pk, events=batch, actor=STAFF, at=LATER)
             time.sleep(rng.random() / 100)
@@ -74,7 +90,11 @@ def wants(rng: random.Random) -> list[Want]:
         if rng.random() < 0.3:  # local midnights and hours
             start = AT + rng.choice(ZONES) + timedelta(hours=rng.randrange(10))
             end = start + timedelta(hours=rng.randrange(12))
-        found.append(Want(key, start, end))
+        users = [f"u{n}" for n in rng.sample(range(40), 20)]
+        asked: dict[str, Any] = rng.choice(
+            [{}, {"include": {"user": users}}, {"exclude": [{"user": users}]}]
+        )
+        found.append(Want(key, start, end, **asked))
     return found
 
 
@@ -109,8 +129,23 @@ def reading(event: Event, key: str) -> Reading:
     return Reading(at=event.occurred_at, value=number, text=text, tie=event.pk)
 
 
+def passes(event: Event, want: Want) -> bool:
+    user = event.data.get("user")
+    return all(user in users for users in want.include.values()) and not any(
+        user in one["user"] for one in want.exclude
+    )
+
+
 def oracle(events: list[Event], want: Want) -> tuple[Decimal, int]:
-    inside = [one for one in events if want.start <= one.occurred_at < want.end]
+    voided = {one.voids_id for one in events}
+    inside = [
+        one
+        for one in events
+        if want.start <= one.occurred_at < want.end
+        and one.type != VOID
+        and one.pk not in voided
+        and passes(one, want)
+    ]
     kind = Aggregation(METERS[want.meter_key][1])
     return aggregate(kind, [reading(one, want.meter_key) for one in inside]), len(inside)
 
@@ -122,6 +157,7 @@ def test_what_is_measured_under_fire_is_exact_and_can_be_counted_again(
     rng = random.Random(seed)  # the seed is in the test's name
     with rls.ops_scope("test"):
         define()
+        define("tokens", "peak", dimensions=["user"])
     acme = make_organization("acme")
     events, claims, over = pool(rng), list[tuple[Claim, Measured]](), threading.Event()
 

@@ -246,6 +246,7 @@ def test_readings_are_the_measured_events_in_their_order(organization: Organizat
         event(AT, key="first", model="large", tokens=1),
         event(AT + HOUR, key="tie", model="large"),
         event(AT, model="small", tokens=4),
+        at=LATER,
     )
     want = Want("m_sum", AT, END, include={"model": ["large"]})
     with rls.tenant_scope(organization.pk):

@@ -54,6 +54,15 @@ EVENT_SCHEMA = {
         },
         "time": {"type": "string", "format": "date-time"},
         "data": {"type": "object", "additionalProperties": True},
+        "voids": {
+            "type": "string",
+            "description": "id of an event to take back: this one counts in its place, or, with "
+            "the type `usage.void`, nothing does",
+        },
+        "voidssource": {
+            "type": "string",
+            "description": "source of the event that `voids` names, where it is another one",
+        },
     },
     "additionalProperties": True,
 }
@@ -133,7 +142,8 @@ class Events(ApiView):
         One CloudEvent or a list of them. An event is known by `source` and `id`: sending it again
         counts once and is no error, so send again whatever was not answered. 200: all are stored;
         207: some were refused; 400: all were. The answer comes after the commit. Refused events are
-        kept with the reason and can be replayed by the operator. An Idempotency-Key has no effect
+        kept with the reason and can be replayed by the operator. A wrong event is corrected by one
+        that `voids` it. An Idempotency-Key has no effect
         here, for the events carry their own.
         """
         events = read_events(self.raw, self.media_type)

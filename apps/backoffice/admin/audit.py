@@ -22,6 +22,7 @@ SUBJECTS = (
     "application",
     "billing",
     "billing_entity",
+    "event",
     "external_id",
     "feature",
     "invoice",

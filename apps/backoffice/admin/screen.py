@@ -76,6 +76,7 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
     has_invite_members_permission = _holds("invite_members")
     has_record_payments_permission = _holds("record_payments")
     has_replay_usage_permission = _holds("replay_usage")
+    has_write_usage_permission = _holds("write_usage")
     has_view_invoices_permission = _holds("view_invoices")
 
     # --- what the page shows --------------------------------------------------------------------

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django import forms
+from django.contrib import messages
 from django.contrib.admin import SimpleListFilter
-from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from apps.backoffice.access import actor_of
 from apps.backoffice.admin import cells
-from apps.backoffice.admin.asking import Ask, act, ask, column
+from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import BigScreen, ChoiceFilter, Screen, Tab
 from apps.core import clock
 from apps.plans.models import Price
 from apps.tenants import selectors as tenants
 from apps.usage import selectors, services
+from apps.usage.checking import VOID
 from apps.usage.models import Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
 
 REPLAY_AT_MOST = 20_000
@@ -43,7 +46,7 @@ class EventScreen(BigScreen):
     """Usage events: facts, never changed."""
 
     view_capability = "view_usage"
-    list_display = ("occurred", "customer", "type", "key_code", "said", "received")
+    list_display = ("occurred", "customer", "type", "key_code", "said", "state", "received")
     list_select_related = ("organization",)
     list_filter = (TypeFilter,)
     lookups = ("organization", "occurred_at__gte", "occurred_at__lt")
@@ -51,11 +54,15 @@ class EventScreen(BigScreen):
     search_help_text = "An organization's slug or id, or an event's exact id"
     ordering = ("-id",)
     sortable_by = ()
+    actions_detail = ("void", "correct")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
-        """Return the events without what lists do not show."""
+        """Return the events without what lists do not show, and whether they are voided."""
         rows: QuerySet[Event] = super().get_queryset(request)
-        return rows.defer("dedupe_key", "xid")
+        later = Event.objects.filter(
+            organization_id=OuterRef("organization_id"), voids=OuterRef("pk")
+        )
+        return rows.defer("xid").annotate(voided=Exists(later))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -89,6 +96,11 @@ class EventScreen(BigScreen):
         """The start of its data."""
         return cells.short(", ".join(f"{key}: {value}" for key, value in row.data.items()), 60)
 
+    @column("State")
+    def state(self, row: Event) -> object:
+        """Whether it counts."""
+        return cells.badge(_state(row))
+
     @column("Received")
     def received(self, row: Event) -> object:
         """When it came in."""
@@ -97,6 +109,8 @@ class EventScreen(BigScreen):
     def facts(self, row: Event) -> Sequence[Fact]:
         """The event, whole."""
         return [
+            Fact("State", cells.badge(_state(row))),
+            Fact("Id", cells.code(row.public_id)),
             Fact("Organization", cells.link_to(row.organization)),
             Fact("Type", row.type),
             Fact("Occurred", cells.when(row.occurred_at)),
@@ -114,7 +128,112 @@ class EventScreen(BigScreen):
             (cells.link_to(one), one.get_aggregation_display(), cells.code(one.value))
             for one in found
         ]
-        return [Panel("Meters", ("Meter", "Counts", "Reads"), rows, empty="No meter reads it.")]
+        return [
+            Panel("Meters", ("Meter", "Counts", "Reads"), rows, empty="No meter reads it."),
+            _chain(row),
+        ]
+
+    @act(
+        "Void",
+        capability="write_usage",
+        icon="block",
+        danger=True,
+        applies=lambda row: _state(row) not in {"voided", "void"},
+        otherwise=lambda row: f"{row} is voided already, or is a void itself.",
+    )
+    def void(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask why the event shall not count."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Void {row}",
+            f"Everything is measured as if it had never come. {UNTOUCHED}",
+            "Void event",
+            ReasonForm,
+            danger=True,
+        )
+
+        def run(answers: Answers) -> str:
+            services.void_event(row.organization_id, row.public_id, **answers, **_by_now(request))
+            return f"{row} is void."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act(
+        "Correct",
+        capability="write_usage",
+        icon="edit",
+        applies=lambda row: _state(row) not in {"voided", "void"},
+        otherwise=lambda row: f"{row} is voided already, or is a void itself.",
+    )
+    def correct(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask what the event should have said."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Correct {row}",
+            f"A new event counts in its place, at the same time. {UNTOUCHED}",
+            "Correct event",
+            CorrectionForm,
+            initial={"data": selectors.data_text(row)},
+        )
+
+        def run(answers: Answers) -> str | HttpResponse:
+            made = services.correct_event(
+                row.organization_id, row.public_id, **answers, **_by_now(request)
+            )
+            messages.success(request, f"{row} is corrected by this event.")
+            return HttpResponseRedirect(cells.url_of(made))
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+
+UNTOUCHED = "Both events stay on record. An invoice that is final does not change."
+
+
+class ReasonForm(Question):
+    """Why."""
+
+    reason = forms.CharField(max_length=300, help_text="Kept in the record.")
+
+
+class CorrectionForm(Question):
+    """What is right, and why."""
+
+    data = forms.CharField(widget=forms.Textarea, help_text="The event's data, as a JSON object.")
+    reason = forms.CharField(max_length=300, help_text="Kept in the record.")
+
+    def clean_data(self) -> Mapping[str, Any]:
+        """Read the data with exact numbers."""
+        try:
+            return selectors.read_data(self.cleaned_data["data"])
+        except ValueError:
+            raise forms.ValidationError("This is no JSON object.") from None
+
+
+def _by_now(request: HttpRequest) -> dict[str, Any]:
+    return {"actor": actor_of(request), "at": clock.now()}
+
+
+def _state(row: Any) -> str:
+    if row.type == VOID:
+        return "void"
+    return "voided" if row.voided else "counted"
+
+
+def _chain(row: Event) -> Panel:
+    """Return what the event takes back, and what takes it back."""
+    later = Event.objects.filter(organization_id=row.organization_id, voids=row.pk)
+    earlier = Event.objects.filter(organization_id=row.organization_id, pk=row.voids_id)
+    rows = [
+        *(
+            ("Takes back", cells.link_to(one, one.key), cells.when(one.received_at))
+            for one in earlier
+        ),
+        *(
+            ("Is taken back by", cells.link_to(one, one.key), cells.when(one.received_at))
+            for one in later
+        ),
+    ]
+    return Panel("Corrections", ("", "Event", "Received"), rows, empty="It was never corrected.")
 
 
 def _cut(text: str) -> str:
@@ -253,6 +372,8 @@ class MeterScreen(Screen):
             Fact("Reads", cells.code(row.value)),
             Fact("Unit", row.unit),
             Fact("Negative values", "allowed" if row.allow_negative else "rejected"),
+            Fact("Dimensions", ", ".join(row.dimensions) or cells.EMPTY),
+            Fact("Counts only", cells.document(row.filter) if row.filter else "every event"),
             Fact("Description", row.description, wide=True),
         ]
 
@@ -308,6 +429,7 @@ class UsageBucketScreen(BigScreen):
             Fact("Organization", cells.link_to(row.organization)),
             Fact("Meter", cells.link_to(row.meter)),
             Fact("Hour", cells.when(row.hour)),
+            Fact("Slice", cells.document(row.slice) if row.slice else cells.EMPTY),
             Fact("Events", cells.number(row.event_count)),
             Fact("Values", cells.number(row.value_count)),
             Fact("Sum", cells.number(row.total)),
