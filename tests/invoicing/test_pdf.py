@@ -63,20 +63,18 @@ def test_a_document_from_before_taxes_keeps_its_fingerprint() -> None:
 
 
 def test_the_fingerprint_covers_discounts_taxes_credits_and_what_is_corrected() -> None:
+    rich, note = papers.rich(), papers.credit_note()
     altered = [
-        replace(papers.rich(), **{name: value})
-        for name, value in (
-            ("discounts", ()),
-            ("taxes", papers.rich().taxes[:1]),
-            ("credits", ()),
-            ("note", "another"),
-            ("kind", "one_off"),
-            ("corrects", papers.credit_note().corrects),
-            ("lines", tuple(replace(line, discount=1) for line in papers.rich().lines)),
-            ("lines", tuple(replace(line, tax_rates=()) for line in papers.rich().lines)),
-        )
+        replace(rich, discounts=()),
+        replace(rich, taxes=rich.taxes[:1]),
+        replace(rich, credits=()),
+        replace(rich, note="another"),
+        replace(rich, kind="one_off"),
+        replace(rich, corrects=note.corrects),
+        replace(rich, lines=tuple(replace(line, discount=1) for line in rich.lines)),
+        replace(rich, lines=tuple(replace(line, tax_rates=()) for line in rich.lines)),
     ]
-    hashes = {document.hash() for document in (papers.rich(), *altered)}
+    hashes = {document.hash() for document in (rich, *altered)}
     assert len(hashes) == len(altered) + 1
 
 
