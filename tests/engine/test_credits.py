@@ -80,6 +80,7 @@ def test_wallets_in_priority_each_pay_only_what_they_may() -> None:
 
 def test_no_credit_is_used_beyond_the_limit_or_on_what_owes_nothing() -> None:
     assert used(grant("g"), owed=(60, 44), limit=50) == {"g": 50}
+    assert used(grant("g", 30), grant("h"), owed=(60, 44), limit=50) == {"g": 30, "h": 20}
     assert used(grant("g"), owed=(-60, 44), limit=44) == {"g": 44}
     assert used(grant("g"), owed=(60, 44), limit=-1) == {"g": 0}
 

@@ -16,6 +16,7 @@ from apps.engine.money import (
     Money,
     UnknownCurrency,
     allocate,
+    apportion,
     exponent,
     round_half_away,
 )
@@ -65,6 +66,36 @@ def test_ties_in_a_split_go_to_the_earlier_part() -> None:
 def test_a_split_needs_something_to_split_by(weights: list[int]) -> None:
     with pytest.raises(ValueError, match="weights"):
         allocate(10, weights)
+
+
+def test_nothing_splits_into_nothings() -> None:
+    assert allocate(0, []) == []
+    assert allocate(0, [0, 0]) == [0, 0]
+
+
+@given(st.lists(st.fractions(-50, 50, max_denominator=60), max_size=8))
+def test_exact_parts_become_whole_and_sum_to_their_rounded_sum(parts: list[Fraction]) -> None:
+    total = oracle.rounded(sum(parts, Fraction(0)))
+    whole = apportion(parts, total)
+    assert sum(whole) == total
+    assert all(abs(unit - part) <= 1 for unit, part in zip(whole, parts, strict=True))
+    assert apportion([-part for part in parts], -total) == [-unit for unit in whole]
+
+
+def test_parts_do_not_become_another_sum() -> None:
+    with pytest.raises(ValueError, match="not the sum"):
+        apportion([1, 2], 5)
+
+
+def test_an_exact_amount_is_rounded_to_the_currency_once() -> None:
+    assert Money.rounded(Decimal("0.025"), "USD") == usd(3)
+    assert Money.rounded(Fraction(-200_1, 2), "JPY") == Money(-1_001, "JPY")
+    assert Money.rounded(Decimal("1.0005"), "KWD") == Money(1_001, "KWD")
+
+
+def test_a_shortfall_is_what_is_missing_and_never_negative() -> None:
+    assert usd(749_99).shortfall(usd(1_000_00)) == usd(250_01)
+    assert usd(1_000_01).shortfall(usd(1_000_00)) == usd(0)
 
 
 def test_currencies_never_mix() -> None:
