@@ -103,6 +103,14 @@ class DetailsForm(forms.Form):
     address = forms.CharField(
         label=_("Address"), required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 4})
     )
+    postcode = forms.CharField(label=_("Postcode"), required=False, max_length=20)
+    city = forms.CharField(label=_("City"), required=False, max_length=100)
+    region = forms.CharField(
+        label=_("State or region"),
+        required=False,
+        max_length=60,
+        help_text=_("Its code where there is one, such as CA or NY: taxes may depend on it."),
+    )
     country = forms.ChoiceField(label=_("Country"))
     tax_id = forms.CharField(label=_("Tax or VAT id"), required=False, max_length=40)
     timezone = forms.ChoiceField(

@@ -39,6 +39,7 @@ urlpatterns = [
     path("invoices/<str:reference>/", invoices.invoice, name="invoice"),
     path("invoices/<str:reference>/pdf/", invoices.pdf_of_invoice, name="invoice_pdf"),
     path("details/", details.details, name="details"),
+    path("details/tax-id/", details.tax_id, name="tax_id"),
     path("team/", team.team, name="team"),
     path("team/<str:member>/role/", team.change_role, name="change_role"),
     path("team/<str:member>/remove/", team.remove, name="remove_member"),

@@ -73,9 +73,19 @@ LINE_REASONS: Words = {
     "quantity_changed": _("Quantity changed within the period"),
     "ended": _("Ended within the period"),
 }
+TAX_IDS: Words = {
+    "valid_format": _("This is well-formed. If there is a register, it is asked soon."),
+    "verified": _("The register confirms this id."),
+    "unreachable": _("This is well-formed; the register has not answered yet."),
+    "invalid": _("The register does not know this id. Until it does, tax is charged."),
+    "country": _("This is another country's id. Choose that country, or correct the id."),
+    "form": _("This is no tax id of the country: please compare it with your documents."),
+    "checksum": _("The check digits do not agree: is there a typing error?"),
+}
 ACTIONS: Words = {
     "organization.created": _("Created the organization"),
     "organization.updated": _("Changed the company details"),
+    "organization.tax_id_checked": _("Checked the tax id"),
     "external_id.mapped": _("Linked an external id"),
     "member.joined": _("Joined"),
     "member.invited": _("Invited somebody"),

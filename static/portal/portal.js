@@ -26,3 +26,16 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     button.querySelector("span").textContent = button.dataset.copied;
   });
 }
+
+for (const box of document.querySelectorAll("[data-tax-id]")) {
+  const form = box.closest("form");
+  const judge = async () => {
+    const asked = new URLSearchParams({ tax_id: form.tax_id.value, country: form.country.value });
+    const answer = await fetch(`${box.dataset.taxId}?${asked}`);
+    if (answer.ok && !answer.redirected) {
+      box.querySelector("[role=status]").textContent = await answer.text();
+    }
+  };
+  form.tax_id.addEventListener("change", judge);
+  form.country.addEventListener("change", judge);
+}

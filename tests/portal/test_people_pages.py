@@ -165,7 +165,10 @@ DETAILS = {
     "name": "Acme",
     "legal_name": "Acme GmbH",
     "email": "pay@acme.example",
-    "address": "Hauptstr. 1\n10115 Berlin",
+    "address": "Hauptstr. 1",
+    "postcode": "10115",
+    "city": "Berlin",
+    "region": "BE",
     "country": "DE",
     "tax_id": "DE123456789",
     "timezone": "Europe/Berlin",
@@ -178,6 +181,50 @@ def test_the_details_are_saved_and_reach_the_next_invoice(acme: Customer, owner:
     with rls.tenant_scope(acme.organization.pk):
         row = Organization.objects.get()
     assert {name: getattr(row, name) for name in DETAILS} == DETAILS
+
+
+@pytest.mark.parametrize(
+    ("country", "tax_id", "said"),
+    [
+        ("DE", "DE136695976", "This is well-formed."),
+        ("DE", "DE136695978", "The check digits do not agree"),
+        ("DE", "FR40303265045", "This is another country's id."),
+        ("FR", "none", "This is no tax id of the country"),
+        ("US", "12-3456789", ""),
+        ("ZZ", "DE136695976", ""),
+    ],
+)
+def test_a_tax_id_is_judged_while_it_is_typed(
+    acme: Customer, owner: Client, country: str, tax_id: str, said: str
+) -> None:
+    asked = {"country": country, "tax_id": tax_id}
+    answer = owner.get("/portal/details/tax-id/", asked).content.decode()
+    assert answer.startswith(said)
+    assert bool(answer) == bool(said)
+
+
+def test_a_wrong_tax_id_is_kept_and_pointed_out(acme: Customer, owner: Client) -> None:
+    wrong = {**DETAILS, "tax_id": "DE136695978", "locale": "en"}
+    assert owner.post("/portal/details/", wrong).status_code == 302
+    assert "The check digits do not agree" in owner.get("/portal/details/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("verified", "The register confirms this id."),
+        ("unreachable", "the register has not answered yet"),
+        ("invalid", "The register does not know this id."),
+    ],
+)
+def test_the_page_says_what_the_register_said(
+    acme: Customer, owner: Client, status: str, said: str
+) -> None:
+    with rls.ops_scope("test: what the register said"):
+        Organization.objects.update(
+            country="DE", tax_id="DE136695976", tax_id_status=status, locale="en"
+        )
+    assert said in owner.get("/portal/details/").content.decode()
 
 
 @pytest.mark.parametrize(
