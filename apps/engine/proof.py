@@ -118,9 +118,13 @@ def _taxes(
     whole: dict[tuple[str, str], Fraction] = {}
     for group in _tax_groups(settlement, rates, exact):
         parts = {key: exact[key] for key in group}
+        tax = sum(parts.values(), Fraction(0))
         inclusive = rates[group[0][1]].get("inclusive") is True
-        net_first = inclusive and settlement.get("inclusive_first") == "net"
-        whole |= _in_whole_units(parts, _tax_of(sum(parts.values(), Fraction(0)), net_first))
+        if inclusive and settlement.get("inclusive_first") == "net":
+            prices = int(sum((net[name] for name in {name for name, _ in group}), Fraction(0)))
+            whole |= _in_whole_units(parts, prices - round_half_away(prices - tax))
+        else:
+            whole |= _in_whole_units(parts, round_half_away(tax))
     return _tax_sums(lines, rates, net, whole)
 
 
@@ -154,13 +158,6 @@ def _tax_groups(
             key = (line, "" if together else rate)
         groups.setdefault(key, []).append((line, rate))
     return list(groups.values())
-
-
-def _tax_of(exact: Fraction, net_first: bool) -> int:
-    if not net_first:
-        return round_half_away(exact)
-    # The net's half goes away from zero, so the tax's half goes towards it.
-    return int(exact) if exact.denominator == 2 else round_half_away(exact)
 
 
 def _tax_sums(

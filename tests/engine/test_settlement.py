@@ -16,7 +16,7 @@ from apps.engine.discounts import Discount, Split
 from apps.engine.lines import Line, Scope
 from apps.engine.money import CurrencyMismatch, Money
 from apps.engine.settlement import BrokenSettlement, Settlement, settle, verify_settlement
-from apps.engine.tax import TaxPolicy, TaxRate, TaxRounding
+from apps.engine.tax import TaxPolicy, TaxRate, TaxRounding, Treatment
 from tests.engine.settlements import VAT, rich, settlements, usd
 
 USAGE = Scope.of(kinds=["usage"])
@@ -32,6 +32,18 @@ def stored(settlement: Settlement) -> dict[str, Any]:
 @given(settlements())
 def test_every_document_proves_itself_from_what_is_stored(settlement: Settlement) -> None:
     assert verify_settlement(stored(settlement)) == settlement.totals.amount_due.minor
+
+
+def test_a_net_above_zero_with_a_tax_below_it_is_proven_as_it_was_rounded() -> None:
+    # the net is 2013.5 and rounds to 2014, so of 521 there are −1493 of tax inside: not −1492
+    half = TaxRate("half", Decimal(100), inclusive=True)
+    lines = [
+        Line("sale", usd(35_06), rates=(half,), treatment=Treatment.REVERSE_CHARGE),
+        Line("back", usd(-29_85), rates=(half,)),
+    ]
+    found = settle(lines, currency="USD", policy=TaxPolicy(TaxRounding.ONCE))
+    assert found.totals.tax_included == usd(-14_93)
+    assert verify_settlement(stored(found)) == 5_21
 
 
 @given(settlements())
