@@ -7,20 +7,46 @@ outlive the code they change.
 from __future__ import annotations
 
 import inspect
+import sys
 import textwrap
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 
 def mutate(module: ModuleType, function: str, *changes: tuple[str, str]) -> None:
-    """Replace `module.function` by itself with each (old, new) text changed.
+    """Replace `module.function`, or `module.Class.method`, by itself with each text changed.
 
-    Called in a process of its own, because nothing puts the original back. Raises LookupError when
-    an old text is not in the function exactly once.
+    A function is replaced wherever a room or the engine imported it by name too. Called in a
+    process of its own, because nothing puts the original back. Raises LookupError when an old text
+    is not in the function exactly once.
     """
-    source = textwrap.dedent(inspect.getsource(getattr(module, function)))
+    *path, name = function.split(".")
+    holder: Any = module
+    for step in path:
+        holder = getattr(holder, step)
+    original = getattr(holder, name)
+    changed = _changed(original, f"{module.__name__}.{function}", changes)
+    for place in (holder, *_importers(name, original)):
+        setattr(place, name, changed)
+
+
+def _changed(original: Any, said: str, changes: tuple[tuple[str, str], ...]) -> Any:
+    source = textwrap.dedent(inspect.getsource(original))
     for old, new in changes:
         if source.count(old) != 1:
-            raise LookupError(f"{module.__name__}.{function} no longer says: {old}")
+            raise LookupError(f"{said} no longer says: {old}")
         source = source.replace(old, new)
-    code = compile(source, f"<mutant of {module.__name__}.{function}>", "exec")
-    exec(code, vars(module))
+    found: dict[str, Any] = {}
+    exec(compile(source, f"<mutant of {said}>", "exec"), _globals_of(original), found)
+    return found[original.__name__]
+
+
+def _globals_of(original: Any) -> dict[str, Any]:
+    return vars(sys.modules[original.__module__])
+
+
+def _importers(name: str, original: Any) -> Iterator[ModuleType]:
+    for module in [*sys.modules.values()]:
+        if module.__name__.startswith("apps.") and vars(module).get(name) is original:
+            yield module
