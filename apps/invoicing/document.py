@@ -35,10 +35,10 @@ class Deduction:
 class Tax:
     """One tax on one line, or on the whole document. `base` and `amount` are in minor units.
 
-    `treatment` is standard (the engine's taxed), exempt, reverse_charge, export or outside_scope;
-    `kind` is vat, sales or gst. `base` is net of the tax and of discounts. `inclusive` says that
-    the lines' amounts contain the tax. `ground` is the legal ground of an exemption: a
-    VATEX code or words.
+    `treatment` is standard (the engine's taxed), exempt, reverse_charge, export, outside_scope, or
+    none where the issuer collects no tax; a line without rates bears one tax at rate zero that says
+    which. `ground` is why: a VATEX code or words. `kind` is vat, sales or gst. `base` is net of the
+    tax and of discounts. `inclusive` says that the lines' amounts contain the tax.
     """
 
     name: str

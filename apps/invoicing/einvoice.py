@@ -15,7 +15,7 @@ from django.utils import translation
 from apps.engine.money import exponent
 from apps.invoicing.document import CREDIT_NOTE, Document, Line, Tax
 from apps.invoicing.paper import cii
-from apps.invoicing.paper.vat import CATEGORIES, by_rate, category, country_code, said, vat_id
+from apps.invoicing.paper.vat import by_rate, category, country_code, has_category, said, vat_id
 from apps.invoicing.paper.words import is_country, locale_of
 
 TOLERANCE = 1  # BR-CO-17: major units between the tax and base × rate, for tax rounded per line
@@ -55,7 +55,7 @@ MEANING = {
     Obstacle.SELLER_NAME: "The seller has no name (BT-27).",
     Obstacle.SELLER_COUNTRY: "The seller has no country (BT-40).",
     Obstacle.SELLER_TAX_ID: "The seller has no tax id (BT-31, BT-32).",
-    Obstacle.SELLER_VAT_ID: "The seller's tax id is no VAT id of its country (BT-31).",
+    Obstacle.SELLER_VAT_ID: "The seller's tax id is no VAT id (BT-31).",
     Obstacle.BUYER_NAME: "The customer has no name (BT-44).",
     Obstacle.BUYER_COUNTRY: "The customer has no country (BT-55).",
     Obstacle.BUYER_VAT_ID: "Reverse charge, but the customer's tax id is no VAT id (BT-48).",
@@ -137,7 +137,7 @@ def _untaxable(document: Document) -> Iterable[Obstacle]:
     every = [tax for on_line in (*taxes, document.taxes) for tax in on_line]
     if any(tax.kind != "vat" for tax in every):
         yield Obstacle.NOT_VAT
-    if any(not tax.is_charged and tax.treatment not in CATEGORIES for tax in every):
+    if any(not has_category(tax) for tax in every):
         yield Obstacle.UNKNOWN_TREATMENT
 
 

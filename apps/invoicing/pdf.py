@@ -135,7 +135,7 @@ def _clean(value: Any) -> Any:
 
 def _page(document: Document, words: Words, *, has_xml: bool) -> dict[str, Any]:
     issued = utc(document.finalized_at or document.issued_at)
-    has_taxes = any(line.tax_rates for line in document.lines)
+    has_taxes = any(_shown(line.tax_rates) for line in document.lines)
     tax_head = [_("Tax")] if has_taxes else []
     return {
         "brand": settings.BRAND_NAME,
@@ -236,7 +236,7 @@ def _line(line: Line, words: Words) -> dict[str, Any]:
         "note": " · ".join(note for note in notes if note),
         "period": words.period(line.period),
         "quantity": f"{words.number(line.quantity)} {line.unit}".strip(),
-        "tax": " + ".join(words.percent(tax.charged_percent) for tax in line.tax_rates),
+        "tax": " + ".join(words.percent(tax.charged_percent) for tax in _shown(line.tax_rates)),
         "amount": words.money(line.amount),
     }
 
@@ -253,20 +253,29 @@ def _sums(document: Document, words: Words) -> list[Row]:
     """Return how the lines become the total: discounts first, then the taxes."""
     gross = document.total + document.credits_total
     rows: list[Row] = [(one.name, -one.amount, False) for one in document.discounts]
-    rows += [(_taxed(tax, words), tax.amount, False) for tax in document.taxes if not tax.inclusive]
+    rows += [
+        (_taxed(tax, words), tax.amount, False)
+        for tax in _shown(document.taxes)
+        if not tax.inclusive
+    ]
     if rows or document.subtotal != gross:
         rows.insert(0, (_("Subtotal"), document.subtotal, False))
     rows.append((_("Total"), gross, True))
     return rows + [
         (_("Including %(tax)s") % {"tax": _taxed(tax, words)}, tax.amount, False)
-        for tax in document.taxes
+        for tax in _shown(document.taxes)
         if tax.inclusive
     ]
 
 
+def _shown(taxes: Sequence[Tax]) -> list[Tax]:
+    """Leave out where the issuer collects no tax at all."""
+    return [tax for tax in taxes if tax.treatment != "none"]
+
+
 def _taxed(tax: Tax, words: Words) -> str:
     told = {
-        "name": tax.name,
+        "name": tax.name or _("Tax"),
         "percent": words.percent(tax.charged_percent),
         "base": words.money(tax.base),
     }

@@ -78,6 +78,19 @@ def outside_scope() -> Document:
     return papers.settled(base, parties={"customer": ABROAD}, locale="nl")
 
 
+def service_abroad() -> Document:
+    base = papers.taxed(papers.euro_lines()[0], "0", treatment="export", ground="VATEX-EU-O")
+    return papers.settled(base, parties={"customer": ABROAD})
+
+
+def without_any_tax() -> Document:
+    seller = papers.PARTIES["issuer"] | {"country": "US", "tax_id": "12-3456789"}
+    fee = papers.line("base", {"model": "flat", "amount": "9"}, "1", name="Base fee")
+    base = papers.taxed(fee, "0", treatment="none", name="")
+    parties = {"issuer": seller, "customer": papers.PARTIES["customer"]}
+    return papers.settled(base, currency="USD", locale="en", timezone="UTC", parties=parties)
+
+
 def partly_paid() -> Document:
     return replace(papers.rich(), amount_paid=200_00, credited=33_83, amount_due=600_00)
 
@@ -100,6 +113,8 @@ FIT: tuple[Callable[[], Document], ...] = (
     papers.dinars,
     exported,
     outside_scope,
+    service_abroad,
+    without_any_tax,
     partly_paid,
     negative,
     of_a_seller_with_a_national_number,
@@ -141,6 +156,22 @@ def test_what_we_write_is_in_the_published_code_lists() -> None:
     assert set(cii.EXEMPTION_CODES.values()) <= grounds
     known = {a + b for a in "1" + ascii_uppercase for b in ascii_uppercase if is_country(a + b)}
     assert known == countries
+
+
+def test_a_service_abroad_is_outside_the_scope_and_no_export() -> None:
+    assert set(said(service_abroad(), "ram:CategoryCode")) == {"O"}
+    assert said(service_abroad(), "ram:ExemptionReasonCode") == ["VATEX-EU-O"]
+    assert set(said(exported(), "ram:CategoryCode")) == {"G"}
+
+
+def test_where_no_tax_is_collected_the_paper_is_silent_and_the_xml_says_so() -> None:
+    assert said(without_any_tax(), "ram:ExemptionReason") == ["Not subject to tax."]
+    assert said(without_any_tax(), "ram:ExemptionReasonCode") == []
+    pages = PdfReader(io.BytesIO(pdf.render(without_any_tax()))).pages
+    text = pages[0].extract_text()
+    assert "Total" in text
+    assert "0%" not in text
+    assert "Not subject" not in text
 
 
 def test_a_code_is_the_ground_of_an_exemption_and_words_are_too() -> None:
@@ -302,12 +333,16 @@ def test_the_transfer_is_a_sepa_one_in_euros_only() -> None:
         ("GB", "XI 980 7806 84", "XI980780684"),
         ("CH", "CHE-123.456.788 MWST", "CHE123456788MWST"),
         ("DE", "41/815/08155", ""),
-        ("FR", "DE136695976", ""),
+        ("FR", "DE136695976", "DE136695976"),
+        ("US", "12-3456789", ""),
+        ("FR", "CHE-123.456.788 MWST", ""),
         ("DE", "DE", ""),
         ("", "DE136695976", ""),
     ],
 )
-def test_a_vat_id_starts_with_its_country(country: str, number: str, found: str) -> None:
+def test_a_vat_id_starts_with_its_country_or_a_member_state(
+    country: str, number: str, found: str
+) -> None:
     assert vat_id({"country": country, "tax_id": number}) == found
 
 
@@ -346,6 +381,9 @@ def with_first_tax(**changes: Any) -> Document:
     return with_first_line(tax_rates=(replace(papers.rich().lines[0].tax_rates[0], **changes),))
 
 
+GOODS = {"treatment": "reverse_charge", "ground": "VATEX-EU-IC"}
+
+
 def half_outside() -> Document:
     base, tokens, *_rest = papers.euro_lines()
     return papers.settled(
@@ -379,6 +417,7 @@ UNFIT: tuple[tuple[Obstacle, Callable[[], Document]], ...] = (
     ),
     (Obstacle.NOT_VAT, lambda: with_first_tax(kind="sales")),
     (Obstacle.UNKNOWN_TREATMENT, lambda: with_first_tax(treatment="margin_scheme")),
+    (Obstacle.UNKNOWN_TREATMENT, lambda: with_first_tax(**GOODS)),
     (Obstacle.OUTSIDE_AND_INSIDE, half_outside),
     (Obstacle.AMOUNTS, lambda: with_first_tax(base=225_01)),
     (Obstacle.AMOUNTS, lambda: replace(papers.rich(), total=833_82)),

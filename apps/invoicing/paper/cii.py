@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.utils.translation import gettext as _
 from lxml import etree
 from stdnum import iban
 
@@ -254,7 +255,7 @@ class _Writer:
         _add(_path(means, "PayeePartyCreditorFinancialAccount"), "ram:IBANID", found)
 
     def _tax(self, at: Any, group: Group) -> None:
-        reason, code = notice(group.tax), self._exemption_code(group)
+        reason, code = self._reason(group), self._exemption_code(group)
         _add(at, "ram:CalculatedAmount", self._major(group.amount))
         _add(at, "ram:TypeCode", "VAT")
         if reason:
@@ -265,9 +266,13 @@ class _Writer:
             _add(at, "ram:ExemptionReasonCode", code)
         self._percent(at, group.category, group.percent)
 
+    def _reason(self, group: Group) -> str:
+        """Return why there is no tax in words; outside the scope some are a must (BR-O-10)."""
+        return notice(group.tax) or (_("Not subject to tax.") if group.category == "O" else "")
+
     def _exemption_code(self, group: Group) -> str:
         """Return why there is no tax as a code of the EU's directive, for who sells from there."""
-        code = exemption_code(group.tax) or EXEMPTION_CODES.get(group.category, "")
+        code = EXEMPTION_CODES.get(group.category, "") or exemption_code(group.tax)
         sold_from = tax_area(said(self.document.parties["issuer"], "country"))
         return code if sold_from in EU else ""
 

@@ -11,12 +11,20 @@ from typing import Any
 
 from apps.invoicing.document import Tax
 from apps.invoicing.paper.words import visible
-from apps.tenants.places import NORTHERN_IRELAND, prefix_of, tax_area
+from apps.tenants.places import EU, NORTHERN_IRELAND, prefix_of
 
 # UNTDID 5305. Category K (goods moved within the EU) is missing on purpose: what is billed here
 # are services.
-CATEGORIES = {"exempt": "E", "reverse_charge": "AE", "export": "G", "outside_scope": "O"}
+CATEGORIES = {
+    "exempt": "E",
+    "reverse_charge": "AE",
+    "export": "G",
+    "outside_scope": "O",
+    "none": "O",
+}
+OUTSIDE_SCOPE, INTRA_COMMUNITY = "VATEX-EU-O", "VATEX-EU-IC"
 COUNTRY_CODES = {"XK": "1A"}  # the standard's name for Kosovo
+UNION_PREFIXES = (*(prefix_of(country) for country in sorted(EU)), NORTHERN_IRELAND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +57,18 @@ def by_rate(taxes: Iterable[Tax]) -> dict[tuple[str, Decimal], Group]:
 
 
 def category(tax: Tax) -> str:
-    """Return the VAT category; raises KeyError for a treatment that has none."""
+    """Return the VAT category; raises KeyError for a treatment that has none.
+
+    A service for a customer abroad is no export but outside the scope, and its ground says so.
+    """
     if tax.is_charged:
         return "S" if tax.percent else "Z"
-    return CATEGORIES[tax.treatment]
+    return "O" if tax.ground == OUTSIDE_SCOPE else CATEGORIES[tax.treatment]
+
+
+def has_category(tax: Tax) -> bool:
+    """Whether the standard has a category for it that we can write; not for goods within the EU."""
+    return tax.is_charged or (tax.treatment in CATEGORIES and tax.ground != INTRA_COMMUNITY)
 
 
 def said(party: Mapping[str, Any], name: str) -> str:
@@ -69,10 +85,10 @@ def country_code(party: Mapping[str, Any]) -> str:
 def vat_id(party: Mapping[str, Any]) -> str:
     """Return the party's tax id as an international VAT id (DE123456789), or nothing.
 
-    It starts with the country's code (BR-CO-09), but Greece's with EL and Northern Ireland's, which
-    is in the United Kingdom, with XI.
+    It starts with a country's code (BR-CO-09): its own, or that of a member state of the EU in
+    which it is registered. Greece's is EL, Northern Ireland's XI.
     """
     country = said(party, "country")
     compact = re.sub(r"[^A-Za-z0-9]", "", said(party, "tax_id")).upper()
-    prefixes = (prefix_of(country), NORTHERN_IRELAND if tax_area(country) == "GB" else country)
+    prefixes = (prefix_of(country), *UNION_PREFIXES)
     return compact if country and compact.startswith(prefixes) and len(compact) > 3 else ""
