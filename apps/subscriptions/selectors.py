@@ -46,6 +46,7 @@ __all__ = [
     "changes_due",
     "changes_of",
     "considered",
+    "discount",
     "discounts_of",
     "due",
     "facts",
@@ -165,6 +166,14 @@ def changes_of(subscription_id: int) -> list[ChangeFacts]:
     """Return everything that was changed, or is to be, of one subscription; the latest first."""
     rows = Change.objects.filter(subscription_id=subscription_id).order_by("-effective_at", "-id")
     return [_change(row) for row in rows]
+
+
+def discount(public_id: str) -> DiscountFacts:
+    """Return the discount with this public id, or raise NotFound."""
+    row = Discount.objects.filter(public_id=public_id).first()
+    if row is None:
+        raise NotFound(f"There is no discount '{public_id}'.")
+    return _discount(row)
 
 
 def discounts_of(organization_id: int) -> list[DiscountFacts]:

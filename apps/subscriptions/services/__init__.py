@@ -18,6 +18,11 @@ from apps.subscriptions.services.changing import (
     remove_item,
     schedule_changes,
 )
+from apps.subscriptions.services.discounts import (
+    apply_discount,
+    remove_discount,
+    spend_discounts,
+)
 from apps.subscriptions.services.ending import (
     cancel,
     end_trial,
@@ -38,6 +43,7 @@ __all__ = [
     "add_item",
     "agreed_terms",
     "apply_changes_due",
+    "apply_discount",
     "apply_due",
     "cancel",
     "cancel_scheduled_change",
@@ -52,9 +58,11 @@ __all__ = [
     "pass_boundary",
     "pause",
     "reactivate",
+    "remove_discount",
     "remove_item",
     "resume",
     "schedule_changes",
+    "spend_discounts",
     "subscribe",
     "uncancel",
 ]
