@@ -89,7 +89,7 @@ def test_parts_do_not_become_another_sum() -> None:
 
 def test_an_exact_amount_is_rounded_to_the_currency_once() -> None:
     assert Money.rounded(Decimal("0.025"), "USD") == usd(3)
-    assert Money.rounded(Fraction(-200_1, 2), "JPY") == Money(-1_001, "JPY")
+    assert Money.rounded(Fraction(-2_001, 2), "JPY") == Money(-1_001, "JPY")
     assert Money.rounded(Decimal("1.0005"), "KWD") == Money(1_001, "KWD")
 
 
