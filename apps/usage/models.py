@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from apps.core.fields import PublicIdField, QuantityField, TenantForeignKey
 from apps.core.models import Row, TenantRow
+from apps.engine.aggregation import Aggregation
 from apps.usage.checking import PUBLIC_PREFIX, VOID
 from apps.usage.columns import (
     CurrentTransaction,
@@ -28,14 +29,14 @@ class Meter(Row):
     """How events of one type become one quantity. Its meaning never changes."""
 
     class Kind(models.TextChoices):
-        COUNT = "count", "Number of events"
-        SUM = "sum", "Sum of the values"
-        MAX = "max", "Largest value"
-        MIN = "min", "Smallest value"
-        AVG = "avg", "Mean of the values"
-        UNIQUE_COUNT = "unique_count", "Number of different values"
-        LATEST = "latest", "Last value"
-        WEIGHTED_SUM = "weighted_sum", "Mean level over time"
+        COUNT = Aggregation.COUNT.value, "Number of events"
+        SUM = Aggregation.SUM.value, "Sum of the values"
+        MAX = Aggregation.MAX.value, "Largest value"
+        MIN = Aggregation.MIN.value, "Smallest value"
+        AVG = Aggregation.AVG.value, "Mean of the values"
+        UNIQUE_COUNT = Aggregation.UNIQUE_COUNT.value, "Number of different values"
+        LATEST = Aggregation.LATEST.value, "Last value"
+        WEIGHTED_SUM = Aggregation.WEIGHTED_SUM.value, "Mean level over time"
 
     public_id = PublicIdField("meter")
     key = models.CharField(max_length=64, unique=True, db_collation="C")

@@ -379,7 +379,7 @@ class _Meter(NamedTuple):
     """What has to be known of a meter before it is measured."""
 
     id: int
-    aggregation: Aggregation
+    aggregation: str
     dimensions: frozenset[str]
 
 
@@ -684,7 +684,8 @@ def read_data(text: str) -> Mapping[str, Any]:
 
 def voided_by(events: Iterable[int]) -> dict[int, Event]:
     """Return, by the ids of those of these events that are voided, what voids them."""
-    return {row.voids_id: row for row in Event.objects.filter(voids__in=list(events))}
+    rows = Event.objects.filter(voids__in=list(events))
+    return {row.voids_id: row for row in rows if row.voids_id is not None}
 
 
 # --- lists --------------------------------------------------------------------------------------

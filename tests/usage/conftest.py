@@ -23,13 +23,19 @@ METERS = {
     "level": ("ai.request", "latest", "gauge.level"),
     "users": ("ai.request", "unique_count", "user"),
 }
+# Made of the same values in other ways.
+MORE_METERS = {
+    "floor": ("ai.request", "min", "tokens"),
+    "mean": ("ai.request", "avg", "tokens"),
+    "held": ("ai.request", "weighted_sum", "tokens"),
+}
 _keys = count(1)
 
 
 def define(*keys: str, **options: Any) -> None:
     """Define some of the meters; needs the ops scope."""
     for key in keys or METERS:
-        event_type, aggregation, value = METERS[key]
+        event_type, aggregation, value = {**METERS, **MORE_METERS}[key]
         services.define_meter(
             key,
             event_type=event_type,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -16,14 +17,16 @@ from django.db import connections
 
 from apps.core import rls
 from apps.engine.aggregation import Aggregation, Reading, aggregate
+from apps.engine.period import Period
 from apps.tenants.models import Organization
 from apps.usage import selectors, services
 from apps.usage.checking import VOID, NewEvent
 from apps.usage.models import Event
 from apps.usage.selectors import Claim, Measured, Want
 from tests.conftest import AT, STAFF, make_organization
-from tests.usage.conftest import METERS, define
+from tests.usage.conftest import METERS, MORE_METERS, define
 
+ALL_METERS = {**METERS, **MORE_METERS}
 pytestmark = pytest.mark.committed
 SPAN = timedelta(hours=30)
 LATER = AT + 2 * SPAN
@@ -84,7 +87,7 @@ def write(organization: Organization, events: list[NewEvent], rng: random.Random
 
 def wants(rng: random.Random) -> list[Want]:
     found = []
-    for key in METERS:
+    for key in ALL_METERS:
         first, last = sorted(rng.randrange(10**6) for _ in range(2))
         start, end = AT + SPAN * first / 10**6, AT + SPAN * last / 10**6
         if rng.random() < 0.3:  # local midnights and hours
@@ -138,16 +141,31 @@ def passes(event: Event, want: Want) -> bool:
 
 def oracle(events: list[Event], want: Want) -> tuple[Decimal, int]:
     voided = {one.voids_id for one in events}
-    inside = [
+    kind = Aggregation(ALL_METERS[want.meter_key][1])
+    counted = [
         one
         for one in events
-        if want.start <= one.occurred_at < want.end
+        if one.occurred_at < want.end
+        and (one.occurred_at >= want.start or kind is Aggregation.WEIGHTED_SUM)
         and one.type != VOID
         and one.pk not in voided
         and passes(one, want)
     ]
-    kind = Aggregation(METERS[want.meter_key][1])
-    return aggregate(kind, [reading(one, want.meter_key) for one in inside]), len(inside)
+    readings = [reading(one, want.meter_key) for one in counted]
+    if kind is not Aggregation.WEIGHTED_SUM:
+        return rounded(aggregate(kind, readings)), len(counted)
+    if want.start == want.end:
+        return Decimal(0), len(counted)
+    before = [one.value for one in readings if one.at < want.start and one.value is not None]
+    inside = [one for one in readings if one.at >= want.start]
+    window = Period(want.start, want.end)
+    mean = aggregate(kind, inside, during=window, level=sum(before, Decimal(0)))
+    return rounded(mean), len(counted)
+
+
+def rounded(quantity: Fraction) -> Decimal:
+    """To 12 places, half up: nothing is negative here."""
+    return Decimal(int(quantity * 10**12 + Fraction(1, 2))).scaleb(-12)
 
 
 @pytest.mark.parametrize("seed", [1, 20260301, 777])
@@ -157,7 +175,7 @@ def test_what_is_measured_under_fire_is_exact_and_can_be_counted_again(
     rng = random.Random(seed)  # the seed is in the test's name
     with rls.ops_scope("test"):
         define()
-        define("tokens", "peak", dimensions=["user"])
+        define("tokens", "peak", *MORE_METERS, dimensions=["user"])
     acme = make_organization("acme")
     events, claims, over = pool(rng), list[tuple[Claim, Measured]](), threading.Event()
 

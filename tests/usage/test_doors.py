@@ -108,10 +108,10 @@ def test_staff_void_and_correct_an_event_on_its_page(world: World) -> None:
     assert b"counted" in staff.get(page).content.lower()
     asked = reverse("admin:usage_event_correct", args=[wrong.pk])
     assert b"context_tokens" in staff.get(asked).content
-    assert staff.post(asked, {"data": "{", "reason": "typo"}).status_code == 400
-    assert staff.post(asked, {"data": '{"context_tokens": "x"}', "reason": "a"}).status_code == 409
+    assert staff.post(asked, {"right": "{", "reason": "typo"}).status_code == 400
+    assert staff.post(asked, {"right": '{"context_tokens": "x"}', "reason": "a"}).status_code == 409
     assert tokens(world) == before
-    done = staff.post(asked, {"data": '{"context_tokens": 0.5}', "reason": "typo"})
+    done = staff.post(asked, {"right": '{"context_tokens": 0.5}', "reason": "typo"})
     right = last(world)
     assert done.headers["Location"] == reverse("admin:usage_event_change", args=[right.pk])
     assert tokens(world) == before - wrong.data["context_tokens"] + Decimal("0.5")

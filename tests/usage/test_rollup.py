@@ -71,11 +71,11 @@ def measure(organization: Organization, start: datetime, end: datetime) -> list[
 
 
 def recount(
-    organization: Organization, claims: list[Measured], *window: datetime
+    organization: Organization, claims: list[Measured], start: datetime, end: datetime
 ) -> list[Measured]:
     with rls.tenant_scope(organization.pk):
         return [
-            selectors.recount(organization.pk, Want(key, *window), one.epoch, one.snapshot)
+            selectors.recount(organization.pk, Want(key, start, end), one.epoch, one.snapshot)
             for key, one in zip(METERS, claims, strict=True)
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -50,7 +51,7 @@ def void(name: str, *, key: str | None = None, source: str = "") -> NewEvent:
 
 
 def correction(name: str, at: datetime = AT, *, key: str | None = None, **said: object) -> NewEvent:
-    made = event(at, key=key, **said)
+    made = event(at, key=key)
     return NewEvent(
         source=made.source, key=made.key, type=made.type, occurred_at=at, data=said, voids=name
     )
@@ -64,7 +65,7 @@ def codes(organization: Organization, *events: NewEvent) -> list[str]:
     return [one.code or one.status.value for one in results(organization, *events)]
 
 
-def said(n: int) -> dict[str, object]:
+def said(n: int) -> dict[str, Any]:
     return {"tokens": n, "user": f"u{n}", "gauge": {"level": n}}
 
 

@@ -173,12 +173,16 @@ class EventScreen(BigScreen):
             f"A new event counts in its place, at the same time. {UNTOUCHED}",
             "Correct event",
             CorrectionForm,
-            initial={"data": selectors.data_text(row)},
+            initial={"right": selectors.data_text(row)},
         )
 
         def run(answers: Answers) -> str | HttpResponse:
             made = services.correct_event(
-                row.organization_id, row.public_id, **answers, **_by_now(request)
+                row.organization_id,
+                row.public_id,
+                data=answers["right"],
+                reason=answers["reason"],
+                **_by_now(request),
             )
             messages.success(request, f"{row} is corrected by this event.")
             return HttpResponseRedirect(cells.url_of(made))
@@ -198,13 +202,15 @@ class ReasonForm(Question):
 class CorrectionForm(Question):
     """What is right, and why."""
 
-    data = forms.CharField(widget=forms.Textarea, help_text="The event's data, as a JSON object.")
+    right = forms.CharField(
+        widget=forms.Textarea, label="Data", help_text="The event's data, as a JSON object."
+    )
     reason = forms.CharField(max_length=300, help_text="Kept in the record.")
 
-    def clean_data(self) -> Mapping[str, Any]:
+    def clean_right(self) -> Mapping[str, Any]:
         """Read the data with exact numbers."""
         try:
-            return selectors.read_data(self.cleaned_data["data"])
+            return selectors.read_data(self.cleaned_data["right"])
         except ValueError:
             raise forms.ValidationError("This is no JSON object.") from None
 
@@ -222,7 +228,7 @@ def _state(row: Any) -> str:
 def _chain(row: Event) -> Panel:
     """Return what the event takes back, and what takes it back."""
     later = Event.objects.filter(organization_id=row.organization_id, voids=row.pk)
-    earlier = Event.objects.filter(organization_id=row.organization_id, pk=row.voids_id)
+    earlier = Event.objects.filter(organization_id=row.organization_id, pk=row.voids_id or 0)
     rows = [
         *(
             ("Takes back", cells.link_to(one, one.key), cells.when(one.received_at))

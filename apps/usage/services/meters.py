@@ -51,18 +51,19 @@ def define_meter(  # noqa: PLR0913 - a definition has this many parts
     already counts them all.
     """
     require("manage_catalog", actor=actor)
+    filtered = filtering.document(include or {}, exclude)
     meant = {
         "event_type": event_type,
         "aggregation": aggregation,
         "value": value,
         "allow_negative": allow_negative,
         "dimensions": sorted(dimensions),
-        "filter": filtering.document(include or {}, exclude),
+        "filter": filtered,
         "unit": unit,
         "description": description,
     }
     _check(key, event_type=event_type, aggregation=aggregation, value=value)
-    _check_dimensions(key, dimensions, filtering.paths(meant["filter"]))
+    _check_dimensions(key, dimensions, filtering.paths(filtered))
     rollup.hold()  # until the commit: no roll-up may pass by without the new meter
     found = Meter.objects.filter(key=key).first()
     if found is not None:

@@ -88,7 +88,7 @@ def _store(
     [result] = take(organization_id, [new], at=at)
     if result.status is not Status.ACCEPTED:
         raise EventRefused(result.reason, reason=result.code)
-    event = Event.objects.get(pk=result.event_id, organization_id=organization_id)
+    event = Event.objects.get(organization_id=organization_id, pk=result.event_id or 0)
     audit.record(
         action="event.voided" if event.type == VOID else "event.corrected",
         target=target.public_id,
