@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -98,6 +98,12 @@ def get_organization(reference: str) -> Organization:
 def organization(organization_id: int) -> Organization:
     """Return the organization with this integer id."""
     return Organization.objects.select_related("billing_entity").get(pk=organization_id)
+
+
+def organizations(organization_ids: Collection[int]) -> dict[int, Organization]:
+    """Return many organizations with their issuers, by integer id, in one statement."""
+    rows = Organization.objects.select_related("billing_entity")
+    return rows.in_bulk(list(organization_ids))
 
 
 def billing_entity(reference: str) -> BillingEntity | None:

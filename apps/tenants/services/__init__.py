@@ -17,6 +17,7 @@ from apps.tenants.services.organizations import (
     create_organization,
     define_application,
     lock,
+    lock_free,
     map_external_id,
     update_organization,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "define_billing_entity",
     "invite_member",
     "lock",
+    "lock_free",
     "map_external_id",
     "note_key_use",
     "recheck_tax_id",
