@@ -31,6 +31,10 @@ def replay(explanation: Mapping[str, object]) -> int:
     """
     if explanation.get("rounding") != ROUNDING:
         raise BrokenExplanation(f"unknown rounding {explanation.get('rounding')!r}")
+    if explanation.get("rule") == "correction":
+        # The difference of two rounded amounts, so that both together are the amount as it is now.
+        now = _mapping(explanation.get("now"), "now")
+        return replay(now) - _whole(explanation, "before_minor")
     exact = _exact(explanation)
     _claim(exact, explanation, "exact")
     rounded = round_half_away(exact * 10 ** _whole(explanation, "exponent"))
@@ -50,6 +54,8 @@ def _exact(explanation: Mapping[str, object]) -> Fraction:
         case "sum":
             parts = (_checked(part) for part in _mappings(explanation, "parts"))
             return _bounded(explanation, sum(parts, NOTHING))
+        case "charge":
+            return _number(explanation, "quantity") * _number(explanation, "unit_amount")
         case other:
             raise BrokenExplanation(f"unknown rule {other!r}")
 
