@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -68,17 +68,29 @@ class Due:
     organization_id: int
 
 
-def due(as_of: datetime, *, scheduled: bool) -> list[Due]:
+def due(
+    as_of: datetime,
+    *,
+    scheduled: bool,
+    leave_out: Collection[int] = (),
+    organization_ids: Collection[int] | None = None,
+    limit: int | None = None,
+) -> list[Due]:
     """Return what is due at `as_of`, oldest boundary first; needs the ops scope.
 
     A scheduled run leaves alone what lay in the past when the subscription was entered: backdated
-    periods are billed by an operator who says so, never as a side effect of the clock.
+    periods are billed by an operator who says so, never as a side effect of the clock. `leave_out`
+    are subscriptions; `organization_ids` restricts it to these.
     """
     rows = Subscription.objects.filter(status__in=states.BILLED, next_boundary_at__lte=as_of)
     if scheduled:
         rows = rows.filter(next_boundary_at__gte=F("recorded_at"))
+    if leave_out:
+        rows = rows.exclude(pk__in=list(leave_out))
+    if organization_ids is not None:
+        rows = rows.filter(organization_id__in=list(organization_ids))
     found = rows.order_by("next_boundary_at", "id").values_list("id", "organization_id")
-    return [Due(*pair) for pair in found]
+    return [Due(*pair) for pair in found[:limit]]
 
 
 def get(public_id: str, *, organization_id: int | None = None) -> SubscriptionFacts:

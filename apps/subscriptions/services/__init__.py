@@ -18,9 +18,15 @@ from apps.subscriptions.services.changing import (
     remove_item,
     schedule_changes,
 )
+from apps.subscriptions.services.cursor import (
+    apply_all_due,
+    lock_many,
+    pass_boundaries,
+)
 from apps.subscriptions.services.discounts import (
     apply_discount,
     remove_discount,
+    restore_discounts,
     spend_discounts,
 )
 from apps.subscriptions.services.ending import (
@@ -42,6 +48,7 @@ __all__ = [
     "Quote",
     "add_item",
     "agreed_terms",
+    "apply_all_due",
     "apply_changes_due",
     "apply_discount",
     "apply_due",
@@ -53,13 +60,16 @@ __all__ = [
     "end_trial",
     "extend_trial",
     "lock",
+    "lock_many",
     "migrate_to_version",
     "override_price",
+    "pass_boundaries",
     "pass_boundary",
     "pause",
     "reactivate",
     "remove_discount",
     "remove_item",
+    "restore_discounts",
     "resume",
     "schedule_changes",
     "spend_discounts",

@@ -95,6 +95,17 @@ def spend_discounts(discount_ids: Iterable[int], *, actor: Actor, at: datetime) 
             _record(row, "subscription.discount_spent", actor, at)
 
 
+def restore_discounts(public_ids: Iterable[str], *, actor: Actor, at: datetime) -> None:
+    """Let discounts count again whose invoice is void or was thrown away; billing calls this."""
+    rows = Discount.objects.select_for_update().filter(
+        public_id__in=list(public_ids), spent_at__isnull=False
+    )
+    for row in rows.order_by("pk"):
+        row.spent_at = None
+        row.save(update_fields=["spent_at"])
+        _record(row, "subscription.discount_restored", actor, at)
+
+
 def _subscription(subscription_id: str, organization_id: int) -> SubscriptionFacts | None:
     if not subscription_id:
         return None

@@ -171,6 +171,11 @@ def pass_boundary(row: Subscription, *, actor: Actor, at: datetime) -> None:
     row.next_boundary += 1
     row.next_boundary_at = facts.agreement.cycle.boundary(row.next_boundary)
     row.save(update_fields=["next_boundary", "next_boundary_at"])
+    reach(row, reached, actor=actor, at=at)
+
+
+def reach(row: Subscription, reached: datetime, *, actor: Actor, at: datetime) -> None:
+    """End or pause a subscription that was to at the boundary just billed."""
     if row.cancel_at is not None and row.cancel_at <= reached:
         _end(row, actor=actor, at=at, reason=row.cancel_reason)
     elif row.pause_at is not None and row.pause_at <= reached:
