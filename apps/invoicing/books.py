@@ -24,7 +24,9 @@ from apps.core import rls
 from apps.engine.explanation import BrokenExplanation, replay
 from apps.engine.invoice import BilledKey, Measured, Proposal, Window, propose
 from apps.engine.period import Period
+from apps.engine.settlement import BrokenSettlement, verify_settlement
 from apps.invoicing import selectors
+from apps.invoicing.composition import as_measured
 from apps.invoicing.models import Invoice, InvoiceLine
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
@@ -55,7 +57,8 @@ LEDGER_CHECKS = {
     "organization {}: the ledger's receivable is not what its invoices have due": """
         SELECT o.slug FROM (
           SELECT organization_id, currency, sum(due) AS due, sum(booked) AS booked FROM (
-            SELECT organization_id, currency, total - amount_paid AS due, 0 AS booked
+            SELECT organization_id, currency,
+              total - amount_paid - credited - written_off AS due, 0 AS booked
             FROM invoicing_invoice WHERE status IN ('open', 'paid', 'uncollectible')
             UNION ALL
             SELECT organization_id, currency, 0, amount
@@ -264,8 +267,13 @@ def _invoice_findings(
 ) -> Iterator[Finding]:
     document = selectors.document(row)
     lines = sorted(row.lines.all(), key=lambda line: line.position)
-    if sum(line.amount for line in lines) != row.total:
-        yield _about(row, "its lines do not add up to its total")
+    if sum(line.amount for line in lines) != row.subtotal:
+        yield _about(row, "its lines do not add up to its subtotal")
+    net = row.subtotal - row.discount + row.tax - row.tax_included
+    if net - row.credits != row.total:
+        yield _about(row, "its sums do not add up to its total")
+    if row.settlement:
+        yield from (_about(row, problem) for problem in _settlement_problems(row))
     for line in lines:
         problems = (
             *_line_problems(line),
@@ -278,6 +286,20 @@ def _invoice_findings(
         yield from _against_the_agreement(row, lines, facts, counted)
     if document.hash() != row.content_hash:
         yield _about(row, "its content is not what was sealed when it became final")
+
+
+def _settlement_problems(row: Invoice) -> Iterator[str]:
+    """Say where discounts, taxes and credits do not follow from what was settled."""
+    try:
+        verify_settlement(row.settlement)
+    except BrokenSettlement as error:
+        yield f"its settlement contradicts itself: {error}"
+        return
+    said = row.settlement["totals"]
+    stored = (row.subtotal, row.discount, row.tax, row.tax_included)
+    names = ("subtotal_minor", "discount_minor", "tax_minor", "tax_included_minor")
+    if stored != tuple(said[name] for name in names):
+        yield "its sums are not those that were settled"
 
 
 def _about(row: Invoice, problem: str) -> Finding:
@@ -351,7 +373,8 @@ def _expected(
         if line.pk in counted:
             found = counted[line.pk]
             window = Window(line.item_id or 0, line.explanation["meter"], _measured_period(line))
-            measured[window] = Measured(found.quantity, found.event_count)
+            item = facts.item(window.item_id).item
+            measured[window] = as_measured(item, facts.organization_id, window, found)
     # Metered items without a line here were not measured, and are not this invoice's to prove.
     billed = {window.item_id for window in measured}
     items = tuple(i for i in facts.agreement.items if i.meter is None or i.id in billed)

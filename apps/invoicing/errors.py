@@ -18,7 +18,7 @@ class NotPayable(Conflict):
 
 
 class Overpayment(DomainError):
-    """More than is due; refused until customer credit exists."""
+    """More than is due, and nobody said to keep the rest as credit."""
 
     code = "overpayment"
 
@@ -40,3 +40,69 @@ class FutureBilling(DomainError):
 
     code = "future_billing"
     status = 400
+
+
+class HeldForReview(Conflict):
+    """The draft waits for somebody's approval."""
+
+    code = "held_for_review"
+
+
+class NotHeld(Conflict):
+    """The draft waits for nobody."""
+
+    code = "not_held"
+
+
+class NotUncollectible(Conflict):
+    """Only open invoices are given up."""
+
+    code = "not_uncollectible"
+
+
+class CreditSpent(Conflict):
+    """The grant has been used up, has expired or was withdrawn."""
+
+    code = "credit_spent"
+
+
+class UnknownGrant(NotFound):
+    """No credit grant has this id."""
+
+    code = "unknown_grant"
+
+
+class NotCreditable(DomainError):
+    """More than is left of the invoice or the line, or an invoice that takes no credit note."""
+
+    code = "not_creditable"
+
+
+class UnknownCreditNote(NotFound):
+    """No credit note has this number or id."""
+
+    code = "unknown_credit_note"
+
+
+class UnknownCharge(NotFound):
+    """No charge has this id."""
+
+    code = "unknown_charge"
+
+
+class ChargeBilled(Conflict):
+    """The charge stands on an invoice already."""
+
+    code = "charge_billed"
+
+
+class UnknownCorrection(NotFound):
+    """No correction has this id."""
+
+    code = "unknown_correction"
+
+
+class QuoteMoved(Conflict):
+    """What was quoted is not what it would be now; ask for a new quote."""
+
+    code = "quote_moved"

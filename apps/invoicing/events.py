@@ -40,3 +40,47 @@ class SubscriptionParked:
     subscription_id: str
     organization_id: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceUncollectible:
+    """An invoice was given up."""
+
+    invoice_id: str
+    organization_id: int
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreditGranted:
+    """An organization got credit."""
+
+    grant_id: str
+    organization_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditLow:
+    """What is left of an organization's credit fell below its recharge rule's threshold."""
+
+    organization_id: int
+    currency: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditNoteIssued:
+    """Part of an invoice was taken back."""
+
+    credit_note_id: str
+    invoice_id: str
+    organization_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionFound:
+    """The facts under a final line changed; `review` when somebody has to decide."""
+
+    correction_id: str
+    organization_id: int
+    review: bool

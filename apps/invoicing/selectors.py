@@ -1,133 +1,41 @@
-"""Questions about what is owed, and the one composition that previews and bills."""
+"""Questions about what is owed: documents, lists and sums."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Prefetch, Q, QuerySet, Sum
 
 from apps.core import ids
-from apps.engine.invoice import (
-    BilledKey,
-    Measured,
-    Proposal,
-    Reason,
-    Window,
-    propose,
-    subtract_billed,
-    totals,
-    windows_needed,
-)
 from apps.engine.period import Period
-from apps.invoicing.document import Document, Line
+from apps.invoicing.composition import Composed, compose, covered
+from apps.invoicing.document import INVOICE, ONE_OFF, Deduction, Document, Line, Tax
 from apps.invoicing.errors import UnknownInvoice
-from apps.invoicing.models import Invoice, InvoiceLine, LedgerEntry, Parked
+from apps.invoicing.models import (
+    CreditMovement,
+    Invoice,
+    InvoiceDiscount,
+    InvoiceLine,
+    InvoiceTax,
+    LedgerEntry,
+    Parked,
+)
+from apps.invoicing.reckoning import Customer, Reckoned, conditions_of, reckon
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.tenants import selectors as tenants
-from apps.usage import selectors as usage
 
 if TYPE_CHECKING:
+    from apps.invoicing.services.drafting import Drafted
     from apps.tenants.models import Organization
 
+KEPT = "Kept as your credit"
 UPCOMING = "upcoming"
-
-
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """A line that a boundary bills: the engine's proposal, its words, and the usage it counted."""
-
-    proposal: Proposal
-    name: str
-    price_id: int
-    explanation: dict[str, Any]
-    usage_epoch: int | None
-    usage_snapshot: str
-
-    def line(self, line_id: str = "") -> Line:
-        """Return the line as documents show it."""
-        return Line(
-            line_id,
-            self.proposal.key,
-            self.proposal.kind,
-            self.proposal.reason,
-            self.name,
-            self.proposal.period,
-            self.proposal.quantity,
-            self.proposal.amount.minor,
-            self.explanation,
-        )
-
-
-def compose(facts: SubscriptionFacts, boundary: int) -> list[Composed]:
-    """Return every line that the boundary bills and no standing invoice bills yet.
-
-    The invoice run and every preview call this and nothing else: a quote and a bill cannot differ.
-    Measures the usage of the period behind the boundary as it stands now.
-    """
-    measured = _measure(facts, windows_needed(facts.agreement, boundary))
-    counted = {window: _counted(found) for window, found in measured.items()}
-    proposals = propose(facts.agreement, boundary, counted)
-    left = subtract_billed(proposals, billed_keys(facts, boundary))
-    return [_composed(facts, proposal, measured) for proposal in left]
-
-
-def _measure(facts: SubscriptionFacts, windows: Sequence[Window]) -> dict[Window, usage.Measured]:
-    wants = [usage.Want(w.meter, w.period.start, w.period.end) for w in windows]
-    return dict(zip(windows, usage.measure(facts.organization_id, wants), strict=True))
-
-
-def _counted(found: usage.Measured) -> Measured:
-    evidence = {"value_count": found.value_count, "events_hash": found.hash}
-    return Measured(found.quantity, found.event_count, evidence)
-
-
-def _composed(
-    facts: SubscriptionFacts, proposal: Proposal, measured: dict[Window, usage.Measured]
-) -> Composed:
-    item = facts.item(proposal.item_id)
-    explanation = {
-        "plan": facts.version.plan_code,
-        "plan_version": facts.version.number,
-        "price": item.price.public_id,
-        "agreed_with_customer": item.agreed,
-        **proposal.explain(),
-    }
-    counted = None
-    if item.item.meter is not None:
-        counted = measured[Window(item.id, item.item.meter, proposal.window)]
-        explanation["meter"] = item.item.meter
-        explanation["unit"] = item.price.unit
-    return Composed(
-        proposal=proposal,
-        name=item.price.name,
-        price_id=item.price.id,
-        explanation=explanation,
-        usage_epoch=None if counted is None else counted.epoch,
-        usage_snapshot="" if counted is None else counted.snapshot,
-    )
-
-
-def billed_keys(facts: SubscriptionFacts, boundary: int) -> set[BilledKey]:
-    """Return the keys of the standing lines that touch the two periods around the boundary."""
-    rows = InvoiceLine.objects.filter(
-        organization_id=facts.organization_id,
-        item_id__in=[item.id for item in facts.items],
-        live=True,
-    ).values_list("item_id", "kind", "during", "step_id")
-    return {
-        BilledKey(item_id, kind, during.lower, during.upper, step_id)
-        for item_id, kind, during, step_id in rows.filter(during__overlap=_around(facts, boundary))
-    }
-
-
-def _around(facts: SubscriptionFacts, boundary: int) -> tuple[datetime, datetime]:
-    cycle = facts.agreement.cycle
-    return cycle.boundary(max(0, boundary - 1)), cycle.boundary(boundary + 1)
 
 
 def upcoming(subscription_id: str, *, at: datetime) -> Document | None:
@@ -157,49 +65,59 @@ def upcoming_with_quantity(
     return upcoming_of(facts.with_quantity(quantity, at=at, key=key))
 
 
-def usage_lines(facts: SubscriptionFacts, boundary: int) -> list[Line]:
-    """Return what the usage of the period behind the boundary costs as it stands, billed or not."""
-    measured = _measure(facts, windows_needed(facts.agreement, boundary))
-    counted = {window: _counted(found) for window, found in measured.items()}
-    proposals = propose(facts.agreement, boundary, counted)
-    return [
-        _composed(facts, proposal, measured).line()
-        for proposal in proposals
-        if proposal.reason is Reason.USAGE
-    ]
-
-
-def upcoming_document(facts: SubscriptionFacts, composed: Sequence[Composed]) -> Document:
-    """Return composed lines as a document without a number."""
+def upcoming_document(facts: SubscriptionFacts, lines: Sequence[Composed]) -> Document:
+    """Return composed lines with what they come to, as a document without a number."""
     organization = tenants.organization(facts.organization_id)
-    currency = facts.agreement.currency
-    sums = totals([c.proposal.amount for c in composed], currency)
+    customer = Customer(
+        organization, facts.agreement.currency, facts.next_boundary_at, facts.discounts
+    )
+    (conditions,) = conditions_of([customer])
+    return quote_document(organization, reckon(lines, conditions), facts)
+
+
+def quote_document(
+    organization: Organization, reckoned: Reckoned, facts: SubscriptionFacts
+) -> Document:
+    """Return what a draft of these lines would say, dated at the subscription's next boundary."""
+    sums = reckoned.settlement.totals
+    terms = timedelta(days=organization.billing_entity.payment_terms_days)
     return Document(
         id="",
         number=None,
         status=UPCOMING,
         organization_id=facts.organization_id,
         subscription_id=facts.public_id,
-        currency=currency,
+        currency=reckoned.currency,
         subtotal=sums.subtotal.minor,
-        total=sums.total.minor,
+        discount=sums.discount.minor,
+        tax=sums.tax.minor,
+        credits_total=reckoned.credits,
+        total=reckoned.total,
         amount_paid=0,
-        amount_due=sums.total.minor,
-        period=covered(composed),
+        amount_due=reckoned.total,
+        period=covered(reckoned.lines),
         issued_at=facts.next_boundary_at,
-        due_at=facts.next_boundary_at
-        + timedelta(days=organization.billing_entity.payment_terms_days),
+        due_at=facts.next_boundary_at + terms,
         timezone=facts.agreement.cycle.timezone,
         locale=organization.locale,
         parties=parties(organization),
-        lines=tuple(c.line() for c in composed),
+        discounts=reckoned.deductions(),
+        taxes=reckoned.taxes(),
+        credits=_credits(reckoned.credits, reckoned.credits_used()),
+        lines=tuple(
+            replace(
+                line.line(),
+                discount=int(reckoned.settlement.lines[index].discount),
+                tax_rates=reckoned.taxes_of(index),
+            )
+            for index, line in enumerate(reckoned.lines)
+        ),
     )
 
 
-def covered(composed: Iterable[Composed]) -> Period:
-    """Return the time from the first start to the last end of the lines."""
-    periods = [c.proposal.period for c in composed]
-    return Period(min(p.start for p in periods), max(p.end for p in periods))
+def _credits(total: int, used: tuple[Deduction, ...]) -> tuple[Deduction, ...]:
+    """Return the credits of a document; a negative sum is kept as credit for the next one."""
+    return (Deduction(KEPT, total),) if total < 0 else used
 
 
 def parties(row: Organization) -> dict[str, Any]:
@@ -225,20 +143,48 @@ def parties(row: Organization) -> dict[str, Any]:
     }
 
 
-def document(row: Invoice, *, number: str | None = None) -> Document:
-    """Return the stored invoice as a document; lines come from the prefetched rows if there are.
+def document(row: Invoice) -> Document:
+    """Return the stored invoice as a document; its parts come from prefetched rows if there are."""
+    return _document(
+        row,
+        list(row.lines.all()),
+        list(row.taxes.all()),
+        list(row.discounts.all()),
+        tuple(
+            Deduction(move.grant.name, -move.amount)
+            for move in row.credit_movements.all()
+            if move.kind == CreditMovement.Kind.USED
+        ),
+    )
 
-    `number` is the one that the invoice is about to get.
-    """
-    lines = sorted(row.lines.all(), key=lambda line: line.position)
+
+def drafted_document(draft: Drafted) -> Document:
+    """Return what `document` will return once the draft is final, without reading anything."""
+    parts = (draft.lines, draft.taxes, draft.discounts, draft.reckoned.credits_used())
+    return _document(draft.row, *parts)
+
+
+def _document(
+    row: Invoice,
+    lines: Sequence[InvoiceLine],
+    taxes: Sequence[InvoiceTax],
+    discounts: Sequence[InvoiceDiscount],
+    paid: tuple[Deduction, ...],
+) -> Document:
+    rates = {tax.rate: tax for tax in taxes if tax.rate}
+    settled = row.settlement.get("lines", [])
+    lines = sorted(lines, key=lambda line: line.position)
     return Document(
         id=row.public_id,
-        number=number or row.number,
+        number=row.number,
         status=row.status,
         organization_id=row.organization_id,
         subscription_id=None if row.subscription_id is None else row.subscription.public_id,
         currency=row.currency,
         subtotal=row.subtotal,
+        discount=row.discount,
+        tax=row.tax,
+        credits_total=row.credits,
         total=row.total,
         amount_paid=row.amount_paid,
         amount_due=row.amount_due,
@@ -248,7 +194,16 @@ def document(row: Invoice, *, number: str | None = None) -> Document:
         timezone=row.timezone,
         locale=row.locale,
         parties=row.parties,
-        lines=tuple(_line(line) for line in lines),
+        kind=ONE_OFF if row.kind == Invoice.Kind.ONE_OFF else INVOICE,
+        discounts=tuple(
+            Deduction(one.name, one.amount) for one in sorted(discounts, key=_position)
+        ),
+        taxes=tuple(_tax(tax, tax.base, tax.amount) for tax in sorted(taxes, key=_position)),
+        credits=_credits(row.credits, paid),
+        note=row.memo,
+        lines=tuple(
+            _line(line, rates, settled[line.position - 1] if settled else {}) for line in lines
+        ),
         content_hash=row.content_hash,
         finalized_at=row.finalized_at,
         paid_at=row.paid_at,
@@ -257,7 +212,25 @@ def document(row: Invoice, *, number: str | None = None) -> Document:
     )
 
 
-def _line(row: InvoiceLine) -> Line:
+def _position(row: InvoiceTax | InvoiceDiscount) -> int:
+    return row.position
+
+
+def _tax(row: InvoiceTax, base: int, amount: int) -> Tax:
+    return Tax(
+        name=row.name,
+        percent=Decimal(row.percent),
+        base=base,
+        amount=amount,
+        jurisdiction=row.jurisdiction,
+        treatment=row.treatment,
+        inclusive=row.inclusive,
+        kind=row.kind,
+        ground=row.ground,
+    )
+
+
+def _line(row: InvoiceLine, rates: Mapping[str, InvoiceTax], settled: Mapping[str, Any]) -> Line:
     return Line(
         row.public_id,
         row.key,
@@ -268,13 +241,22 @@ def _line(row: InvoiceLine) -> Line:
         Decimal(row.quantity),
         row.amount,
         row.explanation,
+        discount=row.discount,
+        tax_rates=tuple(
+            _tax(rates[part["rate"]], int(Fraction(settled["taxable_minor"])), part["minor"])
+            for part in settled.get("taxes", [])
+        ),
+        unit=row.explanation.get("unit", ""),
     )
 
 
 def with_lines(rows: QuerySet[Invoice]) -> QuerySet[Invoice]:
-    """Return the query with what `document` needs, in two statements."""
-    return rows.select_related("subscription").prefetch_related(
-        Prefetch("lines", InvoiceLine.objects.order_by("position"))
+    """Return the query with what `document` needs, in five statements."""
+    return rows.select_related("subscription", "billing_entity").prefetch_related(
+        Prefetch("lines", InvoiceLine.objects.order_by("position")),
+        "taxes",
+        "discounts",
+        Prefetch("credit_movements", CreditMovement.objects.select_related("grant")),
     )
 
 

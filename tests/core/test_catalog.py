@@ -86,7 +86,7 @@ FINAL_DOCUMENTS = {
 # Functions that run as the schema's owner, and why they must.
 DEFINER = {
     "audit_chain_entry": "moves the head of the chain, which nobody else may",
-    "invoicing_take_number": "takes the next number from a counter that tenants only read",
+    "invoicing_take_numbers": "takes the next numbers from a counter that tenants only read",
     "plans_redeem": "counts the use of a coupon, whose row tenants only read",
     "tenants_belongings": "a person's organizations, before one is chosen",
     "tenants_key_holder": "the holder of a key, before a scope is open",

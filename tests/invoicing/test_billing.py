@@ -10,6 +10,7 @@ from apps.engine.money import Money
 from apps.invoicing import books, selectors, services
 from apps.invoicing.errors import FutureBilling, NotVoidable, Overpayment
 from apps.invoicing.models import (
+    CreditGrant,
     Invoice,
     InvoiceLine,
     LedgerEntry,
@@ -273,15 +274,37 @@ def test_an_unbalanced_movement_is_refused_at_commit(organization: Organization)
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def test_lines_that_do_not_add_up_cannot_become_final(organization: Organization) -> None:
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("subtotal", "lines add up to 5000"),
+        ("discount", "lines add up to 5000"),
+        ("tax", "taxes do not add up to 100"),
+        ("credits", "credit used is not 100"),
+        ("total", "the total is not 100"),
+    ],
+)
+def test_sums_that_do_not_add_up_cannot_become_final(
+    column: str, message: str, organization: Organization
+) -> None:
     world.subscribe(organization, start=day(1, 1))
     services.bill_due(as_of=day(1, 1), actor=STAFF, at=NOW, keep_drafts=True)
     with rls.tenant_scope(organization.pk):
         draft = selectors.latest(organization.pk, draft=True)
-        Invoice.objects.filter(pk=draft.pk).update(total=1_00)
-        with pytest.raises(IntegrityError, match="add up to 5000"), transaction.atomic():
-            services.finalize_invoice(draft.public_id, actor=STAFF, at=NOW)
+        final = {"number": "CH-9", "sequence": 9, "finalized_at": NOW, "content_hash": "x"}
+        with pytest.raises(IntegrityError, match=message), transaction.atomic():
+            Invoice.objects.filter(pk=draft.pk).update(status="open", **{column: 1_00}, **final)
         assert selectors.get(draft.public_id).status == "draft"
+
+
+def test_a_draft_is_reckoned_anew_when_it_becomes_final(organization: Organization) -> None:
+    world.subscribe(organization, start=day(1, 1))
+    services.bill_due(as_of=day(1, 1), actor=STAFF, at=NOW, keep_drafts=True)
+    with rls.tenant_scope(organization.pk):
+        draft = selectors.latest(organization.pk, draft=True)
+        Invoice.objects.filter(pk=draft.pk).update(total=1_00, subtotal=2_00)
+        assert services.finalize_invoice(draft.public_id, actor=STAFF, at=NOW).total == 50_00
+    assert books.verify().hold
 
 
 def test_a_kept_draft_has_no_number_until_it_is_finalized(organization: Organization) -> None:
@@ -307,7 +330,7 @@ def test_after_a_restore_nobody_is_parked(organization: Organization) -> None:
     assert len(world.invoices(organization)) == 1
 
 
-def test_a_negative_invoice_is_a_credit_and_not_paid(organization: Organization) -> None:
+def test_a_negative_sum_becomes_credit(organization: Organization) -> None:
     facts = world.subscribe(organization, start=day(5, 1), at=day(5, 1), seats=103)
     world.bill(day(5, 1), at=day(5, 1))
     with rls.tenant_scope(organization.pk):
@@ -319,20 +342,11 @@ def test_a_negative_invoice_is_a_credit_and_not_paid(organization: Organization)
     # 100 seats beyond the included given back for 30 of 31 days: 1,200.00 × 30/31
     first, last = world.invoices(organization)
     assert (first.total, first.amount_due) == (1_250_00, 1_250_00)
-    assert (last.total, last.status, last.paid_at) == (-1_161_29, "open", None)
+    assert (last.subtotal, last.credits_total, last.total) == (-1_161_29, -1_161_29, 0)
+    assert last.status == "paid"
     with rls.tenant_scope(organization.pk):
-        (standing,) = selectors.standing(organization.pk, at=NOW)
-        assert standing.due == 1_250_00 - 1_161_29
-        assert selectors.tally(organization.pk, at=day(8, 1)).overdue == 1
-        assert selectors.balances(organization.pk)["receivable", "USD"] == standing.due
-        with pytest.raises(Overpayment):
-            services.apply_payment(
-                selectors.get(str(last.number)).pk,
-                amount=Money(1, "USD"),
-                payment="pay_x",
-                actor=STAFF,
-                at=NOW,
-            )
+        (grant,) = CreditGrant.objects.all()
+        assert (grant.kind, grant.remaining, grant.source) == ("refund", 1_161_29, last.id)
     assert books.verify().hold
 
 

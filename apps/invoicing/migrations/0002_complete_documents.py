@@ -54,6 +54,25 @@ BEGIN
   RETURN NEW;
 END $$;
 
+-- Numbers in blocks, for runs that issue many invoices in one transaction; a block begins where the
+-- last one ended. SECURITY DEFINER: whoever bills takes numbers and does nothing else to a counter.
+DROP FUNCTION invoicing_take_number(bigint, text);
+CREATE FUNCTION invoicing_take_numbers(entity bigint, wanted_series text, how_many integer)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE first_taken bigint;
+BEGIN
+  IF how_many < 1 THEN
+    RAISE EXCEPTION 'invoicing_take_numbers: % is no number of invoices', how_many
+      USING ERRCODE = '22023';
+  END IF;
+  INSERT INTO invoicing_numberseries (billing_entity_id, series, next)
+  VALUES (entity, wanted_series, 1) ON CONFLICT DO NOTHING;
+  UPDATE invoicing_numberseries SET next = next + how_many
+  WHERE billing_entity_id = entity AND series = wanted_series
+  RETURNING next - how_many INTO first_taken;
+  RETURN first_taken;
+END $$;
+
 -- A one-time price is billed once, and the progressive lines of a period are numbered.
 CREATE UNIQUE INDEX a_one_time_price_is_billed_once ON invoicing_invoiceline (item_id)
   WHERE live AND kind = 'one_off' AND item_id IS NOT NULL;
@@ -147,6 +166,17 @@ DROP TRIGGER credit_balance ON invoicing_creditgrant;
 DROP FUNCTION invoicing_credit_balance();
 DROP TRIGGER move_credit ON invoicing_creditmovement;
 DROP FUNCTION invoicing_move_credit();
+DROP FUNCTION invoicing_take_numbers(bigint, text, integer);
+CREATE FUNCTION invoicing_take_number(entity bigint, wanted_series text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE taken bigint;
+BEGIN
+  INSERT INTO invoicing_numberseries (billing_entity_id, series, next)
+  VALUES (entity, wanted_series, 1) ON CONFLICT DO NOTHING;
+  UPDATE invoicing_numberseries SET next = next + 1
+  WHERE billing_entity_id = entity AND series = wanted_series RETURNING next - 1 INTO taken;
+  RETURN taken;
+END $$;
 DROP INDEX billed_once_at_a_threshold;
 DROP INDEX a_one_time_price_is_billed_once;
 CREATE OR REPLACE FUNCTION invoicing_total_guard() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -182,7 +212,7 @@ class Migration(migrations.Migration):
                         db_default=django.db.models.functions.datetime.Now(), editable=False
                     ),
                 ),
-                ("public_id", apps.core.fields.PublicIdField(prefix="chg")),
+                ("public_id", apps.core.fields.PublicIdField(prefix="charge")),
                 ("key", models.CharField(default="charge", max_length=50)),
                 ("name", models.CharField(max_length=200)),
                 ("currency", apps.core.fields.CurrencyField(max_length=3)),
@@ -466,8 +496,18 @@ class Migration(migrations.Migration):
                 ),
                 ("name", models.CharField(max_length=100)),
                 ("percent", models.DecimalField(decimal_places=6, max_digits=9)),
+                ("kind", models.CharField(default="vat", max_length=10)),
                 ("jurisdiction", models.CharField(blank=True, default="", max_length=20)),
                 ("treatment", models.CharField(default="standard", max_length=20)),
+                (
+                    "ground",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="why it is not charged: a VATEX code",
+                        max_length=200,
+                    ),
+                ),
                 ("inclusive", models.BooleanField(default=False)),
                 ("base", apps.core.fields.MoneyField()),
                 ("amount", apps.core.fields.MoneyField()),
@@ -658,6 +698,14 @@ class Migration(migrations.Migration):
                     ("write_off", "Written off"),
                 ],
                 max_length=20,
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="invoiceline",
+            index=models.Index(
+                condition=models.Q(("live", True)),
+                fields=["organization", "item"],
+                name="standing_lines_of_item",
             ),
         ),
         migrations.AddConstraint(

@@ -215,6 +215,13 @@ class InvoiceLine(TenantRow):
 
     class Meta:
         ordering = ["position", "id"]
+        indexes = [
+            models.Index(
+                fields=["organization", "item"],
+                name="standing_lines_of_item",
+                condition=Q(live=True),
+            )
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["organization", "invoice", "position"], name="one_line_a_position"
@@ -280,8 +287,12 @@ class InvoiceTax(TenantRow):
     rate = models.CharField(max_length=60, blank=True, default="", help_text="public id")
     name = models.CharField(max_length=100)
     percent = models.DecimalField(max_digits=9, decimal_places=6)
+    kind = models.CharField(max_length=10, default="vat")
     jurisdiction = models.CharField(max_length=20, blank=True, default="")
     treatment = models.CharField(max_length=20, default="standard")
+    ground = models.CharField(
+        max_length=200, blank=True, default="", help_text="why it is not charged: a VATEX code"
+    )
     inclusive = models.BooleanField(default=False)
     base = MoneyField()
     amount = MoneyField()

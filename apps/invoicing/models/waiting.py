@@ -18,7 +18,7 @@ class Charge(TenantRow):
     amount is an allowance.
     """
 
-    public_id = PublicIdField("chg")
+    public_id = PublicIdField("charge")
     subscription = Key("subscriptions.Subscription", null=True)
     subscription_id: int | None
     key = models.CharField(max_length=50, default="charge")

@@ -1,0 +1,395 @@
+"""What is to be billed: the lines of a boundary, by the one composition that previews and bills.
+
+A line comes from the agreement, from a single charge, or from the correction of an old line. Here
+they all become the same kind of line; what they add up to is `reckoning`'s.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+
+from apps.engine.charges import explain_charge
+from apps.engine.consumption import Consumed
+from apps.engine.invoice import (
+    BilledKey,
+    Item,
+    LineKind,
+    Measured,
+    Proposal,
+    Reason,
+    Window,
+    propose,
+    propose_changes,
+    subtract_billed,
+    windows_needed,
+)
+from apps.engine.money import Money
+from apps.engine.period import Period
+from apps.engine.prices import Dynamic, Percentage
+from apps.engine.rules import matches
+from apps.invoicing.document import Line
+from apps.invoicing.models import Charge, Correction, InvoiceLine
+from apps.subscriptions.selectors import SubscriptionFacts
+from apps.usage import selectors as usage
+
+Boundary = tuple[SubscriptionFacts, int]
+Counts = dict[Window, usage.Measured]
+
+PER_EVENT = (Percentage, Dynamic)
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A line that is to be billed: what it is for, its arithmetic, and the usage it counted."""
+
+    key: str
+    kind: str
+    reason: str
+    name: str
+    period: Period
+    quantity: Decimal
+    amount: Money
+    explanation: dict[str, Any]
+    item_id: int | None = None
+    step_id: int | None = None
+    price_id: int | None = None
+    charge_id: int | None = None
+    corrects_id: int | None = None
+    revision: int = 0
+    usage_epoch: int | None = None
+    usage_snapshot: str = ""
+    unit: str = ""
+    plan: str = ""
+    subscription_id: int | None = None
+    discountable: bool = True
+
+    def line(self, line_id: str = "") -> Line:
+        """Return the line as documents show it."""
+        return Line(
+            line_id,
+            self.key,
+            self.kind,
+            self.reason,
+            self.name,
+            self.period,
+            self.quantity,
+            self.amount.minor,
+            self.explanation,
+            unit=self.unit,
+        )
+
+
+def compose(facts: SubscriptionFacts, boundary: int) -> list[Composed]:
+    """Return every line that the boundary bills and no standing invoice bills yet.
+
+    The invoice run and every preview call this and nothing else: a quote and a bill cannot differ.
+    Measures the usage of the period behind the boundary as it stands now.
+    """
+    return compose_all([(facts, boundary)])[0]
+
+
+def compose_all(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
+    """Compose many boundaries with one measurement and one look at what is billed.
+
+    Charges and corrections that wait go with the first of their organization's boundaries that they
+    suit.
+    """
+    counts = _measure(boundaries)
+    billed = _Billed(boundaries)
+    extra = waiting_lines(boundaries)
+    return [
+        [
+            *(
+                _composed(facts, proposal, counted)
+                for proposal in subtract_billed(
+                    propose(
+                        facts.agreement, boundary, _as_usage(facts, counted), net_of=billed.net_of
+                    ),
+                    billed.keys,
+                )
+            ),
+            *more,
+        ]
+        for (facts, boundary), counted, more in zip(boundaries, counts, extra, strict=True)
+    ]
+
+
+def compose_changes(facts: SubscriptionFacts, at: datetime) -> list[Composed]:
+    """Return what changes up to `at` owe or give back at once, ahead of the next boundary.
+
+    Their lines are the ones that the boundary would bill, so it leaves them out later.
+    """
+    billed = _Billed([(facts, facts.next_boundary)])
+    proposals = propose_changes(facts.agreement, facts.next_boundary, at, net_of=billed.net_of)
+    return [_composed(facts, line, {}) for line in subtract_billed(proposals, billed.keys)]
+
+
+def usage_lines(facts: SubscriptionFacts, boundary: int) -> list[Line]:
+    """Return what the usage of the period behind the boundary costs as it stands, billed or not."""
+    (counted,) = _measure([(facts, boundary)])
+    return [
+        _composed(facts, proposal, counted).line()
+        for proposal in propose(facts.agreement, boundary, _as_usage(facts, counted))
+        if proposal.reason is Reason.USAGE
+    ]
+
+
+def _measure(boundaries: Sequence[Boundary]) -> list[Counts]:
+    windows = [windows_needed(facts.agreement, boundary) for facts, boundary in boundaries]
+    wants = [
+        (facts.organization_id, want)
+        for (facts, _), needed in zip(boundaries, windows, strict=True)
+        for want in wants_of(facts, needed)
+    ]
+    found = iter(usage.measure_all(wants))
+    return [{window: next(found) for window in needed} for needed in windows]
+
+
+def wants_of(facts: SubscriptionFacts, windows: Sequence[Window]) -> list[usage.Want]:
+    """Return what to measure for each window: of several prices on a meter each its own events."""
+    if not windows:
+        return []
+    match = matches(facts.agreement.items)
+    return [
+        usage.Want(
+            window.meter,
+            window.period.start,
+            window.period.end,
+            match[window.item_id].include,
+            match[window.item_id].exclude,
+        )
+        for window in windows
+    ]
+
+
+def _as_usage(facts: SubscriptionFacts, counts: Counts) -> dict[Window, Measured]:
+    return {
+        window: as_measured(facts.item(window.item_id).item, facts.organization_id, window, found)
+        for window, found in counts.items()
+    }
+
+
+def as_measured(
+    item: Item, organization_id: int, window: Window, found: usage.Measured
+) -> Measured:
+    """Return a measurement as the engine wants it, event by event where the price asks for it."""
+    evidence: dict[str, object] = {"value_count": found.value_count, "events_hash": found.hash}
+    if found.filter:
+        evidence["filter"] = found.filter
+    consumed = None
+    if isinstance(item.terms, PER_EVENT):
+        start, end = window.period.start, window.period.end
+        want = usage.Want.filtered(window.meter, start, end, found.filter)
+        read = usage.readings(organization_id, usage.Claim(want, found.epoch, found.snapshot))
+        consumed = Consumed(
+            found.quantity, events=tuple(one.value for one in read if one.value is not None)
+        )
+    return Measured(found.quantity, found.event_count, evidence, consumed)
+
+
+def _composed(facts: SubscriptionFacts, proposal: Proposal, counts: Counts) -> Composed:
+    item = facts.item(proposal.item_id)
+    explanation = {
+        "plan": facts.version.plan_code,
+        "plan_version": facts.version.number,
+        "price": item.price.public_id,
+        "agreed_with_customer": item.agreed,
+        **proposal.explain(),
+    }
+    counted = None
+    if item.item.meter is not None:
+        counted = counts[Window(item.id, item.item.meter, proposal.window)]
+        explanation["meter"] = item.item.meter
+        explanation["unit"] = item.price.unit
+    return Composed(
+        key=proposal.key,
+        kind=proposal.kind.value,
+        reason=proposal.reason.value,
+        name=item.price.name,
+        period=proposal.period,
+        quantity=proposal.quantity,
+        amount=proposal.amount,
+        explanation=explanation,
+        item_id=proposal.item_id,
+        step_id=proposal.step_id,
+        price_id=item.price.id,
+        usage_epoch=None if counted is None else counted.epoch,
+        usage_snapshot="" if counted is None else counted.snapshot,
+        unit=item.price.unit,
+        plan=facts.version.plan_code,
+        subscription_id=facts.id,
+        discountable=proposal.discountable,
+    )
+
+
+class _Billed:
+    """The standing lines that touch the periods around some boundaries."""
+
+    def __init__(self, boundaries: Sequence[Boundary]) -> None:
+        self.keys: set[BilledKey] = set()
+        self._sums: defaultdict[int, list[tuple[datetime, datetime, int, int]]] = defaultdict(list)
+        for item_id, kind, during, step_id, amount, discount in _standing(boundaries):
+            self.keys.add(BilledKey(item_id, kind, during.lower, during.upper, step_id))
+            if amount > 0:
+                self._sums[item_id].append((during.lower, during.upper, amount, discount))
+
+    def net_of(self, item: Item, period: Period) -> Fraction:
+        """Return which part of an item's price was really billed for the period."""
+        found = [
+            (amount, discount)
+            for start, end, amount, discount in self._sums.get(item.id, ())
+            if start < period.end and period.start < end
+        ]
+        gross = sum(amount for amount, _ in found)
+        return Fraction(gross - sum(off for _, off in found), gross) if gross else Fraction(1)
+
+
+def _standing(boundaries: Sequence[Boundary]) -> Iterable[tuple[Any, ...]]:
+    items: defaultdict[int, list[int]] = defaultdict(list)
+    for facts, _ in boundaries:
+        items[facts.organization_id] += [item.id for item in facts.items]
+    wanted = [item for found in items.values() for item in found]
+    if not wanted:
+        return []
+    laps = [
+        lap.rest
+        for facts, boundary in boundaries
+        for lap in (facts.agreement.ahead(boundary), facts.agreement.behind(boundary))
+        if lap is not None
+    ]
+    if not laps:
+        return []
+    span = (min(lap.start for lap in laps), max(lap.end for lap in laps))
+    return InvoiceLine.objects.filter(
+        organization_id__in=list(items), item_id__in=wanted, live=True, during__overlap=span
+    ).values_list("item_id", "kind", "during", "step_id", "amount", "discount")
+
+
+def covered(lines: Iterable[Composed]) -> Period:
+    """Return the time from the first start to the last end of the lines."""
+    periods = [line.period for line in lines]
+    return Period(min(p.start for p in periods), max(p.end for p in periods))
+
+
+def restored(row: InvoiceLine) -> Composed:
+    """Return a stored line as it was composed."""
+    return Composed(
+        key=row.key,
+        kind=row.kind,
+        reason=row.reason,
+        name=row.name,
+        period=Period(row.during.lower, row.during.upper),
+        quantity=Decimal(row.quantity),
+        amount=Money(row.amount, row.invoice.currency),
+        explanation=row.explanation,
+        item_id=row.item_id,
+        step_id=row.step_id,
+        price_id=row.price_id,
+        charge_id=row.charge_id,
+        corrects_id=row.corrects_id,
+        revision=row.revision,
+        usage_epoch=row.usage_epoch,
+        usage_snapshot=row.usage_snapshot,
+        unit=row.explanation.get("unit", ""),
+        plan=row.explanation.get("plan", ""),
+        subscription_id=None if row.item is None else row.item.subscription_id,
+    )
+
+
+def waiting_lines(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
+    """Return the charges and corrections that each boundary takes along."""
+    found: list[list[Composed]] = [[] for _ in boundaries]
+    wanted = {facts.organization_id for facts, _ in boundaries}
+    lines = [*_charges(wanted), *_corrections(wanted)]
+    for organization_id, currency, line in lines:
+        for index, (facts, boundary) in enumerate(boundaries):
+            mine = facts.organization_id == organization_id
+            suits = line.subscription_id in (None, facts.id)
+            reached = line.period.start <= facts.agreement.cycle.boundary(boundary)
+            if mine and suits and reached and currency == facts.agreement.currency:
+                found[index].append(line)
+                break
+    return found
+
+
+def _charges(organization_ids: Iterable[int]) -> Iterable[tuple[int, str, Composed]]:
+    billed = InvoiceLine.objects.filter(charge_id=OuterRef("pk"), live=True)
+    rows = Charge.objects.filter(
+        ~Exists(billed), organization_id__in=list(organization_ids), withdrawn_at=None
+    )
+    for row in rows.order_by("id"):
+        yield row.organization_id, row.currency, charge_line(row)
+
+
+def charge_line(row: Charge) -> Composed:
+    """Return a single charge as a line."""
+    return Composed(
+        key=row.key,
+        kind=LineKind.ONE_OFF.value,
+        reason="charge",
+        name=row.name,
+        period=Period(row.during.lower, row.during.upper),
+        quantity=Decimal(row.quantity),
+        amount=Money(row.amount, row.currency),
+        explanation=explain_charge(row.quantity, row.unit_amount, row.currency),
+        charge_id=row.pk,
+        subscription_id=row.subscription_id,
+    )
+
+
+def _corrections(organization_ids: Iterable[int]) -> Iterable[tuple[int, str, Composed]]:
+    billed = InvoiceLine.objects.filter(
+        corrects_id=OuterRef("line_id"), revision=OuterRef("revision"), live=True
+    )
+    rows = Correction.objects.filter(
+        ~Exists(billed), organization_id__in=list(organization_ids), status="approved"
+    )
+    for row in rows.select_related("line__item").order_by("id"):
+        yield row.organization_id, row.currency, correction_line(row)
+
+
+def correction_line(row: Correction) -> Composed:
+    """Return the difference that a correction found as a line, with all of its arithmetic."""
+    line = row.line
+    return Composed(
+        key=line.key,
+        kind="correction",
+        reason="usage_corrected",
+        name=line.name,
+        period=Period(line.during.lower, line.during.upper),
+        quantity=Decimal(row.quantity) - Decimal(row.quantity_before),
+        amount=Money(row.difference, row.currency),
+        explanation={
+            **{key: row.explanation[key] for key in KEPT if key in row.explanation},
+            "rule": "correction",
+            "corrects": line.public_id,
+            "revision": row.revision,
+            "now": row.explanation,
+            "before_minor": row.amount_before,
+            "rounding": row.explanation["rounding"],
+            "exponent": row.explanation["exponent"],
+            "amount_minor": row.difference,
+            "currency": row.currency,
+        },
+        item_id=line.item_id,
+        price_id=line.price_id,
+        corrects_id=line.pk,
+        revision=row.revision,
+        usage_epoch=row.usage_epoch,
+        usage_snapshot=row.usage_snapshot,
+        unit=row.explanation.get("unit", ""),
+        plan=row.explanation.get("plan", ""),
+        subscription_id=None if line.item is None else line.item.subscription_id,
+        discountable=False,
+    )
+
+
+KEPT = ("plan", "plan_version", "price", "item", "period", "window", "meter", "unit")

@@ -1,0 +1,63 @@
+"""The ledger's only writer: balanced movements, each with the one thing that caused it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from apps.invoicing.models import LedgerEntry, LedgerTransaction
+
+Account = LedgerEntry.Account
+RECEIVABLE, CASH, REVENUE = Account.RECEIVABLE, Account.CASH, Account.REVENUE
+DEFERRED, TAX = Account.DEFERRED_REVENUE, Account.TAX_PAYABLE
+CREDIT, PROMOTION, WRITE_OFF = Account.CUSTOMER_CREDIT, Account.PROMOTION, Account.WRITE_OFF
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A balanced movement: amounts by account in minor units, debits positive.
+
+    `source` is the public id of its cause; a cause is booked once of each `kind`.
+    """
+
+    organization_id: int
+    currency: str
+    source: str
+    kind: str
+    at: datetime
+    amounts: Mapping[str, int]
+
+
+def book(movement: Movement) -> None:
+    """Add one movement; nothing is written when nothing moves."""
+    book_all([movement])
+
+
+def book_all(movements: Sequence[Movement]) -> None:
+    """Add many movements in two statements; those that move nothing are left out."""
+    moving = [movement for movement in movements if any(movement.amounts.values())]
+    if not moving:
+        return
+    rows = LedgerTransaction.objects.bulk_create(
+        LedgerTransaction(
+            organization_id=movement.organization_id,
+            currency=movement.currency,
+            source=movement.source,
+            kind=movement.kind,
+            at=movement.at,
+        )
+        for movement in moving
+    )
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(
+            organization_id=movement.organization_id,
+            transaction=row,
+            currency=movement.currency,
+            account=account,
+            amount=minor,
+        )
+        for row, movement in zip(rows, moving, strict=True)
+        for account, minor in movement.amounts.items()
+        if minor
+    )

@@ -1,0 +1,268 @@
+"""Single charges, and invoices that do not wait for a boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from apps.audit import services as audit
+from apps.core.actor import Actor, require
+from apps.core.errors import Conflict, Invalid
+from apps.engine.charges import charge as price_of
+from apps.engine.decimals import NotADecimal, plain
+from apps.engine.money import UnknownCurrency
+from apps.engine.period import Period
+from apps.invoicing.composition import Composed, charge_line, compose_changes, waiting_lines
+from apps.invoicing.errors import ChargeBilled, UnknownCharge
+from apps.invoicing.models import Charge, Invoice, InvoiceLine
+from apps.invoicing.reckoning import Customer, conditions_of, reckon
+from apps.invoicing.services import drafts
+from apps.invoicing.services.drafting import Bill, as_range, write
+from apps.invoicing.services.issuing import issue
+from apps.subscriptions import selectors as subscription_selectors
+from apps.subscriptions import services as subscriptions
+from apps.subscriptions.facts import DiscountFacts, SubscriptionFacts
+from apps.tenants import selectors as tenant_selectors
+from apps.tenants import services as tenants
+
+if TYPE_CHECKING:
+    from apps.tenants.models import Organization
+
+MOST_UNITS = Decimal(10) ** 12
+INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCharge:
+    """A single amount to be billed: `quantity` × `unit_amount`, which is in major units, up to 12
+    decimal places, and negative for an allowance.
+
+    For one `subscription` (public id) or the whole organization; without a `currency` in that of
+    either, without a `period` for the moment it is added. A `source` makes adding it repeatable.
+    """
+
+    name: str
+    unit_amount: Decimal
+    quantity: Decimal = Decimal(1)
+    currency: str = ""
+    subscription: str = ""
+    key: str = "charge"
+    period: Period | None = None
+    source: str = ""
+
+
+@transaction.atomic
+def add_charge(organization_id: int, new: NewCharge, *, actor: Actor, at: datetime) -> Charge:
+    """Put a single amount on the next invoice of the organization, or of one subscription.
+
+    Of the same `source` the charge that is there is returned. Raises Invalid.
+    """
+    require("manage_invoices", actor=actor, organization_id=organization_id)
+    organization = tenants.lock(organization_id)
+    known = Charge.objects.filter(organization_id=organization_id, source=new.source).first()
+    if new.source and known is not None:
+        return known
+    facts = None
+    if new.subscription:
+        facts = subscription_selectors.get(new.subscription, organization_id=organization_id)
+    currency = new.currency or (facts.currency if facts else organization.currency)
+    _check(new.name, new.quantity)
+    row = Charge.objects.create(
+        organization_id=organization_id,
+        subscription_id=facts.id if facts else None,
+        key=new.key,
+        name=new.name.strip()[:200],
+        currency=currency,
+        quantity=new.quantity,
+        unit_amount=new.unit_amount,
+        amount=_amount(new.quantity, new.unit_amount, currency),
+        during=as_range(new.period or Period(at, at + INSTANT)),
+        source=new.source,
+        recorded_at=at,
+        recorded_by=actor.id,
+    )
+    after = {"amount": row.amount, "currency": row.currency, "quantity": plain(new.quantity)}
+    _record(row, "charge.added", actor, at, after)
+    return row
+
+
+def _check(name: str, quantity: Decimal) -> None:
+    if not name.strip():
+        raise Invalid("Say what is charged: the invoice shows it.", param="name")
+    if not 0 < quantity < MOST_UNITS:
+        raise Invalid("A quantity is more than nothing.", param="quantity")
+
+
+def _amount(quantity: Decimal, unit_amount: Decimal, currency: str) -> int:
+    try:
+        amount = price_of(quantity, unit_amount, currency)
+    except (NotADecimal, UnknownCurrency) as error:
+        raise Invalid(str(error), param="unit_amount") from error
+    if not amount:
+        raise Invalid("This comes to nothing; charge an amount.", param="unit_amount")
+    return amount.minor
+
+
+@transaction.atomic
+def withdraw_charge(charge_id: str, *, actor: Actor, at: datetime) -> Charge:
+    """Take a charge back that no standing invoice bears; safe to repeat.
+
+    Raises UnknownCharge and ChargeBilled.
+    """
+    row = Charge.objects.filter(public_id=charge_id).first()
+    if row is None or actor.organization_id not in (None, row.organization_id):
+        raise UnknownCharge(f"There is no charge '{charge_id}'.")
+    require("manage_invoices", actor=actor, organization_id=row.organization_id)
+    tenants.lock(row.organization_id)
+    row.refresh_from_db()
+    if InvoiceLine.objects.filter(charge=row, live=True).exists():
+        raise ChargeBilled(f"{row.name} stands on an invoice; void that, or credit it.")
+    if row.withdrawn_at is None:
+        row.withdrawn_at = at
+        row.save(update_fields=["withdrawn_at"])
+        _record(row, "charge.withdrawn", actor, at, {})
+    return row
+
+
+@transaction.atomic
+def invoice_charges(
+    charge_ids: Sequence[str],
+    *,
+    actor: Actor,
+    at: datetime,
+    due_in_days: int | None = None,
+    memo: str = "",
+    draft: bool = False,
+) -> Invoice:
+    """Bill charges of one organization at once, on an invoice of their own.
+
+    `draft` keeps it for review. Raises UnknownCharge, ChargeBilled, and Invalid for charges of
+    several organizations or currencies.
+    """
+    rows = list(Charge.objects.filter(public_id__in=charge_ids).order_by("id"))
+    mine = [row for row in rows if actor.organization_id in (None, row.organization_id)]
+    if not charge_ids or len(mine) < len(set(charge_ids)):
+        raise UnknownCharge("Name charges that exist; add_charge makes one.")
+    if len({(row.organization_id, row.currency) for row in rows}) > 1:
+        raise Invalid("One invoice bills one organization in one currency.", param="charges")
+    organization_id = rows[0].organization_id
+    require("manage_invoices", actor=actor, organization_id=organization_id)
+    tenants.lock(organization_id)
+    billed = InvoiceLine.objects.filter(charge__in=rows, live=True).values_list("charge_id")
+    if billed or any(row.withdrawn_at for row in rows):
+        raise ChargeBilled("One of the charges is billed already, or was withdrawn.")
+    organization = tenant_selectors.organization(organization_id)
+    single = _Single(
+        organization=organization,
+        lines=[charge_line(row) for row in rows],
+        currency=rows[0].currency,
+        kind=Invoice.Kind.ONE_OFF,
+        timezone=organization.timezone,
+        discounts=subscription_selectors.discounts_of(organization_id),
+        due_in_days=due_in_days,
+        memo=memo,
+    )
+    return _bill_single(single, actor=actor, at=at, draft=draft)
+
+
+@transaction.atomic
+def bill_now(subscription_id: str, *, actor: Actor, at: datetime) -> Invoice:
+    """Bill what waits on a subscription without waiting for its boundary: changes up to now,
+    charges and corrections. Raises Conflict when nothing waits.
+    """
+    facts = subscription_selectors.get(subscription_id, organization_id=actor.organization_id)
+    require("manage_invoices", actor=actor, organization_id=facts.organization_id)
+    invoice = bill_waiting(facts.id, actor=actor, at=at, everything=True)
+    if invoice is None:
+        raise Conflict("Nothing waits to be billed on this subscription.")
+    return invoice
+
+
+@transaction.atomic
+def bill_waiting(
+    subscription_id: int, *, actor: Actor, at: datetime, everything: bool = False
+) -> Invoice | None:
+    """Bill changes up to now at once (`everything`: charges and corrections too)."""
+    tenants.lock(subscription_selectors.by_id(subscription_id).organization_id)
+    subscriptions.lock(subscription_id)
+    facts = subscription_selectors.by_id(subscription_id)
+    lines = waiting(facts, at=at, everything=everything)
+    if not lines:
+        return None
+    single = _Single(
+        organization=tenant_selectors.organization(facts.organization_id),
+        lines=lines,
+        currency=facts.currency,
+        kind=Invoice.Kind.CHANGE,
+        timezone=facts.timezone,
+        discounts=facts.discounts,
+        collection=facts.collection,
+        subscription_id=facts.id,
+    )
+    return _bill_single(single, actor=actor, at=at)
+
+
+def waiting(facts: SubscriptionFacts, *, at: datetime, everything: bool = False) -> list[Composed]:
+    """Return the lines that `bill_waiting` would bill."""
+    lines = compose_changes(facts, at)
+    if everything:
+        (more,) = waiting_lines([(facts, facts.next_boundary)])
+        lines += more
+    return lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Single:
+    """What an invoice without a boundary is made of."""
+
+    organization: Organization
+    lines: Sequence[Composed]
+    currency: str
+    kind: str
+    timezone: str
+    discounts: Sequence[DiscountFacts] = ()
+    collection: str = "manual"
+    subscription_id: int | None = None
+    due_in_days: int | None = None
+    memo: str = ""
+
+    def bill(self, at: datetime) -> Bill:
+        """Return it reckoned, dated and due."""
+        customer = Customer(self.organization, self.currency, at, self.discounts)
+        (conditions,) = conditions_of([customer])
+        usual = self.organization.billing_entity.payment_terms_days
+        days = usual if self.due_in_days is None else self.due_in_days
+        return Bill(
+            organization=self.organization,
+            reckoned=reckon(self.lines, conditions),
+            kind=self.kind,
+            issued_at=at,
+            due_at=at + timedelta(days=days),
+            timezone=self.timezone,
+            collection=self.collection,
+            subscription_id=self.subscription_id,
+            memo=self.memo,
+        )
+
+
+def _bill_single(single: _Single, *, actor: Actor, at: datetime, draft: bool = False) -> Invoice:
+    drafted = write([single.bill(at)], actor=actor, at=at)
+    if not draft:
+        issue(drafts.keep_back(drafted, at=at, grace=False), actor=actor, at=at)
+    return drafted[0].row
+
+
+def _record(row: Charge, action: str, actor: Actor, at: datetime, after: dict[str, object]) -> None:
+    audit.record(
+        action=action,
+        target=row.public_id,
+        actor=actor,
+        at=at,
+        organization_id=row.organization_id,
+        after=after,
+    )

@@ -1,0 +1,197 @@
+"""The life of a draft: kept back for review or grace, approved, refreshed, issued or discarded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from apps.core import rls
+from apps.core.actor import Actor
+from apps.core.errors import Invalid
+from apps.invoicing.bounds import reasons_to_hold
+from apps.invoicing.composition import Boundary, Composed, compose_all, restored
+from apps.invoicing.errors import HeldForReview, NotADraft, NotHeld
+from apps.invoicing.models import Invoice
+from apps.invoicing.reckoning import Customer, conditions_of, reckon
+from apps.invoicing.services.drafting import Drafted, rewrite
+from apps.invoicing.services.finding import find_and_lock, lock, record
+from apps.invoicing.services.issuing import issue
+from apps.invoicing.services.reports import Issued, issued
+from apps.subscriptions import selectors as subscription_selectors
+from apps.subscriptions import services as subscriptions
+from apps.subscriptions.facts import DiscountFacts
+from apps.tenants import selectors as tenant_selectors
+from apps.tenants import services as tenants
+
+
+def keep_back(drafted: Sequence[Drafted], *, at: datetime, grace: bool = True) -> list[Drafted]:
+    """Hold what is out of bounds, give the rest its grace, and return what can be issued now."""
+    reasons = reasons_to_hold([(draft.row, draft.lines) for draft in drafted], at=at)
+    ready, kept = [], []
+    for draft, reason in zip(drafted, reasons, strict=True):
+        row = draft.row
+        days = timedelta(days=row.billing_entity.grace_days if grace else 0)
+        row.hold_reason = reason[:500]
+        row.grace_until = row.issued_at + days if days else None
+        waits = row.grace_until is not None and row.grace_until > at
+        (kept if row.hold_reason or waits else ready).append(draft)
+    Invoice.objects.bulk_update([draft.row for draft in kept], ["hold_reason", "grace_until"])
+    return ready
+
+
+def finish_due(*, as_of: datetime, actor: Actor, at: datetime) -> list[Issued]:
+    """Issue the drafts whose grace is over, with the usage that came in meanwhile; one transaction
+    each. Held ones stay.
+    """
+    with rls.ops_scope("billing: drafts whose grace is over"):
+        rows = Invoice.objects.filter(
+            status=Invoice.Status.DRAFT, hold_reason="", grace_until__lte=as_of
+        ).order_by("issued_at", "id")
+        waiting = list(rows.values_list("organization_id", "pk"))
+    found = [_finish(*one, actor=actor, at=at) for one in waiting]
+    return [issued for issued in found if issued is not None]
+
+
+def _finish(organization_id: int, invoice_id: int, *, actor: Actor, at: datetime) -> Issued | None:
+    with rls.tenant_scope(organization_id):
+        tenants.lock(organization_id)
+        row = lock(invoice_id)
+        if row.status != Invoice.Status.DRAFT or row.hold_reason:
+            return None
+        draft = refreshed(row, actor=actor, at=at)
+        if draft is None:
+            return None
+        issue([draft], actor=actor, at=at)
+        return issued(row)
+
+
+def refreshed(row: Invoice, *, actor: Actor, at: datetime) -> Drafted | None:
+    """Compose a locked draft anew, with usage, discounts and credit as they stand now.
+
+    None, and the draft is gone, when nothing is left to be billed.
+    """
+    if row.kind != Invoice.Kind.RECURRING:
+        return as_it_stands(row)
+    boundaries = boundaries_of(row)
+    row.lines.all().delete()
+    lines = [line for found in compose_all(boundaries) for line in found]
+    if not lines:
+        _discard(row, actor=actor, at=at)
+        return None
+    return _reckoned_again(row, lines)
+
+
+def as_it_stands(row: Invoice) -> Drafted:
+    """Return a locked draft with its lines as they are, and the credit that is there now."""
+    return _reckoned_again(row, [restored(line) for line in row.lines.order_by("position")])
+
+
+def boundaries_of(row: Invoice) -> list[Boundary]:
+    """Return which boundaries of which subscriptions the invoice bills."""
+    found = subscription_selectors.by_ids(_subscriptions_of(row))
+    if row.boundary_at is None:
+        return []
+    return [(facts, facts.agreement.cycle.index_at(row.boundary_at)) for facts in found.values()]
+
+
+def _subscriptions_of(row: Invoice) -> set[int]:
+    if row.subscription_id is not None:
+        return {row.subscription_id}
+    items = row.lines.filter(item__isnull=False)
+    return set(items.values_list("item__subscription_id", flat=True))
+
+
+def _reckoned_again(row: Invoice, lines: Sequence[Composed]) -> Drafted:
+    counted = frozenset(row.discounts.values_list("discount", flat=True))
+    customer = Customer(
+        tenant_selectors.organization(row.organization_id),
+        row.currency,
+        row.issued_at,
+        _discounts_of(row),
+        counted,
+    )
+    (conditions,) = conditions_of([customer])
+    return rewrite(row, reckon(lines, conditions))
+
+
+def _discounts_of(row: Invoice) -> list[DiscountFacts]:
+    """Return the discounts of the subscriptions that the invoice bills."""
+    mine = {None, *_subscriptions_of(row)}
+    found = subscription_selectors.discounts_of(row.organization_id)
+    return [facts for facts in found if facts.subscription_id in mine]
+
+
+@transaction.atomic
+def finalize_invoice(reference: str, *, actor: Actor, at: datetime) -> Invoice:
+    """Issue a draft as it stands, grace or not. Raises NotADraft (of two who try, one wins), and
+    HeldForReview for one that somebody has to approve first.
+    """
+    row = _draft(reference, actor=actor)
+    if row.is_held:
+        raise HeldForReview(f"This draft waits for approval: {row.hold_reason}")
+    issue([as_it_stands(row)], actor=actor, at=at)
+    return row
+
+
+@transaction.atomic
+def approve_invoice(reference: str, *, reason: str, actor: Actor, at: datetime) -> Invoice:
+    """Approve a held draft and issue it. Raises NotADraft, NotHeld and Invalid."""
+    row = _draft(reference, actor=actor)
+    if not row.is_held:
+        raise NotHeld("This draft waits for nobody; issue it with finalize_invoice.")
+    row.approved_by, row.approved_at = actor.id, at
+    row.approval_reason = _said(reason)
+    row.save(update_fields=["approved_by", "approved_at", "approval_reason"])
+    record(row, "invoice.approved", actor, at, after={"reason": row.approval_reason})
+    issue([as_it_stands(row)], actor=actor, at=at)
+    return row
+
+
+@transaction.atomic
+def hold_invoice(reference: str, *, reason: str, actor: Actor, at: datetime) -> Invoice:
+    """Hold a draft until somebody approves it. Raises NotADraft, and Invalid without a reason."""
+    row = _draft(reference, actor=actor)
+    row.hold_reason = _said(reason)
+    row.save(update_fields=["hold_reason"])
+    record(row, "invoice.held", actor, at, after={"reason": row.hold_reason})
+    return row
+
+
+@transaction.atomic
+def refresh_draft(reference: str, *, actor: Actor, at: datetime) -> Invoice | None:
+    """Compute a draft anew from what stands now; None when nothing is left to be billed."""
+    row = _draft(reference, actor=actor)
+    draft = refreshed(row, actor=actor, at=at)
+    record(row, "invoice.refreshed", actor, at)
+    return None if draft is None else row
+
+
+@transaction.atomic
+def discard_draft(reference: str, *, reason: str, actor: Actor, at: datetime) -> None:
+    """Throw a draft away. What it billed waits for the next invoice, or for `bill_now`."""
+    row = _draft(reference, actor=actor)
+    record(row, "invoice.discarded", actor, at, after={"reason": _said(reason)})
+    _discard(row, actor=actor, at=at)
+
+
+def _discard(row: Invoice, *, actor: Actor, at: datetime) -> None:
+    used = row.discounts.values_list("discount", flat=True)
+    subscriptions.restore_discounts(used, actor=actor, at=at)
+    for parts in (row.lines, row.taxes, row.discounts):
+        parts.all().delete()
+    row.delete()
+
+
+def _draft(reference: str, *, actor: Actor) -> Invoice:
+    row = find_and_lock(reference, actor=actor, capability="manage_invoices")
+    if row.status != Invoice.Status.DRAFT:
+        raise NotADraft(f"Invoice {row} is final already.")
+    return row
+
+
+def _said(reason: str) -> str:
+    if not reason.strip():
+        raise Invalid("Say why: whoever looks at the invoice later will ask.", param="reason")
+    return reason.strip()[:200]

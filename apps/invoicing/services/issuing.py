@@ -1,0 +1,184 @@
+"""Issuing: from a draft to a final invoice with a number."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.db import connection
+
+from apps.audit import services as audit
+from apps.core import outbox
+from apps.core.actor import Actor
+from apps.core.faults import point
+from apps.invoicing import selectors
+from apps.invoicing.events import InvoiceFinalized, InvoicePaid
+from apps.invoicing.models import CreditGrant, CreditMovement, Invoice
+from apps.invoicing.services.booking import (
+    CREDIT,
+    PROMOTION,
+    RECEIVABLE,
+    REVENUE,
+    TAX,
+    Movement,
+    book_all,
+)
+from apps.invoicing.services.drafting import Drafted
+from apps.invoicing.services.finding import money
+
+PAID = Invoice.Status.PAID
+
+ISSUE = """
+UPDATE invoicing_invoice i SET sequence = given.sequence, number = given.number, status = 'open',
+  finalized_at = %s, content_hash = given.hash
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[])
+  AS given (id, sequence, number, hash)
+WHERE i.id = given.id
+"""
+
+
+def issue(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> None:
+    """Make the drafts final, in their order. The numbers come last: their counter stays locked
+    until the commit.
+    """
+    _move_credit(drafted, actor=actor, at=at)
+    book_all([_issued(draft, at) for draft in drafted])
+    _tell(drafted, actor=actor, at=at)
+    point("billing.before_number")
+    _number([draft.row for draft in drafted])
+    point("billing.numbered")
+    _seal(drafted, at)
+    _settle_free([draft.row for draft in drafted], at)
+
+
+def _move_credit(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> None:
+    """Use grants up, and keep what a negative sum owes as a grant of its own."""
+    CreditMovement.objects.bulk_create(
+        CreditMovement(
+            organization_id=draft.row.organization_id,
+            grant=grant,
+            invoice=draft.row,
+            kind=CreditMovement.Kind.USED,
+            amount=-used,
+            at=at,
+        )
+        for draft in drafted
+        for grant, used in _used(draft)
+    )
+    owed = CreditGrant.objects.bulk_create(
+        CreditGrant(
+            organization_id=draft.row.organization_id,
+            kind=CreditGrant.Kind.REFUND,
+            name="Credit from an earlier invoice",
+            currency=draft.row.currency,
+            amount=-draft.row.credits,
+            priority=0,
+            granted_at=at,
+            source=draft.row.public_id,
+            granted_by=actor.id,
+        )
+        for draft in drafted
+        if draft.row.credits < 0
+    )
+    CreditMovement.objects.bulk_create(
+        CreditMovement(
+            organization_id=grant.organization_id,
+            grant=grant,
+            kind=CreditMovement.Kind.GRANTED,
+            amount=grant.amount,
+            at=at,
+        )
+        for grant in owed
+    )
+
+
+def _used(draft: Drafted) -> Iterable[tuple[CreditGrant, int]]:
+    grants = {grant.public_id: grant for grant in draft.reckoned.conditions.grants}
+    for spent in draft.reckoned.settlement.grants:
+        if spent.amount:
+            yield grants[spent.grant.id], spent.amount.minor
+
+
+def _issued(draft: Drafted, at: datetime) -> Movement:
+    """Owed by the customer, or paid by credit; earned by us, or owed to the tax office."""
+    row = draft.row
+    promoted = sum(used for grant, used in _used(draft) if not grant.is_funded)
+    return Movement(
+        row.organization_id,
+        row.currency,
+        row.public_id,
+        "issued",
+        at,
+        {
+            RECEIVABLE: row.total,
+            CREDIT: row.credits - promoted,
+            PROMOTION: promoted,
+            REVENUE: -(row.subtotal - row.discount - row.tax_included),
+            TAX: -row.tax,
+        },
+    )
+
+
+def _tell(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> None:
+    entries, facts = [], []
+    for draft in drafted:
+        row = draft.row
+        final = money(row.total, row.currency)
+        entries.append(
+            audit.Entry("invoice.finalized", row.public_id, row.organization_id, after=final)
+        )
+        facts.append((InvoiceFinalized(row.public_id, row.organization_id), row.organization_id))
+        if row.total == 0:
+            entries.append(audit.Entry("invoice.paid", row.public_id, row.organization_id))
+            facts.append((InvoicePaid(row.public_id, row.organization_id), row.organization_id))
+    audit.record_all(entries, actor=actor, at=at)
+    outbox.emit_all(facts, at=at)
+
+
+def _number(rows: Sequence[Invoice]) -> None:
+    """Give out numbers in the order of the rows, one block for each issuer and series."""
+    blocks: defaultdict[tuple[int, str], list[Invoice]] = defaultdict(list)
+    for row in rows:
+        blocks[row.billing_entity_id, row.series].append(row)
+    for (entity, series), block in sorted(blocks.items()):
+        first = take_numbers(entity, series, len(block))
+        for sequence, row in enumerate(block, first):
+            row.sequence = sequence
+            row.number = f"{row.billing_entity.invoice_prefix}-{sequence:06d}"
+
+
+def take_numbers(billing_entity_id: int, series: str, count: int = 1) -> int:
+    """Take the next numbers of a series and return the first; they are ours at the commit."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT invoicing_take_numbers(%s, %s, %s)", [billing_entity_id, series, count]
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _seal(drafted: Sequence[Drafted], at: datetime) -> None:
+    for draft in drafted:
+        draft.row.status, draft.row.finalized_at = Invoice.Status.OPEN, at
+        draft.row.content_hash = selectors.drafted_document(draft).hash()
+    rows = [draft.row for draft in drafted]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            ISSUE,
+            [
+                at,
+                [row.pk for row in rows],
+                [row.sequence for row in rows],
+                [row.number for row in rows],
+                [row.content_hash for row in rows],
+            ],
+        )
+
+
+def _settle_free(rows: Sequence[Invoice], at: datetime) -> None:
+    """Mark as paid what leaves nothing to pay."""
+    free = [row for row in rows if row.total == 0]
+    for row in free:
+        row.status, row.paid_at = PAID, at
+    if free:
+        Invoice.objects.filter(pk__in=[row.pk for row in free]).update(status=PAID, paid_at=at)

@@ -1,0 +1,77 @@
+"""What payments do to invoices. The payments room calls these, once a payment."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from apps.core import outbox
+from apps.core.actor import Actor
+from apps.engine.money import Money
+from apps.invoicing.errors import NotPayable, Overpayment
+from apps.invoicing.events import InvoicePaid
+from apps.invoicing.models import Invoice
+from apps.invoicing.services import grants
+from apps.invoicing.services.booking import CASH, CREDIT, RECEIVABLE, WRITE_OFF, Movement, book
+from apps.invoicing.services.finding import lock, money, record
+
+PAYABLE = (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE)
+
+
+@transaction.atomic
+def apply_payment(
+    invoice_id: int,
+    *,
+    amount: Money,
+    payment: str,
+    actor: Actor,
+    at: datetime,
+    keep_excess: bool = False,
+) -> Invoice:
+    """Count a payment (its public id) against an invoice.
+
+    More than is due is refused, or kept as the customer's credit with `keep_excess`. Emits
+    InvoicePaid when nothing is left. Raises NotPayable and Overpayment; the booking's unique cause
+    makes a second call for the same payment impossible.
+    """
+    row = lock(invoice_id)
+    if row.status not in PAYABLE:
+        raise NotPayable(f"Invoice {row} is {row.status} and takes no payment.")
+    if amount.currency != row.currency:
+        raise NotPayable(f"Invoice {row} is in {row.currency}, not {amount.currency}.")
+    counted = min(amount.minor, row.amount_due)
+    excess = amount.minor - counted
+    if excess and not keep_excess:
+        due = Money(row.amount_due, row.currency)
+        raise Overpayment(
+            f"{due} is due on {row}; {amount} is more. Record what is due, or keep the rest as "
+            "the customer's credit."
+        )
+    recovered = min(counted, row.written_off)
+    row.amount_paid += counted
+    row.written_off -= recovered
+    row.save(update_fields=["amount_paid", "written_off"])
+    moved = {
+        CASH: amount.minor,
+        RECEIVABLE: recovered - counted,
+        WRITE_OFF: -recovered,
+        CREDIT: -excess,
+    }
+    book(Movement(row.organization_id, row.currency, payment, "paid", at, moved))
+    if excess:
+        grants.keep(row, excess, name=f"Overpayment of {row}", source=payment, actor=actor, at=at)
+    record(row, "invoice.payment_applied", actor, at, after=money(counted, row.currency))
+    settle(row, actor=actor, at=at)
+    return row
+
+
+def settle(row: Invoice, *, actor: Actor, at: datetime) -> None:
+    """Close an open invoice that has nothing left to be paid."""
+    if row.status not in PAYABLE or row.amount_due:
+        return
+    row.status, row.paid_at = Invoice.Status.PAID, at
+    row.save(update_fields=["status", "paid_at"])
+    record(row, "invoice.paid", actor, at)
+    fact = InvoicePaid(row.public_id, row.organization_id)
+    outbox.emit(fact, at=at, organization_id=row.organization_id)
