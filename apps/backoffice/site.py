@@ -18,11 +18,13 @@ from apps.audit.models import AuditEntry
 from apps.backoffice.access import is_staff
 from apps.backoffice.admin.audit import AuditScreen
 from apps.backoffice.admin.core import OutboxDeliveryScreen, OutboxEventScreen
+from apps.backoffice.admin.coupons import CouponScreen, PromotionCodeScreen
 from apps.backoffice.admin.invoicing import InvoiceScreen, LedgerScreen, ParkedScreen
 from apps.backoffice.admin.payments import PaymentScreen
 from apps.backoffice.admin.plans import FeatureScreen, PlanScreen
 from apps.backoffice.admin.screen import Screen
 from apps.backoffice.admin.subscriptions import SubscriptionScreen
+from apps.backoffice.admin.taxes import TaxRateScreen
 from apps.backoffice.admin.tenants import (
     ApiKeyScreen,
     ApplicationScreen,
@@ -44,7 +46,7 @@ from apps.core import clock
 from apps.core.models import OutboxDelivery, OutboxEvent
 from apps.invoicing.models import Invoice, LedgerTransaction, Parked
 from apps.payments.models import Payment
-from apps.plans.models import Feature, Plan
+from apps.plans.models import Coupon, Feature, Plan, PromotionCode, TaxRate
 from apps.subscriptions.models import Subscription
 from apps.tenants import selectors as tenants
 from apps.tenants import services
@@ -69,6 +71,9 @@ SCREENS: dict[type[Model], type[Screen]] = {
     TestClock: TestClockScreen,
     Plan: PlanScreen,
     Feature: FeatureScreen,
+    Coupon: CouponScreen,
+    PromotionCode: PromotionCodeScreen,
+    TaxRate: TaxRateScreen,
     Meter: MeterScreen,
     Subscription: SubscriptionScreen,
     Invoice: InvoiceScreen,

@@ -15,6 +15,8 @@ from apps.core.models import OutboxDelivery
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Parked
 from apps.payments import services as payments
+from apps.plans import services as plans
+from apps.plans.catalog import read_catalog
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions.selectors import Due
 from apps.tenants import services as tenants
@@ -135,3 +137,4 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
     pay(world.second_invoice, "4.51")
     with rls.ops_scope("test"):
         tenants.create_test_clock("spring", now=NOW, actor=STAFF, at=NOW)
+        plans.load_catalog(read_catalog("payments"), actor=STAFF, at=NOW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from apps.core import clock
 from apps.core.models import OutboxDelivery
 from apps.invoicing.models import Invoice, Parked
 from apps.payments.models import Payment
-from apps.plans.models import Plan, PlanVersion
+from apps.plans.models import Coupon, Plan, PlanVersion, PromotionCode, TaxRate
 from apps.subscriptions.models import QuantityStep, Subscription
 from apps.tenants.models import (
     ApiKey,
@@ -73,7 +73,8 @@ FINANCE_MAY_NOT = {
     "Organization.create", "Organization.invite", "Organization.create_key", "Organization.map_id",
     "Organization.edit", "ApiKey.create_platform_key", "ApiKey.revoke", "Membership.change_role",
     "Membership.remove", "User.create", "BillingEntity.edit", "Plan.load", "RejectedEvent.replay",
-    "Event.void", "Event.correct",
+    "Event.void", "Event.correct", "Plan.retire", "Coupon.create", "Coupon.add_code",
+    "Coupon.retire", "PromotionCode.retire", "TaxRate.create", "TaxRate.end",
     "Organization.recheck_tax_id", "Organization.attach_clock", "BillingEntity.create",
     "TestClock.create", "TestClock.set_time",
 }  # fmt: skip
@@ -500,3 +501,53 @@ def test_staff_change_their_own_password_through_the_service(support: Client, wo
     user = next(row for row in rows(User) if row.email == "support@house.example")
     assert user.check_password("another-pass-2027")
     assert ("staff", "user.password_changed", user.public_id) in acts()
+
+
+# --- coupons, taxes, plans ----------------------------------------------------------------------
+def test_a_coupon_is_created_given_a_word_and_withdrawn(admin: Client) -> None:
+    answers = {"code": "spring", "name": "Spring", "percent": "15", "currency": "USD",
+               "duration": "repeating", "months": "2"}  # fmt: skip
+    assert post(admin, url(Coupon, "create"), **answers).status_code == 302
+    [coupon] = rows(Coupon)
+    assert (coupon.percent, coupon.months, coupon.amounts) == (15, 2, {})
+    word = {"code": "Spring15", "organization": "acme"}
+    assert post(admin, page(coupon, "add_code"), **word).status_code == 302
+    [code] = rows(PromotionCode)
+    assert code.code == "SPRING15"
+    assert "SPRING15" in text(admin.get(page(coupon)))
+    assert post(admin, page(code, "retire")).status_code == 302
+    assert post(admin, page(coupon, "retire")).status_code == 302
+    assert (again(code).active, again(coupon).active) == (False, False)
+    assert {did for _, did, _ in acts()} >= {
+        "coupon.created",
+        "promotion_code.created",
+        "promotion_code.retired",
+        "coupon.retired",
+    }
+
+
+def test_a_coupon_that_makes_no_sense_is_refused_beside_its_field(admin: Client) -> None:
+    both = {"code": "x", "name": "X", "percent": "5", "amount": "5", "currency": "USD",
+            "duration": "once"}  # fmt: skip
+    answer = post(admin, url(Coupon, "create"), **both)
+    assert answer.status_code == 400
+    assert "either a percentage or amounts" in text(answer)
+    assert rows(Coupon) == []
+
+
+def test_a_tax_rate_is_set_and_ended(admin: Client) -> None:
+    answers = {"code": "de-vat", "name": "USt.", "kind": "vat", "percent": "19", "country": "DE",
+               "valid_from": "2021-01-01"}  # fmt: skip
+    assert post(admin, url(TaxRate, "create"), **answers).status_code == 302
+    [rate] = rows(TaxRate)
+    assert post(admin, page(rate, "end"), until="2024-01-01").status_code == 302
+    assert again(rate).valid_until == date(2024, 1, 1)
+    assert post(admin, page(rate, "end"), until="2025-01-01").status_code == 409
+
+
+def test_a_plan_leaves_the_price_list(admin: Client) -> None:
+    [plan] = rows(Plan)
+    assert post(admin, page(plan, "retire")).status_code == 302
+    [version] = rows(PlanVersion)
+    assert version.status == "retired"
+    assert admin.get(page(plan, "retire")).status_code == 409

@@ -22,6 +22,7 @@ SUBJECTS = (
     "application",
     "billing",
     "billing_entity",
+    "coupon",
     "event",
     "external_id",
     "feature",
@@ -32,8 +33,10 @@ SUBJECTS = (
     "outbox",
     "plan",
     "plan_version",
+    "promotion_code",
     "subscription",
     "test_clock",
+    "tax_rate",
     "usage",
     "user",
 )

@@ -8,15 +8,19 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from apps.backoffice.access import actor_of
 from apps.backoffice.admin import cells, words
-from apps.backoffice.admin.asking import act, column
+from apps.backoffice.admin.asking import Answers, Ask, act, ask, column
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import Screen
 from apps.backoffice.pages import catalog
+from apps.core import clock
+from apps.engine.decimals import plain
 from apps.plans import selectors as plans
+from apps.plans import services
 from apps.plans.errors import UnknownPlan
-from apps.plans.models import Entitlement, Feature, Plan, PlanVersion
-from apps.plans.selectors import VersionTerms
+from apps.plans.models import Entitlement, Feature, Plan, PlanVersion, Price
+from apps.plans.selectors import PriceTerms, VersionTerms
 from apps.subscriptions.models import Subscription
 
 
@@ -28,6 +32,7 @@ class PlanScreen(Screen):
     list_select_related = ("application",)
     search_fields = ("name", "^code", "=public_id")
     actions_list = ("load",)
+    actions_detail = ("retire",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """Return the plans with their published version."""
@@ -75,12 +80,37 @@ class PlanScreen(Screen):
             versions = plans.plan_versions(row.code)
         except UnknownPlan:
             versions = []  # a plan can be there before its first version
-        return [_versions(row, versions), *(_terms(version) for version in versions)]
+        said = [one.in_currency(code) for one in versions for code in one.currencies]
+        return [_versions(row, versions), *(_terms(version) for version in said)]
 
     @act("Load catalogue", capability="manage_catalog", icon="upload_file")
     def load(self, request: HttpRequest) -> HttpResponse:
         """Ask for a file, show what it would change, and apply it."""
         return catalog.page(self, request)
+
+    @act(
+        "Stop selling",
+        capability="manage_catalog",
+        icon="remove_shopping_cart",
+        danger=True,
+        applies=lambda row: row.versions.filter(status="published").exists(),
+        otherwise=lambda row: f"{row} is not for sale.",
+    )
+    def retire(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask whether the plan shall leave the price list."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Stop selling {row}",
+            "Who subscribed keeps it. Loading a catalogue that names it sells it again.",
+            "Stop selling",
+            danger=True,
+        )
+
+        def run(answers: Answers) -> str:
+            gone = services.retire_plan(row.code, actor=actor_of(request), at=clock.now())
+            return f"{row} is sold no more; v{gone.number} was its last version."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 
 
 def _versions(row: Plan, versions: Sequence[VersionTerms]) -> Panel:
@@ -96,7 +126,7 @@ def _versions(row: Plan, versions: Sequence[VersionTerms]) -> Panel:
                 f"v{one.number}",
                 cells.badge(one.status),
                 words.interval(str(one.interval.unit), one.interval.count),
-                one.currency,
+                ", ".join(one.currencies),
                 f"{one.trial_days} days" if one.trial_days else cells.EMPTY,
                 str(per_version.get(one.version_id, 0)),
             )
@@ -109,7 +139,7 @@ def _versions(row: Plan, versions: Sequence[VersionTerms]) -> Panel:
 
 def _terms(version: VersionTerms) -> Panel:
     prices = [
-        (one.name, cells.code(one.key), words.price(one, version.currency), _timing(one.timing))
+        (one.name, cells.code(one.key), _price(one, version.currency), _timing(one))
         for one in version.prices
     ]
     grants = [
@@ -117,15 +147,36 @@ def _terms(version: VersionTerms) -> Panel:
         for key, value in version.entitlements.items()
     ]
     return Panel(
-        f"v{version.number}",
+        f"v{version.number}"
+        if version.currency == version.currencies[0]
+        else f"v{version.number} in {version.currency}",
         ("Price or feature", "Key", "Terms", "Billed"),
         [*prices, *grants],
         empty="Free, and grants nothing.",
     )
 
 
-def _timing(timing: str) -> str:
-    return {"advance": "in advance", "arrears": "in arrears"}[timing]
+def _price(price: PriceTerms, currency: str) -> str:
+    """Say what a price costs, within what bounds, of which usage."""
+    said = [words.price(price, currency)]
+    if price.filters:
+        of = (f"{name} {' or '.join(values)}" for name, values in price.filters.items())
+        said.append(f"for {', '.join(of)}")
+    if price.minimum_amount is not None:
+        said.append(f"at least {plain(price.minimum_amount)} {currency}")
+    if price.maximum_amount is not None:
+        said.append(f"at most {plain(price.maximum_amount)} {currency}")
+    if price.quantity_policy != Price.QuantityPolicy.PURCHASED:
+        said.append(Price.QuantityPolicy(price.quantity_policy).label.lower())
+    if price.proration != Price.Proration.SECOND:
+        said.append(f"a part: {Price.Proration(price.proration).label.lower()}")
+    return "; ".join(said)
+
+
+def _timing(price: PriceTerms) -> str:
+    if price.type == Price.Type.ONE_TIME:
+        return "once"
+    return {"advance": "in advance", "arrears": "in arrears"}[price.timing]
 
 
 class FeatureScreen(Screen):
