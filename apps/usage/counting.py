@@ -103,13 +103,18 @@ def distinct_by_hour(events: str, where: str = "true") -> str:
   WHERE usage_distinct_value(e.data #> m.path) IS NOT NULL AND {COUNTED} AND {where}"""  # noqa: S608 - constants
 
 
-# A void is rolled up with what it voids, or after it: it could only name what was committed.
+# A void may be rolled up before what it voids: its transaction may have begun, and got its number,
+# before the other's did. So what is fresh is held against all voids that are rolled up by then.
 CAME = f"""came AS MATERIALIZED (
   SELECT {EVENT}, {HOUR}, e.voids_id FROM usage_event e
   WHERE xid >= %(since)s::xid8 AND xid < %(until)s::xid8 AND id + 0 > %(base)s
 )"""  # noqa: S608 - constants
-STILL_THERE = "NOT EXISTS (SELECT FROM came v WHERE v.voids_id = e.id)"
-FRESH = f"(SELECT * FROM came e WHERE {STILL_THERE} OFFSET 0)"  # noqa: S608 - constants
+FRESH = """(
+  SELECT * FROM came e WHERE NOT EXISTS (
+    SELECT FROM usage_event v
+    WHERE v.organization_id = e.organization_id AND v.voids_id = e.id
+      AND v.xid < %(until)s::xid8)
+  OFFSET 0)"""
 
 
 def _gone(since: str, base: str) -> str:
@@ -287,7 +292,7 @@ TAIL = f"""came AS MATERIALIZED (
     AND e.xid >= (SELECT watermark FROM epoch) AND e.xid < '18446744073709551615'::xid8
     AND e.id + 0 > (SELECT base_event_id FROM epoch)
 ), tail AS MATERIALIZED (
-  SELECT * FROM came e WHERE {STILL_THERE}
+  SELECT * FROM came e WHERE NOT {VOIDED}
 ), {_gone("(SELECT watermark FROM epoch)", "(SELECT base_event_id FROM epoch)")},
 again AS MATERIALIZED (
   SELECT {EVENT}
