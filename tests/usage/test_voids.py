@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from apps.audit.models import AuditEntry
 from apps.core import rls
@@ -23,7 +25,7 @@ from apps.usage.services import EventResult
 from tests.conftest import AT, STAFF, make_organization
 from tests.usage.conftest import define, event, take
 from tests.usage.test_concurrency import run_together
-from tests.usage.test_rollup import counts, differences, measure, recount, settle
+from tests.usage.test_rollup import counts, differences, measure, recount, roll_up, settle
 
 HOUR = timedelta(hours=1)
 MONTH = (AT, datetime(2026, 4, 1, tzinfo=UTC))
@@ -129,6 +131,33 @@ def test_a_rebuild_leaves_voided_events_out(acme: Organization) -> None:
         assert services.rebuild(actor=STAFF, at=LATER).differences == ()
     assert quantities(acme) == [1, 5, 5, 5, 1]
     assert differences() == []
+
+
+@pytest.mark.committed
+def test_a_void_may_be_rolled_up_before_what_it_voids(acme: Organization) -> None:
+    """Its transaction began before the other's, and a third one, between them, goes on."""
+    with psycopg.connect(os.environ["DATABASE_URL"]) as third, rls.tenant_scope(acme.pk):
+        services.ingest(acme.pk, events=[event(**said(1))], actor=STAFF, at=LATER)
+        third.execute("SELECT pg_current_xact_id()")
+
+        def store() -> None:
+            take(acme, event(key="wrong", **said(9)), at=LATER)
+
+        run_together(store)
+        services.ingest(acme.pk, events=[void("wrong")], actor=STAFF, at=LATER)
+        transaction.on_commit(roll_up_now)
+    assert quantities(acme) == [1, 1, 1, 1, 1]
+    assert differences() == []
+    settle()
+    assert quantities(acme) == [1, 1, 1, 1, 1]
+    assert differences() == []
+
+
+def roll_up_now() -> None:
+    def run() -> None:
+        assert roll_up().events == 2  # not the one that is voided
+
+    run_together(run)
 
 
 @pytest.mark.committed
