@@ -7,9 +7,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import inside, now, the_subscription
+from apps.backoffice.commands import inside, instant, now, the_subscription
 from apps.backoffice.printing import subscription_json
 from apps.subscriptions import services
+from apps.subscriptions.changes import NOW, PERIOD_END
 
 
 class Command(BaseCommand):
@@ -28,7 +29,13 @@ class Command(BaseCommand):
             "--subscription", default="", metavar="ID", help="or its application or plan"
         )
         parser.add_argument("--reason", default="", help="kept with the subscription")
-        parser.add_argument("--undo", action="store_true", help="go on after all")
+        when = parser.add_mutually_exclusive_group()
+        when.add_argument("--undo", action="store_true", help="go on after all")
+        when.add_argument("--now", action="store_true", help="end now, not with the period")
+        when.add_argument("--on", type=instant, help="end at that instant")
+        parser.add_argument(
+            "--no-proration", action="store_true", help="give nothing back of what was paid"
+        )
 
     def run(self, **options: Any) -> None:
         """Cancel it, or not."""
@@ -38,7 +45,12 @@ class Command(BaseCommand):
                 facts = services.uncancel(chosen, actor=self.actor, at=now())
             else:
                 facts = services.cancel(
-                    chosen, reason=options["reason"], actor=self.actor, at=now()
+                    chosen,
+                    when=options["on"] or (NOW if options["now"] else PERIOD_END),
+                    prorate=not options["no_proration"],
+                    reason=options["reason"],
+                    actor=self.actor,
+                    at=now(),
                 )
         shown = subscription_json(organization.slug, facts)
         if self.as_json:

@@ -29,6 +29,12 @@ class Command(BaseCommand):
             "--subscription", default="", metavar="ID", help="or its application or plan"
         )
         parser.add_argument("--item", default="", metavar="KEY", help="when there are several")
+        parser.add_argument(
+            "--behaviour",
+            choices=[one.value for one in services.Behaviour],
+            default=services.Behaviour.NEXT_INVOICE.value,
+            help="how the change is billed",
+        )
         parser.add_argument("--at", type=instant, help="since when; default now, never later")
 
     def run(self, **options: Any) -> None:
@@ -40,6 +46,7 @@ class Command(BaseCommand):
                 chosen.public_id,
                 quantity=options["quantity"],
                 key=options["item"],
+                behaviour=services.Behaviour(options["behaviour"]),
                 actor=self.actor,
                 at=at,
             )

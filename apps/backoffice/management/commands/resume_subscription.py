@@ -15,7 +15,7 @@ from apps.subscriptions import services
 class Command(BaseCommand):
     """Resume a paused subscription."""
 
-    help = "Take up a subscription that paused when its trial ended with nobody to charge."
+    help = "Take up a subscription that is paused; one whose trial ended is then paid by transfer."
     examples = (
         "  manage.py resume_subscription acme\n"
         "  manage.py resume_subscription acme --subscription gateway --format json"
@@ -27,12 +27,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "--subscription", default="", metavar="ID", help="or its application or plan"
         )
+        parser.add_argument(
+            "--keep-cycle", action="store_true", help="go on in the old cycle, not in a new one"
+        )
 
     def run(self, **options: Any) -> None:
-        """Resume it: a new cycle starts now, collected by hand."""
+        """Resume it: a new cycle starts now, unless the old one is kept."""
         with inside(options["organization"], "resume_subscription") as organization:
             chosen = the_subscription(organization, options["subscription"]).public_id
-            facts = services.resume(chosen, actor=self.actor, at=now())
+            facts = services.resume(
+                chosen, restart=not options["keep_cycle"], actor=self.actor, at=now()
+            )
         shown = subscription_json(organization.slug, facts)
         if self.as_json:
             self.print_json(shown)

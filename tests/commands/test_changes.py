@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from apps.core import rls
+from apps.plans import services as plans
+from apps.plans.catalog import parse_catalog
+from tests.commands.shell import run, run_json
+from tests.conftest import STAFF
+from tests.invoicing.world import day
+from tests.subscriptions import desk
+
+
+@pytest.fixture
+def acme(db: None) -> str:
+    """An organization on the small plan since today, billed; its slug."""
+    with rls.ops_scope("test: load the catalogue"):
+        catalog = parse_catalog(desk.CATALOG, source="desk")
+        plans.load_catalog(catalog, actor=STAFF, at=day(1, 1))
+    run("create_organization", "acme", "--name", "Acme")
+    run_json("subscribe", "acme", "small")
+    run_json("bill_due")
+    return "acme"
+
+
+def test_a_change_of_plan_is_shown_before_it_is_made(acme: str) -> None:
+    shown = run_json("change_plan", acme, "large", "--behaviour", "next_period", "--dry-run")
+    assert {line["key"]: line["amount"] for line in shown["lines"]}["base"] == 60_00
+    assert run_json("change_plan", acme, "large", "--behaviour", "next_period")["plan"] == "small"
+    assert run_json("change_plan", acme, "large", "--behaviour", "reset")["plan"] == "large"
+
+
+def test_an_unknown_plan_is_refused_in_one_line(acme: str) -> None:
+    refused = run("change_plan", acme, "nothing")
+    assert refused.code == 1
+    assert "There is no plan 'nothing'" in refused.err
+
+
+def test_a_pause_comes_with_the_period_or_now(acme: str) -> None:
+    assert run_json("pause_subscription", acme)["pause_at"] is not None
+    assert run_json("resume_subscription", acme)["status"] == "active"
+    run_json("pause_subscription", acme, "--now", "--no-proration")
+    run_json("bill_due")
+    assert run_json("resume_subscription", acme, "--keep-cycle")["status"] == "active"
+
+
+def test_a_subscription_ends_now_when_that_is_said(acme: str) -> None:
+    assert run_json("cancel_subscription", acme, "--now")["cancel_at"] is not None
+    run_json("bill_due")
+    assert "no such live subscription" in run("cancel_subscription", acme).err
+
+
+def test_a_coupon_is_redeemed_and_taken_away(acme: str) -> None:
+    found = run_json("apply_coupon", acme, "LAUNCH20")
+    assert (found["coupon"], found["promotion_code"]) == ("launch", "LAUNCH20")
+    gone = run_json("apply_coupon", acme, found["id"], "--remove")
+    assert gone["removed_at"] is not None
+    assert "used up" in run("apply_coupon", acme, "launch", "--everything").err
+
+
+def test_a_change_that_is_billed_now_cuts_its_invoice(acme: str) -> None:
+    made = run("change_plan", acme, "large", "--behaviour", "now")
+    assert made.code == 0
+    assert "invoice CH-000002 was cut" in made.err
+    billed = run_json("show_invoice", acme, "--latest")
+    assert {line["reason"] for line in billed["lines"]} == {"ended", "started", "one_time"}
