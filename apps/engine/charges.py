@@ -31,4 +31,4 @@ def explain_charge(quantity: Decimal, unit_amount: Decimal, currency: str) -> di
 
 def _exact(quantity: Decimal, unit_amount: Decimal, currency: str) -> Fraction:
     units = Fraction(decimal_of(quantity)) * Fraction(decimal_of(unit_amount))
-    return units * 10 ** exponent(currency)
+    return units * Fraction(10 ** exponent(currency))

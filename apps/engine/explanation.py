@@ -31,8 +31,8 @@ def replay(explanation: Mapping[str, object]) -> int:
     """
     if explanation.get("rounding") != ROUNDING:
         raise BrokenExplanation(f"unknown rounding {explanation.get('rounding')!r}")
-    if explanation.get("rule") == "correction":
-        # The difference of two rounded amounts, so that both together are the amount as it is now.
+    if explanation.get("rule") == "difference":
+        # Of two rounded amounts, so that what was billed before and this are what it comes to now.
         now = _mapping(explanation.get("now"), "now")
         return replay(now) - _whole(explanation, "before_minor")
     exact = _exact(explanation)

@@ -146,13 +146,13 @@ class Rated:
     """A price applied to a quantity.
 
     `exact` is in minor units, before the one rounding that gives `amount`. `quantity` is this
-    line's own; `now` and `before` price the whole of the period with and without it. `share` is the
-    part of the period charged. A `deferred` line leaves its usage to the last one of the period.
+    line's own; `so_far` and `before` price the whole of the period with and without it. `share` is
+    the part of the period charged. A `deferred` line leaves its usage to the period's last one.
     """
 
     terms: Terms
     quantity: Decimal
-    now: Side
+    so_far: Side
     before: Side | None
     before_amount: Decimal
     share: Fraction
@@ -165,12 +165,12 @@ class Rated:
     @property
     def included(self) -> Decimal:
         """The units that come off free."""
-        return self.now.priced.included
+        return self.so_far.priced.included
 
     @property
     def billable(self) -> Fraction:
         """What was left of the whole quantity after conversion and included units."""
-        return self.now.priced.billable
+        return self.so_far.priced.billable
 
     @property
     def billed_quantity(self) -> Fraction:
@@ -180,7 +180,7 @@ class Rated:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The tiers' arithmetic for the whole quantity."""
-        return self.now.priced.steps
+        return self.so_far.priced.steps
 
     def explain(self) -> dict[str, object]:
         """Everything needed to redo the line by hand, as plain JSON; see `arithmetic`."""
@@ -191,7 +191,7 @@ class Rated:
 
         Step amounts and `exact` are in major units; what does not change the sum is left out.
         """
-        explanation: dict[str, object] = {"rule": "price"} | self.now.as_dict()
+        explanation: dict[str, object] = {"rule": "price"} | self.so_far.as_dict()
         if self.before is not None:
             explanation["previous"] = self.before.as_dict()
         if self.before_amount:
@@ -266,15 +266,15 @@ def rate(
     own = quantity if isinstance(quantity, Consumed) else Consumed(decimal_of(quantity))
     included = decimal_of(included)
     share = checked_share(share)
-    now, before = _sides(terms, own, included, rules, progress)
+    so_far, before = _sides(terms, own, included, rules, progress)
     deferred = rules.on_last_line and not progress.last
-    usage = NOTHING if deferred else _increment(now, before, progress)
+    usage = NOTHING if deferred else _increment(so_far, before, progress)
     bounds = _bounds(usage * share, rules, progress, share)
     exact = bounds.amount * 10 ** exponent(currency)
     return Rated(
         terms,
         own.total,
-        now,
+        so_far,
         before,
         progress.before_amount,
         share,
@@ -343,11 +343,11 @@ def _sides(
     return _side(terms, everything, included, rules), before
 
 
-def _increment(now: Side, before: Side | None, progress: Progress) -> Fraction:
+def _increment(so_far: Side, before: Side | None, progress: Progress) -> Fraction:
     if before is None and not progress.before_amount:
-        return now.amount
+        return so_far.amount
     earlier = Fraction(progress.before_amount) + (NOTHING if before is None else before.amount)
-    return max(NOTHING, now.amount - earlier)
+    return max(NOTHING, so_far.amount - earlier)
 
 
 def _side(terms: Terms, consumed: Consumed, included: Decimal, rules: Rules) -> Side:

@@ -288,7 +288,7 @@ def commitment_windows(record: Record) -> Mapping[str, object]:
         )
         for window in inputs["windows"]
     ]
-    held = [part.now.committed for part in parts]
+    held = [part.so_far.committed for part in parts]
     utilized = sum((one.utilized for one in held if one is not None), Fraction(0))
     true_up = sum((one.true_up for one in held if one is not None), Fraction(0))
     return results(inputs, rate_sum(parts, currency="USD")) | {
