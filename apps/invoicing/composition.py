@@ -7,8 +7,8 @@ they all become the same kind of line; what they add up to is `reckoning`'s.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -44,6 +44,7 @@ Boundary = tuple[SubscriptionFacts, int]
 Counts = dict[Window, usage.Measured]
 
 PER_EVENT = (Percentage, Dynamic)
+PROGRESSIVE = "progressive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +107,43 @@ def compose_all(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
     billed = _Billed(boundaries)
     extra = waiting_lines(boundaries)
     return [
-        [
-            *(
-                _composed(facts, proposal, counted)
-                for proposal in subtract_billed(
-                    propose(
-                        facts.agreement, boundary, _as_usage(facts, counted), net_of=billed.net_of
-                    ),
-                    billed.keys,
-                )
-            ),
-            *more,
-        ]
-        for (facts, boundary), counted, more in zip(boundaries, counts, extra, strict=True)
+        [*_unbilled(boundary, counted, billed), *more]
+        for boundary, counted, more in zip(boundaries, counts, extra, strict=True)
+    ]
+
+
+def _unbilled(at: Boundary, counted: Counts, billed: _Billed) -> Iterable[Composed]:
+    facts, boundary = at
+    used = _as_usage(facts, counted)
+    proposals = propose(facts.agreement, boundary, used, net_of=billed.net_of)
+    for proposal in subtract_billed(proposals, billed.keys):
+        yield _beyond(_composed(facts, proposal, counted), billed)
+
+
+def _beyond(line: Composed, billed: _Billed) -> Composed:
+    """Return the line less what progressive invoices have billed of it."""
+    before = billed.progressive(line)
+    if line.kind != LineKind.ARREARS or not before:
+        return line
+    amount = line.amount.minor - sum(before)
+    explained = difference(line.explanation, sum(before), amount)
+    return replace(line, amount=Money(amount, line.amount.currency), explanation=explained)
+
+
+def progressive_lines(facts: SubscriptionFacts) -> list[Composed]:
+    """Return what the usage of the period under way comes to beyond what was billed of it."""
+    under_way = (facts, facts.next_boundary)
+    (counted,) = _measure([under_way])
+    billed = _Billed([under_way])
+    used = _as_usage(facts, counted)
+    lines = [
+        _composed(facts, proposal, counted)
+        for proposal in propose(facts.agreement, facts.next_boundary, used)
+        if proposal.reason is Reason.USAGE
+    ]
+    return [
+        replace(_beyond(line, billed), kind=PROGRESSIVE, revision=len(billed.progressive(line)) + 1)
+        for line in lines
     ]
 
 
@@ -236,10 +261,18 @@ class _Billed:
     def __init__(self, boundaries: Sequence[Boundary]) -> None:
         self.keys: set[BilledKey] = set()
         self._sums: defaultdict[int, list[tuple[datetime, datetime, int, int]]] = defaultdict(list)
+        self._progressive: defaultdict[tuple[int, datetime], list[int]] = defaultdict(list)
         for item_id, kind, during, step_id, amount, discount in _standing(boundaries):
+            if kind == PROGRESSIVE:
+                self._progressive[item_id, during.lower].append(amount)
+                continue
             self.keys.add(BilledKey(item_id, kind, during.lower, during.upper, step_id))
             if amount > 0:
                 self._sums[item_id].append((during.lower, during.upper, amount, discount))
+
+    def progressive(self, line: Composed) -> list[int]:
+        """Return what progressive invoices have billed of the line's item and period."""
+        return self._progressive.get((line.item_id or 0, line.period.start), [])
 
     def net_of(self, item: Item, period: Period) -> Fraction:
         """Return which part of an item's price was really billed for the period."""
@@ -367,18 +400,8 @@ def correction_line(row: Correction) -> Composed:
         period=Period(line.during.lower, line.during.upper),
         quantity=Decimal(row.quantity) - Decimal(row.quantity_before),
         amount=Money(row.difference, row.currency),
-        explanation={
-            **{key: row.explanation[key] for key in KEPT if key in row.explanation},
-            "rule": "correction",
-            "corrects": line.public_id,
-            "revision": row.revision,
-            "now": row.explanation,
-            "before_minor": row.amount_before,
-            "rounding": row.explanation["rounding"],
-            "exponent": row.explanation["exponent"],
-            "amount_minor": row.difference,
-            "currency": row.currency,
-        },
+        explanation=difference(row.explanation, row.amount_before, row.difference)
+        | {"corrects": line.public_id, "revision": row.revision},
         item_id=line.item_id,
         price_id=line.price_id,
         corrects_id=line.pk,
@@ -392,4 +415,18 @@ def correction_line(row: Correction) -> Composed:
     )
 
 
-KEPT = ("plan", "plan_version", "price", "item", "period", "window", "meter", "unit")
+KEPT = (
+    "plan", "plan_version", "price", "item", "period", "window", "meter", "unit", "usage",
+    "rounding", "exponent", "currency",
+)  # fmt: skip
+
+
+def difference(whole: Mapping[str, Any], before: int, amount: int) -> dict[str, Any]:
+    """Explain a line that bills what a whole comes to beyond what was billed before."""
+    return {
+        **{key: whole[key] for key in KEPT if key in whole},
+        "rule": "difference",
+        "now": dict(whole),
+        "before_minor": before,
+        "amount_minor": amount,
+    }

@@ -106,3 +106,9 @@ class QuoteMoved(Conflict):
     """What was quoted is not what it would be now; ask for a new quote."""
 
     code = "quote_moved"
+
+
+class QuoteExpired(Conflict):
+    """The quote is too old to be confirmed."""
+
+    code = "quote_expired"

@@ -65,20 +65,23 @@ def upcoming_with_quantity(
     return upcoming_of(facts.with_quantity(quantity, at=at, key=key))
 
 
-def upcoming_document(facts: SubscriptionFacts, lines: Sequence[Composed]) -> Document:
-    """Return composed lines with what they come to, as a document without a number."""
+def upcoming_document(
+    facts: SubscriptionFacts, lines: Sequence[Composed], *, at: datetime | None = None
+) -> Document:
+    """Return composed lines with what they come to, as a document without a number.
+
+    It is dated `at`, by default at the subscription's next boundary.
+    """
     organization = tenants.organization(facts.organization_id)
-    customer = Customer(
-        organization, facts.agreement.currency, facts.next_boundary_at, facts.discounts
-    )
-    (conditions,) = conditions_of([customer])
-    return quote_document(organization, reckon(lines, conditions), facts)
+    dated = at or facts.next_boundary_at
+    (conditions,) = conditions_of([Customer(organization, facts.currency, dated, facts.discounts)])
+    return quote_document(organization, reckon(lines, conditions), facts, dated)
 
 
 def quote_document(
-    organization: Organization, reckoned: Reckoned, facts: SubscriptionFacts
+    organization: Organization, reckoned: Reckoned, facts: SubscriptionFacts, dated: datetime
 ) -> Document:
-    """Return what a draft of these lines would say, dated at the subscription's next boundary."""
+    """Return what a draft of these lines would say."""
     sums = reckoned.settlement.totals
     terms = timedelta(days=organization.billing_entity.payment_terms_days)
     return Document(
@@ -96,8 +99,8 @@ def quote_document(
         amount_paid=0,
         amount_due=reckoned.total,
         period=covered(reckoned.lines),
-        issued_at=facts.next_boundary_at,
-        due_at=facts.next_boundary_at + terms,
+        issued_at=dated,
+        due_at=dated + terms,
         timezone=facts.agreement.cycle.timezone,
         locale=organization.locale,
         parties=parties(organization),

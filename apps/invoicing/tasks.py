@@ -15,3 +15,9 @@ def bill_due() -> int:
     at = clock.now()
     report = services.bill_due(as_of=at, actor=system("scheduler"), at=at, scheduled=True)
     return len(report.issued)
+
+
+@shared_task(name="invoicing.bill_thresholds")
+def bill_thresholds() -> int:
+    """Bill the usage that has passed a threshold of its plan."""
+    return len(services.bill_thresholds(actor=system("scheduler"), at=clock.now()))

@@ -93,6 +93,17 @@ def due(
     return [Due(*pair) for pair in found[:limit]]
 
 
+def with_thresholds() -> list[Due]:
+    """Return the billed subscriptions whose plan version bills usage at thresholds; needs the ops
+    scope.
+    """
+    rows = Subscription.objects.filter(status__in=states.BILLED).exclude(
+        plan_version__thresholds={}
+    )
+    found = rows.order_by("organization_id", "id").values_list("id", "organization_id")
+    return [Due(*pair) for pair in found]
+
+
 def get(public_id: str, *, organization_id: int | None = None) -> SubscriptionFacts:
     """Return the subscription with this public id (of the organization), or raise NotFound.
 

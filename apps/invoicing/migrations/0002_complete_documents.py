@@ -532,7 +532,7 @@ class Migration(migrations.Migration):
                 ("currency", apps.core.fields.CurrencyField(max_length=3)),
                 ("threshold", apps.core.fields.MoneyField()),
                 ("amount", apps.core.fields.MoneyField()),
-                ("monthly_cap", apps.core.fields.MoneyField(null=True)),
+                ("monthly_cap", apps.core.fields.MoneyField(default=0, help_text="0: none")),
                 ("active", models.BooleanField(default=True)),
             ],
         ),

@@ -135,7 +135,7 @@ class RechargeRule(TenantRow):
     currency = CurrencyField()
     threshold = MoneyField()
     amount = MoneyField()
-    monthly_cap = MoneyField(null=True)
+    monthly_cap = MoneyField(default=0, help_text="0: none")
     active = models.BooleanField(default=True)
 
     class Meta:

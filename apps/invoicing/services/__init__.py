@@ -1,5 +1,6 @@
 """Everything that makes, settles, corrects and ends invoices."""
 
+from apps.invoicing.services.changing import Changed, Confirmed, change_subscription
 from apps.invoicing.services.charges import (
     NewCharge,
     add_charge,
@@ -18,11 +19,14 @@ from apps.invoicing.services.drafts import (
 )
 from apps.invoicing.services.finding import find_and_lock, lock
 from apps.invoicing.services.paying import apply_payment
+from apps.invoicing.services.progress import bill_thresholds
 from apps.invoicing.services.reports import BillingReport, Issued
 from apps.invoicing.services.run import bill_boundary, bill_due, release_parked
 
 __all__ = [
     "BillingReport",
+    "Changed",
+    "Confirmed",
     "Issued",
     "NewCharge",
     "add_charge",
@@ -31,7 +35,9 @@ __all__ = [
     "bill_boundary",
     "bill_due",
     "bill_now",
+    "bill_thresholds",
     "bill_waiting",
+    "change_subscription",
     "discard_draft",
     "finalize_invoice",
     "find_and_lock",

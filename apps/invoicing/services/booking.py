@@ -9,9 +9,16 @@ from datetime import datetime
 from apps.invoicing.models import LedgerEntry, LedgerTransaction
 
 Account = LedgerEntry.Account
-RECEIVABLE, CASH, REVENUE = Account.RECEIVABLE, Account.CASH, Account.REVENUE
-DEFERRED, TAX = Account.DEFERRED_REVENUE, Account.TAX_PAYABLE
-CREDIT, PROMOTION, WRITE_OFF = Account.CUSTOMER_CREDIT, Account.PROMOTION, Account.WRITE_OFF
+RECEIVABLE, CASH, REVENUE, DEFERRED, TAX, CREDIT, PROMOTION, WRITE_OFF = (
+    Account.RECEIVABLE.value,
+    Account.CASH.value,
+    Account.REVENUE.value,
+    Account.DEFERRED_REVENUE.value,
+    Account.TAX_PAYABLE.value,
+    Account.CUSTOMER_CREDIT.value,
+    Account.PROMOTION.value,
+    Account.WRITE_OFF.value,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class NewCharge:
 
 
 @transaction.atomic
-def add_charge(organization_id: int, new: NewCharge, *, actor: Actor, at: datetime) -> Charge:
+def add_charge(organization_id: int, *, new: NewCharge, actor: Actor, at: datetime) -> Charge:
     """Put a single amount on the next invoice of the organization, or of one subscription.
 
     Of the same `source` the charge that is there is returned. Raises Invalid.
@@ -194,11 +194,18 @@ def bill_waiting(
     lines = waiting(facts, at=at, everything=everything)
     if not lines:
         return None
+    return bill_lines(facts, lines, kind=Invoice.Kind.CHANGE, actor=actor, at=at)
+
+
+def bill_lines(
+    facts: SubscriptionFacts, lines: Sequence[Composed], *, kind: str, actor: Actor, at: datetime
+) -> Invoice:
+    """Bill lines of a locked subscription at once, on an invoice without a boundary."""
     single = _Single(
         organization=tenant_selectors.organization(facts.organization_id),
         lines=lines,
         currency=facts.currency,
-        kind=Invoice.Kind.CHANGE,
+        kind=kind,
         timezone=facts.timezone,
         discounts=facts.discounts,
         collection=facts.collection,

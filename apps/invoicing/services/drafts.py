@@ -29,7 +29,8 @@ from apps.tenants import services as tenants
 def keep_back(drafted: Sequence[Drafted], *, at: datetime, grace: bool = True) -> list[Drafted]:
     """Hold what is out of bounds, give the rest its grace, and return what can be issued now."""
     reasons = reasons_to_hold([(draft.row, draft.lines) for draft in drafted], at=at)
-    ready, kept = [], []
+    ready: list[Drafted] = []
+    kept: list[Drafted] = []
     for draft, reason in zip(drafted, reasons, strict=True):
         row = draft.row
         days = timedelta(days=row.billing_entity.grace_days if grace else 0)

@@ -121,7 +121,8 @@ def _issued(draft: Drafted, at: datetime) -> Movement:
 
 
 def _tell(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> None:
-    entries, facts = [], []
+    entries: list[audit.Entry] = []
+    facts: list[tuple[outbox.Fact, int | None]] = []
     for draft in drafted:
         row = draft.row
         final = money(row.total, row.currency)

@@ -155,12 +155,19 @@ def bill_boundary(
     Returns nothing when somebody else was faster, when there is nothing to bill, or when a trial
     ended with nobody to charge.
     """
-    run = Run(as_of, actor, at, scheduled=False, keep_drafts=keep_draft, chunk=1)
     with rls.tenant_scope(due.organization_id):
         tenants.lock(due.organization_id)
-        made = _bill([due], run)
+        made = bill_held(due, as_of=as_of, actor=actor, at=at, keep_draft=keep_draft)
         point("billing.before_commit")
     return made
+
+
+def bill_held(
+    due: Due, *, as_of: datetime, actor: Actor, at: datetime, keep_draft: bool = False
+) -> list[Issued]:
+    """Bill a subscription's boundary in the running transaction, which holds its organization."""
+    run = Run(as_of, actor, at, scheduled=False, keep_drafts=keep_draft, chunk=1)
+    return _bill([due], run)
 
 
 def _bill(dues: Sequence[Due], run: Run) -> list[Issued]:
@@ -177,7 +184,7 @@ def _bill(dues: Sequence[Due], run: Run) -> list[Issued]:
     found = draft_boundaries(due, actor=run.actor, at=run.at)
     drafted = [draft for draft in found if draft is not None]
     point("billing.drafted")
-    subscriptions.pass_boundaries(rows, facts, actor=run.actor, at=run.at)
+    subscriptions.pass_boundaries(rows, facts=facts, actor=run.actor, at=run.at)
     point("billing.passed")
     ready = [] if run.keep_drafts else drafts.keep_back(drafted, at=run.at)
     issue(ready, actor=run.actor, at=run.at)

@@ -32,8 +32,8 @@ def apply_all_due(
 
 def pass_boundaries(
     rows: Sequence[Subscription],
-    facts: Mapping[int, SubscriptionFacts],
     *,
+    facts: Mapping[int, SubscriptionFacts],
     actor: Actor,
     at: datetime,
 ) -> None:

@@ -1,0 +1,92 @@
+"""What a change would cost, by the very computation that bills it; nothing is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from apps.engine.money import Money
+from apps.invoicing import selectors
+from apps.invoicing.composition import Composed, compose, compose_changes
+from apps.invoicing.document import Document
+from apps.subscriptions import changes
+from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions.changes import Behaviour, Considered, Wish
+from apps.subscriptions.facts import SubscriptionFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """A change as it would be billed.
+
+    `now` is the invoice that it makes at once, `upcoming` the next one with the change in it,
+    `before` the next one without. `amount` is what the change costs on the first of them: all of
+    an invoice at once, or the difference that it makes to the next one.
+    """
+
+    considered: Considered
+    now: Document | None
+    upcoming: Document | None
+    before: Document | None
+    amount: Money
+
+    @property
+    def bills_now(self) -> bool:
+        """Whether confirming it makes an invoice at once."""
+        return self.considered.bills_now
+
+    @property
+    def hash(self) -> str:
+        """A fingerprint of the documents: equal for equal quotes."""
+        shown = self.now or self.upcoming
+        return "" if shown is None else shown.hash()
+
+
+def quote_change(
+    subscription_id: str,
+    *,
+    wish: Wish,
+    behaviour: Behaviour,
+    at: datetime,
+    effective_at: datetime | None = None,
+    organization_id: int | None = None,
+) -> Quoted:
+    """Return what a change would cost if it were confirmed at this moment.
+
+    Raises what `subscriptions.changes.consider` does, so a preview refuses what confirming would.
+    """
+    facts = subscriptions.get(subscription_id, organization_id=organization_id)
+    considered = changes.consider(
+        facts, wish, behaviour=behaviour, at=at, effective_at=effective_at
+    )
+    before, after = facts, considered.after
+    now = _at_once(after, at) if considered.bills_now else None
+    ahead = selectors.upcoming_of(_next(after, at) if now else after)
+    known = selectors.upcoming_of(before)
+    cost = _total(now) if considered.bills_now else _total(ahead) - _total(known)
+    return Quoted(considered, now, ahead, known, Money(cost, facts.currency))
+
+
+def _total(document: Document | None) -> int:
+    return 0 if document is None else document.total
+
+
+def _at_once(after: SubscriptionFacts, at: datetime) -> Document | None:
+    lines: list[Composed]
+    if after.next_boundary_at <= at:
+        lines = compose(after, after.next_boundary)
+    else:
+        lines = compose_changes(after, at)
+    return selectors.upcoming_document(after, lines, at=at) if lines else None
+
+
+def _next(after: SubscriptionFacts, at: datetime) -> SubscriptionFacts:
+    """Return the facts with the cursor past a boundary that would be billed at once."""
+    if after.next_boundary_at > at:
+        return after
+    following = after.next_boundary + 1
+    return replace(
+        after,
+        next_boundary=following,
+        next_boundary_at=after.agreement.cycle.boundary(following),
+    )
