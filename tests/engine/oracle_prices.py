@@ -67,10 +67,10 @@ def line(asked: Asked) -> Fraction:
     """
     whole = asked.used if asked.before is None else asked.before.and_then(asked.used)
     usage = _held(asked, whole)
-    if asked.rules.get("on_last_line") and not asked.last:
-        return _bounded(NOTHING, asked)
     if asked.before is not None:
         usage = max(NOTHING, usage - _held(asked, asked.before))
+    if asked.rules.get("on_last_line") and not asked.last:
+        usage = NOTHING
     return _bounded(usage * asked.share, asked)
 
 

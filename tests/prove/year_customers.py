@@ -1,0 +1,255 @@
+"""Customers who live through a year: each act is told to the services and to the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from random import Random
+from zoneinfo import ZoneInfo
+
+from apps.core import rls
+from apps.core.actor import operator
+from apps.payments import services as payments
+from apps.plans.offers import CouponRules
+from apps.subscriptions import services as subscriptions
+from apps.subscriptions.services import Behaviour
+from apps.tenants import services as tenants
+from apps.usage import services as usage
+from apps.usage.checking import NewEvent
+from tests.engine import oracle
+from tests.engine.oracle_documents import Coupon
+from tests.prove.ground import ask
+from tests.prove.year_catalog import CALL, PLANS, TRIAL_DAYS
+from tests.prove.year_oracle import Account
+
+ACTOR = operator("prove")
+ZONES = ("UTC", "America/New_York", "Asia/Kolkata", "Europe/Berlin")
+GERMAN_VAT = 19
+SOURCE = "year"
+COUPONS = {
+    rules.code: rules
+    for rules in (
+        CouponRules(code="half-once", name="Half once", percent=Decimal(50), position=2),
+        CouponRules(
+            code="three-months",
+            name="A third off for three months",
+            percent=Decimal("33.3"),
+            duration="repeating",
+            months=3,
+            position=1,
+        ),
+        CouponRules(
+            code="ten-off",
+            name="Ten off for good",
+            amounts={"USD": Decimal("10.01")},
+            duration="forever",
+        ),
+        CouponRules(
+            code="seats-off",
+            name="A tenth off seats",
+            percent=Decimal(10),
+            duration="forever",
+            prices=("seats",),
+            position=3,
+        ),
+    )
+}
+BEHAVIOURS = (Behaviour.NEXT_INVOICE, Behaviour.NEXT_INVOICE, Behaviour.NONE)
+
+
+@dataclass(slots=True)
+class Customer:
+    """An organization, its subscription, and what the oracle knows of it.
+
+    `waiting` are changes of plan for the next period; `over` is when it has ended or will.
+    """
+
+    organization: int
+    account: Account
+    chance: Random
+    subscription: str = ""
+    coupons: set[str] = field(default_factory=set)
+    paused: bool = False
+    over: bool = False
+    acts: list[str] = field(default_factory=list)
+
+    @classmethod
+    def arrives(cls, slug: str, chance: Random, at: datetime) -> Customer:
+        """Create the organization and subscribe it to a plan, from now on."""
+        zone, country = chance.choice(ZONES), chance.choice(("DE", "US"))
+        with rls.ops_scope("prove: a customer"):
+            row = tenants.create_organization(
+                slug, name=slug, timezone=zone, country=country, actor=ACTOR, at=at
+            )
+        percent = GERMAN_VAT if country == "DE" else 0
+        customer = cls(int(row.pk), Account(zone, percent), chance)
+        plan, seats = chance.choice(sorted(PLANS)), chance.randint(3, 12)
+        with rls.tenant_scope(customer.organization):
+            facts = subscriptions.subscribe(
+                customer.organization, plan=plan, start=at, seats=seats, actor=ACTOR, at=at
+            )
+        customer.subscription = facts.public_id
+        begins = at
+        if days := TRIAL_DAYS[plan]:
+            begins = oracle.first_instant(oracle.wall_clock(at, zone) + timedelta(days=days), zone)
+        customer.account.subscribe(plan, begins=begins, start=at, seats=seats)
+        customer.acts.append(f"{at} subscribes to {plan}, {seats} seats, in {zone}, {country}")
+        return customer
+
+    def acts_at(self, at: datetime) -> None:
+        """Do something, whatever is possible now."""
+        if self.over:
+            return
+        if self.paused:
+            self._resume(at)
+            return
+        acts: list[tuple[Callable[[datetime], None], int]] = [
+            (self._change_seats, 10),
+            (self._change_plan, 4),
+            (self._use, 12),
+            (self._void, 2),
+            (self._redeem, 2),
+            (self._pay, 6),
+            (self._pause, 1),
+            (self._cancel, 1),
+        ]
+        verbs, weights = zip(*acts, strict=True)
+        self.chance.choices(verbs, weights)[0](at)
+
+    def _note(self, at: datetime, said: str) -> None:
+        self.acts.append(f"{at} {said}")
+
+    def _change_seats(self, at: datetime) -> None:
+        seats, behaviour = self.chance.randint(0, 15), self.chance.choice(BEHAVIOURS)
+        if seats == self.account.seats_at(at):
+            return
+        with rls.tenant_scope(self.organization):
+            subscriptions.change_quantity(
+                self.subscription, quantity=seats, behaviour=behaviour, actor=ACTOR, at=at
+            )
+        self.account.change_seats(seats, at, charged=behaviour is not Behaviour.NONE)
+        self._note(at, f"{seats} seats, {behaviour}")
+
+    def _change_plan(self, at: datetime) -> None:
+        plan = next(code for code in sorted(PLANS) if code != self.account.plan_at(at))
+        behaviour = self.chance.choice((*BEHAVIOURS, Behaviour.RESET))
+        with rls.tenant_scope(self.organization):
+            subscriptions.change_plan(
+                self.subscription, plan=plan, behaviour=behaviour, actor=ACTOR, at=at
+            )
+        self.account.change_plan(
+            plan,
+            at,
+            charged=behaviour is not Behaviour.NONE,
+            restart=behaviour is Behaviour.RESET and at >= self.account.begins,
+        )
+        self._note(at, f"changes to {plan}, {behaviour}")
+
+    def _use(self, at: datetime) -> None:
+        """Take some calls of the last days, at the edges of a day too."""
+        events = []
+        for number in range(self.chance.randint(1, 25)):
+            when = at - timedelta(seconds=self.chance.randint(0, 9 * 86_400))
+            if self.chance.random() < 0.2:
+                zone = ZoneInfo(self.account.zone)
+                when = when.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+            if self.account.takes(when):
+                events.append(NewEvent(SOURCE, f"{at.timestamp()}-{number}", CALL, when, {}))
+        with rls.tenant_scope(self.organization):
+            outcome = usage.ingest(self.organization, events=events, actor=ACTOR, at=at)
+        assert outcome.accepted == len(events), outcome
+        times = {e.key: e.occurred_at for e in events if e.occurred_at is not None}
+        self.account.calls.update(times)
+        self._note(at, f"{len(events)} calls")
+
+    def _void(self, at: datetime) -> None:
+        """Take a call back that no bill has counted."""
+        known = [key for key, when in self.account.calls.items() if self.account.takes(when)]
+        if not known:
+            return
+        key = self.chance.choice(known)
+        with rls.tenant_scope(self.organization):
+            usage.void_event(self.organization, key, source=SOURCE, actor=ACTOR, at=at)
+        del self.account.calls[key]
+        self._note(at, f"takes call {key} back")
+
+    def _redeem(self, at: datetime) -> None:
+        code = self.chance.choice(sorted(COUPONS))
+        if code in self.coupons:
+            return
+        with rls.tenant_scope(self.organization):
+            subscriptions.apply_discount(
+                self.organization,
+                code=code,
+                subscription_id=self.subscription,
+                actor=ACTOR,
+                at=at,
+            )
+        said = COUPONS[code]
+        coupon = Coupon(
+            None if said.percent is None else Fraction(said.percent),
+            int(said.amounts["USD"] * 100) if said.amounts else None,
+            most=None,
+            kinds=said.prices or None,
+            lines=None,
+        )
+        self.account.redeem(
+            coupon,
+            at,
+            place=said.position,
+            once=said.duration == "once",
+            months=said.months or 0,
+        )
+        self.coupons.add(code)
+        self._note(at, f"redeems {code}")
+
+    def _pay(self, at: datetime) -> None:
+        """Pay something, or all of it, of the oldest bill that is open."""
+        owed = [(day, bill) for day, bill in self.account.bills.items() if bill.total > bill.paid]
+        if not owed:
+            return
+        day, bill = owed[0]
+        due = bill.total - bill.paid
+        cents = due if self.chance.random() < 0.6 else self.chance.randint(1, due)
+        number = ask(
+            "SELECT number FROM invoicing_invoice WHERE organization_id = %s AND boundary_at = %s",
+            self.organization,
+            day,
+        )[0][0]
+        with rls.tenant_scope(self.organization):
+            amount = Decimal(cents).scaleb(-2)
+            payments.record_payment(number, amount=amount, actor=ACTOR, at=at)
+        bill.paid += cents
+        self._note(at, f"pays {cents} of {number}")
+
+    def _pause(self, at: datetime) -> None:
+        if at <= self.account.begins:
+            return
+        with rls.tenant_scope(self.organization):
+            subscriptions.pause(self.subscription, when="now", actor=ACTOR, at=at)
+        self.account.stop(at)
+        self.paused = True
+        self._note(at, "pauses")
+
+    def _resume(self, at: datetime) -> None:
+        plan = self.account.plan_at(at)
+        with rls.tenant_scope(self.organization):
+            subscriptions.resume(self.subscription, actor=ACTOR, at=at)
+        if self.account.billed_until < self.account.stops[-1]:
+            self.account.withdraw_stop()  # no bill has reached it: the pause is taken back
+        else:
+            self.account.resume(plan, at)
+        self.paused = False
+        self._note(at, "resumes")
+
+    def _cancel(self, at: datetime) -> None:
+        if at <= self.account.begins:
+            return
+        with rls.tenant_scope(self.organization):
+            subscriptions.cancel(self.subscription, when="now", actor=ACTOR, at=at)
+        self.account.stop(at)
+        self.over = True
+        self._note(at, "ends")

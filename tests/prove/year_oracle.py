@@ -1,0 +1,365 @@
+"""A subscription's bills from what happened to it: events in, invoices out, nothing shared.
+
+Written from the conventions (docs/algorithms/proration.md, "Lines on the invoice") on the Fractions
+of `tests.engine.oracle`, and not from the engine or the rooms. Amounts are cents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import takewhile
+from typing import Any
+
+from tests.engine import oracle, oracle_documents, oracle_time
+from tests.engine.oracle_documents import NEVER, Coupon, Grant, Item, Tax
+from tests.engine.oracle_prices import Asked, Used, line, price_of
+from tests.prove.year_catalog import PLANS, TERMS
+
+NOTHING, WHOLE = Fraction(0), Fraction(1)
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line: what it is for, such as `seats advance`, and its cents."""
+
+    owned: Owned
+    kind: str
+    cents: int
+
+    @property
+    def name(self) -> str:
+        """How it is told from others."""
+        return f"{self.owned.key} {self.kind}"
+
+
+@dataclass(eq=False, slots=True)
+class Owned:
+    """A price that was bought: for how long, and how many from when on.
+
+    `starts`, `ends` and the third part of a step are false where the change was not to be charged.
+    """
+
+    price: dict[str, Any]
+    start: datetime
+    end: datetime | None = None
+    steps: list[tuple[datetime, int, bool]] = field(default_factory=list)
+    starts: bool = True
+    ends: bool = True
+
+    @property
+    def key(self) -> str:
+        """Its key in the plan."""
+        return str(self.price["key"])
+
+    def lives_at(self, moment: datetime) -> bool:
+        """Whether it is there."""
+        return self.start <= moment and (self.end is None or moment < self.end)
+
+    def quantity(self, moment: datetime) -> int:
+        """How many there are."""
+        return [n for at, n, _ in self.steps if at <= moment][-1] if self.steps else 1
+
+    def full_price(self, quantity: int) -> Fraction:
+        """What so many cost for a whole period, in dollars."""
+        terms = {key: value for key, value in self.price.items() if key in TERMS}
+        terms.setdefault("model", "flat")
+        return price_of(terms, Used(Fraction(quantity)), Fraction(self.price.get("included", 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """A stretch between two boundaries; `whole` is the period that it is a part of."""
+
+    start: datetime
+    end: datetime
+    whole: tuple[datetime, datetime]
+
+
+@dataclass(slots=True)
+class Discounted:
+    """A coupon of the customer: what it takes off, from when until when, and in which place."""
+
+    place: tuple[int, int]
+    coupon: Coupon
+    once: bool
+    start: datetime
+    end: datetime | None
+    spent: bool = False
+
+    def counts_at(self, moment: datetime) -> bool:
+        """Whether it comes off an invoice of that moment."""
+        return not self.spent and self.start <= moment and (self.end is None or moment < self.end)
+
+
+@dataclass(slots=True)
+class Bill:
+    """An invoice, and what was paid of it."""
+
+    lines: list[tuple[str, int]]
+    discount: int
+    tax: int
+    credits: int
+    total: int
+    paid: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Account:
+    """One customer's agreement and usage, brought up to date by what happens, in order of time.
+
+    `anchors` are the cycles: from when, and anchored where. `stops` are the moments at which it is
+    paused or ends, `calls` the times of the events that were taken, by key. `credit` is what is
+    left of every grant, in the order they are used. `net_of` remembers what was billed of a price
+    for a period: before and after discounts.
+    """
+
+    zone: str
+    tax_percent: int
+    owned: list[Owned] = field(default_factory=list)
+    anchors: list[tuple[datetime, datetime]] = field(default_factory=list)
+    stops: list[datetime] = field(default_factory=list)
+    calls: dict[str, datetime] = field(default_factory=dict)
+    discounts: list[Discounted] = field(default_factory=list)
+    credit: list[Grant] = field(default_factory=list)
+    bills: dict[datetime, Bill] = field(default_factory=dict)
+    net_of: dict[tuple[int, datetime], tuple[int, int]] = field(default_factory=dict)
+
+    # What happens
+
+    def subscribe(self, plan: str, *, begins: datetime, start: datetime, seats: int) -> None:
+        """Buy a plan; the first cycle begins after the trial, if there is one."""
+        self.anchors.append((begins, begins))
+        self._add(plan, start, seats, charged=True)
+
+    def change_seats(self, seats: int, at: datetime, *, charged: bool = True) -> None:
+        """Have so many seats from now on."""
+        self._seats(at).steps.append((at, seats, charged))
+
+    def change_plan(
+        self, plan: str, at: datetime, *, charged: bool = True, restart: bool = False
+    ) -> None:
+        """Leave the plan for another one, with the same seats; perhaps in a new cycle."""
+        seats = self._seats(at).quantity(at)
+        self._end(at, charged)
+        self._add(plan, at, seats, charged)
+        if restart:
+            self.anchors.append((at, at))
+
+    def stop(self, at: datetime) -> None:
+        """Pause or end then."""
+        self._end(at, charged=True)
+        self.stops.append(at)
+
+    def resume(self, plan: str, at: datetime) -> None:
+        """Go on in a new cycle, with what there was."""
+        seats = self._last_seats()
+        self.anchors.append((at, at))
+        self._add(plan, at, seats, charged=True)
+
+    @property
+    def begins(self) -> datetime:
+        """Where billing begins."""
+        return self.anchors[0][0]
+
+    def seats_at(self, moment: datetime) -> int:
+        """How many seats there are."""
+        return self._seats(moment).quantity(moment)
+
+    def takes(self, moment: datetime) -> bool:
+        """Whether a call of that moment may still come: nothing behind a bill."""
+        return moment >= self.billed_until
+
+    def plan_at(self, moment: datetime) -> str:
+        """The plan in force, or the last one."""
+        base = [one for one in self.owned if one.key == "base" and one.start <= moment][-1]
+        return next(code for code, prices in PLANS.items() if base.price in prices)
+
+    def _add(self, plan: str, at: datetime, seats: int, charged: bool) -> None:
+        for price in PLANS[plan]:
+            steps = [(at, seats, True)] if price["type"] == "licensed" else []
+            self.owned.append(Owned(price, at, steps=steps, starts=charged))
+
+    def _end(self, at: datetime, charged: bool) -> None:
+        for one in self.owned:
+            if one.end is None or one.end > at:
+                one.end, one.ends = at, charged
+
+    def _seats(self, at: datetime) -> Owned:
+        return next(one for one in self.owned if one.key == "seats" and one.lives_at(at))
+
+    def _last_seats(self) -> int:
+        return [one for one in self.owned if one.key == "seats"][-1].steps[-1][1]
+
+    def withdraw_stop(self) -> None:
+        """Take back a pause that has not been reached by any bill."""
+        stop = self.stops.pop()
+        for one in self.owned:
+            if one.end == stop:
+                one.end, one.ends = None, True
+
+    def redeem(self, coupon: Coupon, at: datetime, *, place: int, once: bool, months: int) -> None:
+        """Have a coupon from now on; for so many months, or for good when that is 0."""
+        end = self._grid(at, months) if months else None
+        order = (place, len(self.discounts))
+        self.discounts.append(Discounted(order, coupon, once, at, end))
+        self.discounts.sort(key=lambda one: one.place)
+
+    def bill(self, as_of: datetime) -> None:
+        """Be billed for every boundary up to then."""
+        for moment, behind, ahead in takewhile(lambda one: one[0] <= as_of, self.boundaries()):
+            if moment not in self.bills:
+                self.bills[moment] = self._bill(moment, self.lines(behind, ahead), ahead)
+
+    @property
+    def billed_until(self) -> datetime:
+        """The last boundary that was billed."""
+        return max(self.bills, default=LONG_AGO)
+
+    # What it comes to
+
+    def _bill(self, moment: datetime, lines: list[Line], ahead: Lap | None) -> Bill:
+        tax = Tax("vat", Fraction(self.tax_percent), inside=False)
+        items = [
+            Item(str(n), one.cents, one.owned.key, (tax,), taxed=True, discountable=one.cents >= 0)
+            for n, one in enumerate(lines)
+        ]
+        mine = [one for one in self.discounts if one.counts_at(moment)]
+        coupons = [one.coupon for one in mine]
+        taken, left = oracle_documents.discounts(items, coupons)
+        for discount, amount in zip(mine, taken, strict=True):
+            discount.spent = discount.once and amount > 0
+        for one, net in zip(lines, left, strict=True):
+            if one.kind == "advance" and ahead is not None:
+                self.net_of[id(one.owned), ahead.start] = (one.cents, net)
+        sums = oracle_documents.totals(
+            items,
+            coupons,
+            rounding="per_line",
+            first="net",
+            notes=[],
+            grants=self.credit,
+            balance=0,
+        )
+        self._use_up(sums.credits)
+        if sums.total < 0:
+            self.credit.append(Grant(-sums.total, 0, NEVER, moment.timestamp(), None, False))
+            sums = replace(sums, credits=sums.total)
+        told = sorted((one.name, one.cents) for one in lines if one.cents)
+        return Bill(told, sums.discount, sums.tax, sums.credits, sums.total - sums.credits)
+
+    def _use_up(self, cents: int) -> None:
+        """Take it from the grants in their order; all of them pay every line."""
+        left = []
+        for grant in sorted(self.credit, key=lambda g: (g.priority, g.expires, g.since)):
+            used = min(grant.available, cents)
+            cents -= used
+            if grant.available > used:
+                left.append(replace(grant, available=grant.available - used))
+        self.credit = left
+
+    def boundaries(self) -> Iterator[tuple[datetime, Lap | None, Lap | None]]:
+        """Yield (moment, what it closes, what it opens) for every boundary, without an end."""
+        behind: Lap | None = None
+        for number, (start, anchor) in enumerate(self.anchors):
+            cut = self._cut_after(start, number)
+            k = 0
+            while True:
+                whole = (self._grid(anchor, k), self._grid(anchor, k + 1))
+                end = whole[1] if cut is None else min(cut, whole[1])
+                ahead = Lap(whole[0], end, whole)
+                yield whole[0], behind, ahead
+                behind, k = ahead, k + 1
+                if cut is not None and whole[1] >= cut:
+                    break
+            if cut in self.stops:
+                yield cut, behind, None
+                behind = None
+
+    def _cut_after(self, start: datetime, number: int) -> datetime | None:
+        """Where the cycle stops: at a pause, at the end, or where the next one begins."""
+        cuts = [stop for stop in self.stops if stop > start]
+        cuts += [at for at, _ in self.anchors[number + 1 :]]
+        return min(cuts, default=None)
+
+    def _grid(self, anchor: datetime, k: int) -> datetime:
+        if k == 0:
+            return anchor
+        wall = oracle.wall_clock(anchor, self.zone)
+        return oracle.first_instant(oracle.months_later(wall, k), self.zone)
+
+    def lines(self, behind: Lap | None, ahead: Lap | None) -> list[Line]:
+        """The lines of the invoice at a boundary, item by item."""
+        found: list[Line] = []
+        for one in self.owned:
+            metered = one.price["type"] == "metered"
+            if ahead is not None and not metered and one.lives_at(ahead.start):
+                found.append(
+                    Line(one, "advance", _cents(one.full_price(one.quantity(ahead.start))))
+                )
+            if behind is not None:
+                found += self._usage(one, behind) if metered else self._corrections(one, behind)
+        return found
+
+    def _usage(self, one: Owned, behind: Lap) -> Iterator[Line]:
+        start = max(one.start, behind.start)
+        end = behind.end if one.end is None else min(one.end, behind.end)
+        if start >= end:
+            return
+        count = sum(start <= at < end for at in self.calls.values())
+        terms = {key: value for key, value in one.price.items() if key in TERMS}
+        bounds = ("minimum_amount", "maximum_amount")
+        asked = Asked(
+            terms,
+            Used(Fraction(count)),
+            Fraction(one.price.get("included", 0)),
+            rules={key: one.price[key] for key in bounds if key in one.price},
+        )
+        yield Line(one, "arrears", _cents(line(asked)))
+
+    def _corrections(self, one: Owned, behind: Lap) -> Iterator[Line]:
+        """One line a change: the difference of two full prices for what is left of the period.
+
+        What is given back is what was paid for it after discounts, and never more than all of it.
+        """
+        price = NOTHING
+        paid = 0
+        if one.lives_at(behind.start):
+            price = one.full_price(one.quantity(behind.start))
+            paid = _cents(price)
+        gross, net = self.net_of.get((id(one), behind.start), (1, 1))
+        really = Fraction(net, gross) if gross else WHOLE
+        for at, quantity, charged in self._turns(one, behind):
+            new = NOTHING if quantity is None else one.full_price(quantity)
+            exact = (new - price) * self._share(one, at, behind, charged)
+            full = max(_cents(exact), -paid)
+            cents = full
+            if full < 0:
+                cents = max(_cents(exact * really), -oracle.rounded(paid * really))
+            paid += full
+            price = new
+            yield Line(one, "proration", cents)
+
+    def _turns(self, one: Owned, behind: Lap) -> list[tuple[datetime, int | None, bool]]:
+        lived = max(one.start, behind.start)
+        gone = behind.end if one.end is None else min(one.end, behind.end)
+        if lived >= gone:
+            return []
+        turns: list[tuple[datetime, int | None, bool]] = []
+        if one.start > behind.start:
+            turns.append((one.start, one.quantity(one.start), one.starts))
+        turns += [step for step in one.steps if lived < step[0] < gone]
+        if gone < behind.whole[1]:
+            turns.append((gone, None, one.ends))
+        return turns
+
+    def _share(self, one: Owned, at: datetime, behind: Lap, charged: bool) -> Fraction:
+        mode = one.price.get("proration", "second") if charged else "none"
+        return oracle_time.share_after(mode, self.zone, at, behind.whole)
+
+
+def _cents(dollars: Fraction) -> int:
+    return oracle.rounded(dollars * 100)
