@@ -379,8 +379,16 @@ def _expected(
     billed = {window.item_id for window in measured}
     items = tuple(i for i in facts.agreement.items if i.meter is None or i.id in billed)
     agreement = replace(facts.agreement, items=items)
-    proposals = propose(agreement, row.boundary_index or 0, measured)
+    proposals = propose(agreement, _boundary(row, lines, facts), measured)
     return {proposal.billed_key: proposal for proposal in proposals}
+
+
+def _boundary(row: Invoice, lines: Sequence[InvoiceLine], facts: SubscriptionFacts) -> int:
+    """Return the boundary whose lines these are: changes billed early are those of the next one."""
+    if row.boundary_index is not None:
+        return row.boundary_index
+    first = min((line.during.lower for line in lines if line.item_id), default=row.issued_at)
+    return facts.agreement.cycle.index_at(first) + 1
 
 
 def _key(line: InvoiceLine) -> BilledKey:
