@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from psycopg.types.range import TimestamptzRange
+
 from apps.core import idempotency, rls
 from apps.core.idempotency import Answer
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice, Parked
 from apps.payments import services as payments
+from apps.subscriptions.models import Change, Discount
 from apps.tenants import services as tenants
 from apps.tenants.roles import SCOPES
 from apps.usage import services as usage
@@ -114,6 +117,7 @@ def _answer() -> Answer:
 def _settle_and_park(organization_id: int) -> None:
     invoice = Invoice.objects.filter(organization_id=organization_id).order_by("id")[0]
     payments.record_payment(str(invoice.number), amount=Decimal("1.00"), actor=ACTOR, at=NOW)
+    _changed_and_discounted(organization_id, invoice.subscription_id or 0)
     Parked.objects.create(
         organization_id=organization_id,
         subscription_id=invoice.subscription_id or 0,
@@ -121,6 +125,30 @@ def _settle_and_park(organization_id: int) -> None:
         reason="to be seen by its own organization only",
         parked_at=NOW,
         released_at=NOW,
+    )
+
+
+def _changed_and_discounted(organization_id: int, subscription_id: int) -> None:
+    """A change that was called off and a discount that counts no more: to be seen, not billed."""
+    Change.objects.create(
+        organization_id=organization_id,
+        subscription_id=subscription_id,
+        action="quantity",
+        behaviour=Change.Behaviour.NEXT_PERIOD,
+        arguments={"quantity": "1", "key": ""},
+        effective_at=NOW,
+        status=Change.Status.CANCELED,
+        requested_by="prove",
+        requested_at=NOW,
+        settled_at=NOW,
+    )
+    Discount.objects.create(
+        organization_id=organization_id,
+        subscription_id=subscription_id,
+        coupon="launch",
+        terms={"code": "launch", "name": "Launch", "duration": "once", "percent": "10"},
+        during=TimestamptzRange(NOW, None, "[)"),
+        removed_at=NOW,
     )
 
 
