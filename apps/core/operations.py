@@ -253,16 +253,7 @@ class StateMachine(_TableOperation):
     def forwards(self, model: type[Model]) -> Iterable[str]:
         """Create the trigger."""
         table, field = model._meta.db_table, self.field
-        allowed = ", ".join(f"('{a}', '{b}')" for a, b in self.transitions)
-        yield f"""
-CREATE FUNCTION "{table}_{field}_machine"() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  IF (OLD.{field}, NEW.{field}) NOT IN ({allowed}) THEN
-    RAISE EXCEPTION '{table}: {field} cannot go from % to %', OLD.{field}, NEW.{field}
-      USING ERRCODE = '23514';
-  END IF;
-  RETURN NEW;
-END $$"""
+        yield _machine_function(table, field, self.transitions)
         yield (
             f'CREATE TRIGGER {field}_machine BEFORE UPDATE OF {field} ON "{table}" FOR EACH ROW'
             f" WHEN (OLD.{field} IS DISTINCT FROM NEW.{field})"
@@ -274,3 +265,39 @@ END $$"""
         table = model._meta.db_table
         yield f'DROP TRIGGER {self.field}_machine ON "{table}"'
         yield f'DROP FUNCTION "{table}_{self.field}_machine"()'
+
+
+class StateMachineExcept(_TableOperation):
+    """Change the transitions of a `StateMachine`; its trigger stays. Both are whole lists."""
+
+    def __init__(
+        self,
+        model: str,
+        field: str,
+        *,
+        before: Sequence[tuple[str, str]],
+        after: Sequence[tuple[str, str]],
+    ) -> None:
+        super().__init__(model)
+        self.field, self.before, self.after = field, list(before), list(after)
+
+    def forwards(self, model: type[Model]) -> Iterable[str]:
+        """Replace the trigger's function."""
+        yield _machine_function(model._meta.db_table, self.field, self.after)
+
+    def backwards(self, model: type[Model]) -> Iterable[str]:
+        """Put the function back as it was."""
+        yield _machine_function(model._meta.db_table, self.field, self.before)
+
+
+def _machine_function(table: str, field: str, transitions: Sequence[tuple[str, str]]) -> str:
+    allowed = ", ".join(f"('{a}', '{b}')" for a, b in transitions)
+    return f"""
+CREATE OR REPLACE FUNCTION "{table}_{field}_machine"() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF (OLD.{field}, NEW.{field}) NOT IN ({allowed}) THEN
+    RAISE EXCEPTION '{table}: {field} cannot go from % to %', OLD.{field}, NEW.{field}
+      USING ERRCODE = '23514';
+  END IF;
+  RETURN NEW;
+END $$"""

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
 
 # Tenants read, only staff and the system write.
 PLATFORM = {
+    "invoicing_healingmark",
     "invoicing_numberseries",
     "plans_coupon",
     "plans_entitlement",
@@ -74,6 +75,7 @@ FACTS = {
     "invoicing_ledgerentry",
     "invoicing_ledgertransaction",
     "payments_payment",
+    "payments_refund",
     "subscriptions_quantitystep",
     "usage_event",
 }

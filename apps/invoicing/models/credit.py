@@ -116,7 +116,8 @@ class CreditMovement(TenantRow):
             models.UniqueConstraint(
                 fields=["organization", "grant", "kind"],
                 name="a_grant_starts_and_ends_once",
-                condition=Q(invoice=None),
+                # What a void invoice gives back to an expired grant expires again.
+                condition=Q(invoice=None) & ~Q(kind="expired"),
             ),
         ]
         indexes = [models.Index(fields=["organization", "invoice"], name="credit_of_invoice")]

@@ -22,6 +22,7 @@ TRANSITIONS = (
     ("open", "uncollectible"),
     ("uncollectible", "paid"),
     ("uncollectible", "void"),
+    ("paid", "open"),  # a payment was taken back
 )
 
 
@@ -198,7 +199,7 @@ class InvoiceLine(TenantRow):
     )
     position = models.PositiveIntegerField()
     key = models.CharField(max_length=50)
-    kind = models.CharField(max_length=12)
+    kind = models.CharField(max_length=20)
     reason = models.CharField(max_length=20)
     name = models.CharField(max_length=200)
     during = DateTimeRangeField()

@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from apps.core.fields import CurrencyField, MoneyField, PublicIdField, QuantityField
 from apps.core.fields import TenantForeignKey as Key
-from apps.core.models import TenantRow
+from apps.core.models import Row, TenantRow
 
 
 class Charge(TenantRow):
@@ -31,6 +31,7 @@ class Charge(TenantRow):
     source = models.CharField(
         max_length=60, blank=True, default="", help_text="public id of the cause"
     )
+    buys = models.JSONField(null=True, help_text="terms of the credit that it buys, if it does")
     recorded_at = models.DateTimeField()
     recorded_by = models.CharField(max_length=60)
     withdrawn_at = models.DateTimeField(null=True)
@@ -100,3 +101,25 @@ class Correction(TenantRow):
     def difference(self) -> int:
         """What is still to be billed (or, when negative, given back), in minor units."""
         return self.amount - self.amount_before
+
+
+class HealingMark(Row):
+    """How far the usage under final lines has been looked at; there is one row.
+
+    Events that `snapshot` of the usage epoch `epoch` could see were compared with the lines up to
+    `line`. What came later, and what was billed later, is looked at by the next run.
+    """
+
+    place = models.PositiveSmallIntegerField(default=1, unique=True)
+    epoch = models.IntegerField()
+    snapshot = models.TextField()
+    line = models.BigIntegerField(help_text="integer id of the last line")
+    looked_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(place=1), name="one_mark_of_healing"),
+        ]
+
+    def __str__(self) -> str:
+        return f"up to {self.snapshot} of epoch {self.epoch}"
