@@ -22,11 +22,18 @@ from django.db.models import Prefetch
 from apps.audit import selectors as audit
 from apps.core import rls
 from apps.engine.explanation import BrokenExplanation, replay
-from apps.engine.invoice import BilledKey, Measured, Proposal, Window, propose
+from apps.engine.invoice import (
+    BilledKey,
+    Measured,
+    Proposal,
+    Window,
+    billed_in_full,
+    propose,
+)
 from apps.engine.period import Period
 from apps.engine.settlement import BrokenSettlement, verify_settlement
 from apps.invoicing import selectors
-from apps.invoicing.composition import as_measured
+from apps.invoicing.composition import as_measured, net_before
 from apps.invoicing.models import Invoice, InvoiceLine
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
@@ -379,7 +386,10 @@ def _expected(
     billed = {window.item_id for window in measured}
     items = tuple(i for i in facts.agreement.items if i.meter is None or i.id in billed)
     agreement = replace(facts.agreement, items=items)
-    proposals = propose(agreement, _boundary(row, lines, facts), measured)
+    boundary = _boundary(row, lines, facts)
+    gives_back = any(line.amount < 0 for line in lines)
+    net_of = net_before((facts, boundary), row.pk) if gives_back else billed_in_full
+    proposals = propose(agreement, boundary, measured, net_of=net_of)
     return {proposal.billed_key: proposal for proposal in proposals}
 
 

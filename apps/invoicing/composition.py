@@ -23,6 +23,7 @@ from apps.engine.invoice import (
     Item,
     LineKind,
     Measured,
+    NetOf,
     Proposal,
     Reason,
     Window,
@@ -255,14 +256,22 @@ def _composed(facts: SubscriptionFacts, proposal: Proposal, counts: Counts) -> C
     )
 
 
-class _Billed:
-    """The standing lines that touch the periods around some boundaries."""
+def net_before(boundary: Boundary, invoice_id: int) -> NetOf:
+    """Return which part of an item's price was really billed when that invoice was composed."""
+    return _Billed([boundary], before=invoice_id).net_of
 
-    def __init__(self, boundaries: Sequence[Boundary]) -> None:
+
+class _Billed:
+    """The standing lines that touch the periods around some boundaries.
+
+    `before` leaves out an invoice, by its integer id, and all that came after it.
+    """
+
+    def __init__(self, boundaries: Sequence[Boundary], *, before: int | None = None) -> None:
         self.keys: set[BilledKey] = set()
         self._sums: defaultdict[int, list[tuple[datetime, datetime, int, int]]] = defaultdict(list)
         self._progressive: defaultdict[tuple[int, datetime], list[int]] = defaultdict(list)
-        for item_id, kind, during, step_id, amount, discount in _standing(boundaries):
+        for item_id, kind, during, step_id, amount, discount in _standing(boundaries, before):
             if kind == PROGRESSIVE:
                 self._progressive[item_id, during.lower].append(amount)
                 continue
@@ -285,7 +294,7 @@ class _Billed:
         return Fraction(gross - sum(off for _, off in found), gross) if gross else Fraction(1)
 
 
-def _standing(boundaries: Sequence[Boundary]) -> Iterable[tuple[Any, ...]]:
+def _standing(boundaries: Sequence[Boundary], before: int | None) -> Iterable[tuple[Any, ...]]:
     items: defaultdict[int, list[int]] = defaultdict(list)
     for facts, _ in boundaries:
         items[facts.organization_id] += [item.id for item in facts.items]
@@ -301,9 +310,12 @@ def _standing(boundaries: Sequence[Boundary]) -> Iterable[tuple[Any, ...]]:
     if not laps:
         return []
     span = (min(lap.start for lap in laps), max(lap.end for lap in laps))
-    return InvoiceLine.objects.filter(
+    rows = InvoiceLine.objects.filter(
         organization_id__in=list(items), item_id__in=wanted, live=True, during__overlap=span
-    ).values_list("item_id", "kind", "during", "step_id", "amount", "discount")
+    )
+    if before is not None:
+        rows = rows.filter(invoice_id__lt=before)
+    return rows.values_list("item_id", "kind", "during", "step_id", "amount", "discount")
 
 
 def covered(lines: Iterable[Composed]) -> Period:
