@@ -87,7 +87,7 @@ def standing(facts: SubscriptionFacts, *, at: datetime) -> Standing:
 
 def licensed(facts: SubscriptionFacts) -> list[ItemFacts]:
     """Return the items whose quantity is bought."""
-    return [item for item in facts.items if item.price.type == "licensed"]
+    return [item for item in facts.standing if item.price.type == "licensed"]
 
 
 def quantities(facts: SubscriptionFacts, at: datetime) -> Iterator[tuple[ItemFacts, Decimal]]:
@@ -152,7 +152,7 @@ def _of_line(line: Line) -> Gauge:
 
 def _free(facts: SubscriptionFacts, period: Period) -> list[Gauge]:
     """Return the gauges of a trial: its usage is counted and costs nothing."""
-    metered = [item for item in facts.items if item.item.meter is not None]
+    metered = [item for item in facts.standing if item.item.meter is not None]
     wants = [usage.Want(str(i.item.meter), period.start, period.end) for i in metered]
     measured = usage.measure(facts.organization_id, wants)
     return [

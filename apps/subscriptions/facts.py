@@ -182,6 +182,12 @@ class SubscriptionFacts:
         """Return the items in force at the moment."""
         return tuple(facts for facts in self.items if facts.item.lives_at(moment))
 
+    @property
+    def standing(self) -> tuple[ItemFacts, ...]:
+        """The items in force to the last: those that nothing has taken the place of."""
+        ends = {None, self.phases[-1].end, self.cancel_at, self.pause_at, self.ended_at}
+        return tuple(facts for facts in self.items if facts.item.end in ends)
+
     def current_period(self, at: datetime) -> Period:
         """Return the trial, the billing period that holds `at`, or the last one of an ended one."""
         cycle = self.agreement.cycle

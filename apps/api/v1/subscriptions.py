@@ -136,7 +136,7 @@ class SubscriptionView(NamedTuple):
     def items(self) -> list[ItemView]:
         """The items, licensed ones with what is in force now."""
         quantities = self.facts.quantities(max(self.at, self.facts.started_at))
-        return [ItemView(item, quantities.get(item.price.key)) for item in self.facts.items]
+        return [ItemView(item, quantities.get(item.price.key)) for item in self.facts.standing]
 
 
 class SubscriptionQuery(ListQuery):

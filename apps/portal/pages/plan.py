@@ -84,7 +84,7 @@ def _running(
     return Running(
         facts=facts,
         period=facts.current_period(at),
-        prices=tuple(price_words(i.price, i.item.terms, formats, currency) for i in facts.items),
+        prices=tuple(price_words(i.price, i.item.terms, formats, currency) for i in facts.standing),
         grants=tuple(grants(facts.version.entitlements, features, formats)),
         seats=tuple(
             (item.item.key, item.price.name, int(held)) for item, held in quantities(facts, at)
