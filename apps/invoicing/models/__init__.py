@@ -17,7 +17,7 @@ from apps.invoicing.models.documents import (
     Parked,
 )
 from apps.invoicing.models.ledger import LedgerEntry, LedgerTransaction
-from apps.invoicing.models.waiting import Charge, Correction
+from apps.invoicing.models.waiting import Charge, Correction, HealingMark
 
 __all__ = [
     "TRANSITIONS",
@@ -27,6 +27,7 @@ __all__ = [
     "CreditMovement",
     "CreditNote",
     "CreditNoteLine",
+    "HealingMark",
     "Invoice",
     "InvoiceDiscount",
     "InvoiceLine",

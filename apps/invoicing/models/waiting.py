@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from django.contrib.postgres.fields import DateTimeRangeField
 from django.db import models
 from django.db.models import Q
@@ -9,6 +11,7 @@ from django.db.models import Q
 from apps.core.fields import CurrencyField, MoneyField, PublicIdField, QuantityField
 from apps.core.fields import TenantForeignKey as Key
 from apps.core.models import Row, TenantRow
+from apps.engine.money import round_half_away
 
 
 class Charge(TenantRow):
@@ -99,8 +102,26 @@ class Correction(TenantRow):
 
     @property
     def difference(self) -> int:
-        """What is still to be billed (or, when negative, given back), in minor units."""
+        """How much more (or, when negative, less) the line comes to now, before discounts."""
         return self.amount - self.amount_before
+
+    @property
+    def net_share(self) -> Fraction:
+        """Which part of the line's amount its discounts left; all of a line that cost nothing."""
+        line = self.line
+        return Fraction(line.amount - line.discount, line.amount) if line.amount else Fraction(1)
+
+    @property
+    def net_difference(self) -> int:
+        """What is still to be billed (or, when negative, given back), in minor units.
+
+        A difference of two rounded amounts, so that the line and its corrections are what the whole
+        comes to now after the discounts that the line had.
+        """
+        now, before = (
+            round_half_away(amount * self.net_share) for amount in (self.amount, self.amount_before)
+        )
+        return now - before
 
 
 class HealingMark(Row):
