@@ -12,6 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import now
+from apps.backoffice.usage_files import pairs
 from apps.core import rls
 from apps.tenants import selectors as tenants
 from apps.tenants.models import ExternalId, Organization
@@ -93,7 +94,7 @@ class Command(BaseCommand):
         missing = [f"--{name}" for name in ("organization", "type", "time") if not options[name]]
         if missing:
             raise CommandError(f"A CSV file needs {', '.join(missing)}.")
-        data = _pairs(options["data"])
+        data = pairs(options["data"])
         with rls.ops_scope("ingest_usage: find the organization"):
             owner = self._owner(options["organization"])
         if isinstance(owner, str):
@@ -222,19 +223,3 @@ def _refused(events: Sequence[NewEvent | Unread], outcome: services.Outcome) -> 
         for event, result in zip(events, outcome.results, strict=True)
         if result.code
     ]
-
-
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
-    """Return the columns by name."""
-    pairs = [_pair(text) for text in texts]
-    for name, times in Counter(name for name, _ in pairs).items():
-        if times > 1:
-            raise CommandError(f"--data gives '{name}' {times} times; once is enough.")
-    return dict(pairs)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, sign, column = text.partition("=")
-    if not name or not sign or not column:
-        raise CommandError(f"--data takes NAME=COLUMN, not '{text}'.")
-    return name, column

@@ -1,0 +1,111 @@
+"""Which events of a file count: those that the door would take, each once, without voided ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from apps.analytics.offered import Gauge
+from apps.usage.checking import (
+    PUBLIC_ID,
+    VOID,
+    Door,
+    MeterRule,
+    NewEvent,
+    Refusal,
+    Unread,
+    dedupe_key,
+)
+
+# A simulation may try usage that is still to come, so the door's clock stands at the end of it.
+END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+class Fate(StrEnum):
+    """What became of an event."""
+
+    COUNTED = "counted"
+    UNPRICED = "unpriced"
+    OUTSIDE = "outside"
+    VOIDED = "voided"
+    VOIDING = "voiding"
+    DUPLICATE = "duplicate"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class Sieve:
+    """Lets through what intake would store; says of the rest what became of it.
+
+    `voided` are the dedupe keys of events that the file takes back. Of duplicates the first counts;
+    to know them it keeps sixteen bytes of each event.
+    """
+
+    door: Door
+    voided: frozenset[str]
+    fates: Counter[Fate] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    _seen: set[bytes] = field(default_factory=set)
+
+    def events(self, stream: Iterable[NewEvent | Unread]) -> Iterator[NewEvent]:
+        """Yield the events that stand."""
+        for one in stream:
+            fate = self._fate(one)
+            if fate is None and isinstance(one, NewEvent):
+                yield one
+            elif fate is not None:
+                self.fates[fate] += 1
+
+    def _fate(self, one: NewEvent | Unread) -> Fate | None:
+        if isinstance(one, Unread):
+            return self._refused(one.refusal)
+        if one.type not in self.door.meters and one.type != VOID:
+            return Fate.UNPRICED
+        judged = self.door.judge(one)
+        if isinstance(judged, Refusal):
+            return self._refused(judged)
+        key = dedupe_key(one.source, one.key)
+        if self._is_known(key):
+            return Fate.DUPLICATE
+        if one.type == VOID:
+            return Fate.VOIDING
+        return Fate.VOIDED if key in self.voided else None
+
+    def _refused(self, refusal: Refusal) -> Fate:
+        self.refusals[refusal.code] += 1
+        return Fate.REFUSED
+
+    def _is_known(self, key: str) -> bool:
+        short = bytes.fromhex(key)
+        if short in self._seen:
+            return True
+        self._seen.add(short)
+        return False
+
+
+def door_of(gauges: Iterable[Gauge]) -> Door:
+    """Return the door that events would pass if just these meters existed, whenever they lie."""
+    meters: dict[str, list[MeterRule]] = {}
+    for gauge in gauges:
+        rules = meters.setdefault(gauge.event_type, [])
+        if gauge.path:
+            rules.append(MeterRule(gauge.key, gauge.aggregation, gauge.path, gauge.allow_negative))
+    return Door(meters, END_OF_TIME, None)
+
+
+def voided_in(stream: Iterable[NewEvent | Unread], meters: Mapping[str, object]) -> frozenset[str]:
+    """Return the dedupe keys of what the stream's events take back.
+
+    A void cannot be taken back itself, so the order of the file does not matter.
+    """
+    found: set[str] = set()
+    for one in stream:
+        if isinstance(one, NewEvent) and one.voids and (one.type == VOID or one.type in meters):
+            found.add(dedupe_key(one.voids_source or one.source, one.voids))
+            public = PUBLIC_ID.fullmatch(one.voids)
+            if public and not one.voids_source:
+                found.add(public["key"])
+    return frozenset(found)
