@@ -33,8 +33,10 @@ def replay(explanation: Mapping[str, object]) -> int:
         raise BrokenExplanation(f"unknown rounding {explanation.get('rounding')!r}")
     if explanation.get("rule") == "difference":
         # Of two rounded amounts, so that what was billed before and this are what it comes to now.
-        now = _mapping(explanation.get("now"), "now")
-        return replay(now) - _whole(explanation, "before_minor")
+        now = replay(_mapping(explanation.get("now"), "now"))
+        if "net_of_discounts" in explanation:
+            now = round_half_away(now * _number(explanation, "net_of_discounts"))
+        return now - _whole(explanation, "before_minor")
     exact = _exact(explanation)
     _claim(exact, explanation, "exact")
     rounded = round_half_away(exact * 10 ** _whole(explanation, "exponent"))

@@ -32,9 +32,10 @@ from apps.engine.invoice import (
     subtract_billed,
     windows_needed,
 )
-from apps.engine.money import Money
+from apps.engine.money import Money, round_half_away
 from apps.engine.period import Period
 from apps.engine.prices import Dynamic, Percentage
+from apps.engine.rating import ratio
 from apps.engine.rules import matches
 from apps.invoicing.document import Line
 from apps.invoicing.models import Charge, Correction, InvoiceLine
@@ -45,6 +46,7 @@ Boundary = tuple[SubscriptionFacts, int]
 Counts = dict[Window, usage.Measured]
 
 PER_EVENT = (Percentage, Dynamic)
+CREDIT_PURCHASE = "credit_purchase"
 PROGRESSIVE = "progressive"
 
 
@@ -160,9 +162,14 @@ def compose_changes(facts: SubscriptionFacts, at: datetime) -> list[Composed]:
 
 def usage_lines(facts: SubscriptionFacts, boundary: int) -> list[Line]:
     """Return what the usage of the period behind the boundary costs as it stands, billed or not."""
+    return [line.line() for line in recomposed(facts, boundary)]
+
+
+def recomposed(facts: SubscriptionFacts, boundary: int) -> list[Composed]:
+    """Return the metered lines of the period behind the boundary as they would be now, whole."""
     (counted,) = _measure([(facts, boundary)])
     return [
-        _composed(facts, proposal, counted).line()
+        _composed(facts, proposal, counted)
         for proposal in propose(facts.agreement, boundary, _as_usage(facts, counted))
         if proposal.reason is Reason.USAGE
     ]
@@ -368,7 +375,10 @@ def waiting_lines(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
 def _charges(organization_ids: Iterable[int]) -> Iterable[tuple[int, str, Composed]]:
     billed = InvoiceLine.objects.filter(charge_id=OuterRef("pk"), live=True)
     rows = Charge.objects.filter(
-        ~Exists(billed), organization_id__in=list(organization_ids), withdrawn_at=None
+        ~Exists(billed),
+        organization_id__in=list(organization_ids),
+        withdrawn_at=None,
+        buys=None,  # credit is bought on an invoice of its own
     )
     for row in rows.order_by("id"):
         yield row.organization_id, row.currency, charge_line(row)
@@ -378,7 +388,7 @@ def charge_line(row: Charge) -> Composed:
     """Return a single charge as a line."""
     return Composed(
         key=row.key,
-        kind=LineKind.ONE_OFF.value,
+        kind=LineKind.ONE_OFF.value if row.buys is None else CREDIT_PURCHASE,
         reason="charge",
         name=row.name,
         period=Period(row.during.lower, row.during.upper),
@@ -411,9 +421,12 @@ def correction_line(row: Correction) -> Composed:
         name=line.name,
         period=Period(line.during.lower, line.during.upper),
         quantity=Decimal(row.quantity) - Decimal(row.quantity_before),
-        amount=Money(row.difference, row.currency),
-        explanation=difference(row.explanation, row.amount_before, row.difference)
-        | {"corrects": line.public_id, "revision": row.revision},
+        amount=Money(row.net_difference, row.currency),
+        explanation=difference(
+            row.explanation, _net(row.amount_before, row.net_share), row.net_difference
+        )
+        | {"corrects": line.public_id, "revision": row.revision}
+        | ({} if row.net_share == 1 else {"net_of_discounts": ratio(row.net_share)}),
         item_id=line.item_id,
         price_id=line.price_id,
         corrects_id=line.pk,
@@ -425,6 +438,10 @@ def correction_line(row: Correction) -> Composed:
         subscription_id=None if line.item is None else line.item.subscription_id,
         discountable=False,
     )
+
+
+def _net(amount: int, share: Fraction) -> int:
+    return round_half_away(amount * share)
 
 
 KEPT = (

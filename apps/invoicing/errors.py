@@ -78,6 +78,12 @@ class NotCreditable(DomainError):
     code = "not_creditable"
 
 
+class NotReversible(Conflict):
+    """What the payment brought is used already: paid back, credited, or spent as credit."""
+
+    code = "not_reversible"
+
+
 class UnknownCreditNote(NotFound):
     """No credit note has this number or id."""
 
@@ -100,6 +106,12 @@ class UnknownCorrection(NotFound):
     """No correction has this id."""
 
     code = "unknown_correction"
+
+
+class CorrectionDecided(Conflict):
+    """The correction waits for nobody's decision."""
+
+    code = "correction_decided"
 
 
 class QuoteMoved(Conflict):

@@ -434,3 +434,49 @@ READINGS = f"""WITH {CLAIMS}
 SELECT r.id, r.occurred_at, r.number, r.data::text
 FROM claim m CROSS JOIN LATERAL ({SEEN_BY_CLAIM}) r
 ORDER BY r.occurred_at, r.id"""  # noqa: S608 - constants
+
+# The events of one claim as they stand now: counted then, voided since, or come since. By pages.
+EVENTS = f"""WITH {CLAIMS}, found AS (
+  SELECT e.id, e.occurred_at, e.received_at, e.source, e.key, e.type, e.dedupe_key, e.data,
+    m.path, m.aggregation, m.allow_negative,
+    {SEEN_STANDING} AS counted, NOT {VOIDED} AS stands
+  FROM claim m JOIN usage_event e
+    ON e.organization_id = m.organization_id AND e.type = m.event_type
+    AND e.occurred_at >= m.starts AND e.occurred_at < m.ends
+  WHERE {COUNTED} AND {ASKED}
+)
+SELECT id, occurred_at, received_at, source, key, type, dedupe_key::text, data::text,
+  CASE WHEN aggregation NOT IN ('count', 'unique_count')
+    THEN usage_number(data #> path, allow_negative) END,
+  counted, stands
+FROM found
+WHERE (counted OR stands)
+  AND (%(after_id)s::bigint IS NULL
+    OR (occurred_at, id) > (%(after_at)s::timestamptz, %(after_id)s::bigint))
+ORDER BY occurred_at, id LIMIT %(limit)s"""  # noqa: S608 - constants
+
+# How they spread over the hours (UTC) of their time.
+HOURS_OF_EVENTS = f"""WITH {CLAIMS}
+SELECT date_trunc('hour', r.occurred_at, 'UTC') AS hour, count(*), coalesce(sum(r.number), 0)
+FROM claim m CROSS JOIN LATERAL ({SEEN_BY_CLAIM}) r
+GROUP BY 1 ORDER BY 1"""  # noqa: S608 - constants
+
+# The days (UTC) of the events that came, or were voided, in transactions that a snapshot could not
+# see; for a level every later day is another one too.
+CHANGED = """WITH came AS MATERIALIZED (
+  SELECT organization_id, type, occurred_at, voids_id FROM usage_event e
+  WHERE e.xid >= pg_snapshot_xmin(%(snapshot)s::pg_snapshot)
+    AND e.xid < '18446744073709551615'::xid8
+    AND e.id + 0 > (SELECT base_event_id FROM usage_epoch WHERE number = %(epoch)s)
+    AND NOT pg_visible_in_snapshot(e.xid, %(snapshot)s::pg_snapshot)
+), gone AS (
+  SELECT organization_id, type, occurred_at FROM usage_event
+  WHERE (organization_id, id) IN (SELECT organization_id, voids_id FROM came
+      WHERE voids_id IS NOT NULL)
+)
+SELECT DISTINCT x.organization_id, m.key, date_trunc('day', x.occurred_at, 'UTC'),
+  m.aggregation = 'weighted_sum'
+FROM (SELECT organization_id, type, occurred_at FROM came UNION ALL SELECT * FROM gone) x
+JOIN usage_meter m ON m.event_type = x.type
+ORDER BY 1, 2, 3"""
+MARK = f"WITH {EPOCH} SELECT number, pg_current_snapshot()::text FROM epoch"  # noqa: S608

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -186,6 +186,49 @@ class EventFacts:
     voided: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class EvidenceEvent:
+    """An event under a measurement: counted by it, voided since, or late (it came since).
+
+    `value` is the number at the meter's path, None where there is none.
+    """
+
+    id: int
+    public_id: str
+    source: str
+    key: str
+    type: str
+    occurred_at: datetime
+    received_at: datetime
+    value: Decimal | None
+    data: Mapping[str, Any] = field(hash=False)
+    status: str
+
+
+class HourOfUse(NamedTuple):
+    """An hour (UTC) of a measurement: how many events it counted, and the sum of their values."""
+
+    hour: datetime
+    events: int
+    total: Decimal
+
+
+class Mark(NamedTuple):
+    """A moment in the order of transactions: what a snapshot of an epoch could see."""
+
+    epoch: int
+    snapshot: str
+
+
+class ChangedDay(NamedTuple):
+    """A day (UTC) of which a meter's events came or were voided; a level changes all later ones."""
+
+    organization_id: int
+    meter_key: str
+    day: datetime
+    carries: bool
+
+
 class EventReading(NamedTuple):
     """What one event says to a meter, for prices that charge event by event.
 
@@ -307,6 +350,75 @@ def readings(organization_id: int, asked: Want | Claim) -> list[EventReading]:
         )
         for event_id, at, number, data in rows
     ]
+
+
+def evidence_events(
+    organization_id: int, claim: Claim, *, after: EvidenceEvent | int | None = None, limit: int = 50
+) -> list[EvidenceEvent]:
+    """Return a page of the events under a measurement, by time and then as they came.
+
+    Those that it counted, also when they were voided since, and those that came since. `after` is
+    the last one of the page before, or its integer id. Raises UnknownEpoch, UnknownMeter.
+    """
+    parameters = _one_claim(organization_id, claim) | {"limit": limit, **_after(after)}
+    return [_evidence(row) for row in _rows(counting.EVENTS, parameters)]
+
+
+def hours_of(organization_id: int, claim: Claim) -> list[HourOfUse]:
+    """Return the hours over which the events that a measurement counted spread."""
+    rows = _rows(counting.HOURS_OF_EVENTS, _one_claim(organization_id, claim))
+    return [HourOfUse(hour, events, Decimal(plain(total))) for hour, events, total in rows]
+
+
+def _one_claim(organization_id: int, claim: Claim) -> dict[str, Any]:
+    want = claim.want
+    if get_meter(want.meter_key).aggregation is Aggregation.WEIGHTED_SUM:
+        want = replace(want, start=EARLIEST)  # the level is made of everything before, too
+    return _claimed(_Spans([(organization_id, want)], levels=False), [claim])
+
+
+def _after(last: EvidenceEvent | int | None) -> dict[str, Any]:
+    if isinstance(last, int):
+        at = Event.objects.filter(pk=last).values_list("occurred_at", flat=True).first()
+        return {"after_id": None if at is None else last, "after_at": at}
+    if last is None:
+        return {"after_id": None, "after_at": None}
+    return {"after_id": last.id, "after_at": last.occurred_at}
+
+
+def _evidence(row: tuple[Any, ...]) -> EvidenceEvent:
+    event_id, occurred, received, source, key, kind, known_as, data, number, counted, stands = row
+    return EvidenceEvent(
+        id=event_id,
+        public_id=f"{PUBLIC_PREFIX}{known_as.replace('-', '')}",
+        source=source,
+        key=key,
+        type=kind,
+        occurred_at=occurred,
+        received_at=received,
+        value=None if number is None else Decimal(plain(number)),
+        data=read_data(data),
+        status="late" if not counted else "counted" if stands else "voided",
+    )
+
+
+def mark() -> Mark:
+    """Return what this moment can see. Raises UsageNotReady after a restore until it is rebuilt."""
+    rows = _rows(counting.MARK, {})
+    if not rows:
+        raise UsageNotReady(NOT_READY)
+    return Mark(*rows[0])
+
+
+def changed_since(then: Mark) -> list[ChangedDay] | None:
+    """Return the days of which events came or were voided since; needs the ops scope.
+
+    None when the mark is of another epoch: transactions of two clusters have no common order, so
+    everything may have changed.
+    """
+    if mark().epoch != then.epoch:
+        return None
+    return [ChangedDay(*row) for row in _rows(counting.CHANGED, then._asdict())]
 
 
 def _claimed(spans: _Spans, claims: Sequence[Claim]) -> dict[str, Any]:

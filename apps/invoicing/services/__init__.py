@@ -10,6 +10,12 @@ from apps.invoicing.services.charges import (
     withdraw_charge,
 )
 from apps.invoicing.services.closing import mark_uncollectible, rebill_invoice, void_invoice
+from apps.invoicing.services.corrections import (
+    HealingReport,
+    approve_correction,
+    heal_usage,
+    reject_correction,
+)
 from apps.invoicing.services.drafts import (
     approve_invoice,
     discard_draft,
@@ -18,8 +24,17 @@ from apps.invoicing.services.drafts import (
     refresh_draft,
 )
 from apps.invoicing.services.finding import find_and_lock, lock
-from apps.invoicing.services.paying import apply_payment
+from apps.invoicing.services.grants import (
+    GrantTerms,
+    expire_grants,
+    expire_grants_of,
+    grant_credit,
+    void_grant,
+)
+from apps.invoicing.services.notes import NoteLine, Split, issue_credit_note, pay_out
+from apps.invoicing.services.paying import apply_payment, revert_payment
 from apps.invoicing.services.progress import bill_thresholds
+from apps.invoicing.services.recharging import buy_credit, recharge, set_recharge, stop_recharge
 from apps.invoicing.services.reports import BillingReport, Issued
 from apps.invoicing.services.run import bill_boundary, bill_due, release_parked
 
@@ -27,27 +42,45 @@ __all__ = [
     "BillingReport",
     "Changed",
     "Confirmed",
+    "GrantTerms",
+    "HealingReport",
     "Issued",
     "NewCharge",
+    "NoteLine",
+    "Split",
     "add_charge",
     "apply_payment",
+    "approve_correction",
     "approve_invoice",
     "bill_boundary",
     "bill_due",
     "bill_now",
     "bill_thresholds",
     "bill_waiting",
+    "buy_credit",
     "change_subscription",
     "discard_draft",
+    "expire_grants",
+    "expire_grants_of",
     "finalize_invoice",
     "find_and_lock",
+    "grant_credit",
+    "heal_usage",
     "hold_invoice",
     "invoice_charges",
+    "issue_credit_note",
     "lock",
     "mark_uncollectible",
+    "pay_out",
     "rebill_invoice",
+    "recharge",
     "refresh_draft",
+    "reject_correction",
     "release_parked",
+    "revert_payment",
+    "set_recharge",
+    "stop_recharge",
+    "void_grant",
     "void_invoice",
     "withdraw_charge",
 ]

@@ -16,6 +16,7 @@ from apps.invoicing.services import run
 from apps.invoicing.services.booking import RECEIVABLE, WRITE_OFF, Movement, book
 from apps.invoicing.services.finding import find_and_lock, record
 from apps.invoicing.services.issuing import issue
+from apps.invoicing.services.standing import corrections_of_void, refuse_when_corrected
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscriptions
 
@@ -39,11 +40,13 @@ def void_invoice(reference: str, *, reason: str, actor: Actor, at: datetime) -> 
         )
     if row.credits < 0:
         raise NotVoidable(f"Invoice {row} became credit; withdraw that credit instead.")
+    refuse_when_corrected(row)
     row.status, row.voided_at, row.void_reason = Invoice.Status.VOID, at, reason.strip()[:200]
     row.written_off = 0
     row.save(update_fields=["status", "voided_at", "void_reason", "written_off"])
     InvoiceLine.objects.filter(organization_id=row.organization_id, invoice=row).update(live=False)
     _give_credit_back(row, at)
+    corrections_of_void(row, actor=actor, at=at)
     used = row.discounts.values_list("discount", flat=True)
     subscriptions.restore_discounts(used, actor=actor, at=at)
     book(_reversal(row, at))

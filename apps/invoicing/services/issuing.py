@@ -13,6 +13,7 @@ from apps.core import outbox
 from apps.core.actor import Actor
 from apps.core.faults import point
 from apps.invoicing import selectors
+from apps.invoicing.composition import CREDIT_PURCHASE
 from apps.invoicing.events import InvoiceFinalized, InvoicePaid
 from apps.invoicing.models import CreditGrant, CreditMovement, Invoice
 from apps.invoicing.services.booking import (
@@ -26,6 +27,8 @@ from apps.invoicing.services.booking import (
 )
 from apps.invoicing.services.drafting import Drafted
 from apps.invoicing.services.finding import money
+from apps.invoicing.services.lowness import Spender, tell_low
+from apps.invoicing.services.standing import corrections_billed
 
 PAID = Invoice.Status.PAID
 
@@ -43,7 +46,9 @@ def issue(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> None:
     until the commit.
     """
     _move_credit(drafted, actor=actor, at=at)
+    tell_low([_spender(draft) for draft in drafted if draft.row.credits > 0], at=at)
     book_all([_issued(draft, at) for draft in drafted])
+    corrections_billed(line for draft in drafted for line in draft.lines)
     _tell(drafted, actor=actor, at=at)
     point("billing.before_number")
     _number([draft.row for draft in drafted])
@@ -93,6 +98,10 @@ def _move_credit(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> N
     )
 
 
+def _spender(draft: Drafted) -> Spender:
+    return Spender(draft.row.organization_id, draft.row.currency, draft.row.public_id)
+
+
 def _used(draft: Drafted) -> Iterable[tuple[CreditGrant, int]]:
     grants = {grant.public_id: grant for grant in draft.reckoned.conditions.grants}
     for spent in draft.reckoned.settlement.grants:
@@ -104,6 +113,7 @@ def _issued(draft: Drafted, at: datetime) -> Movement:
     """Owed by the customer, or paid by credit; earned by us, or owed to the tax office."""
     row = draft.row
     promoted = sum(used for grant, used in _used(draft) if not grant.is_funded)
+    bought = sum(line.amount for line in draft.lines if line.kind == CREDIT_PURCHASE)
     return Movement(
         row.organization_id,
         row.currency,
@@ -112,9 +122,9 @@ def _issued(draft: Drafted, at: datetime) -> Movement:
         at,
         {
             RECEIVABLE: row.total,
-            CREDIT: row.credits - promoted,
+            CREDIT: row.credits - promoted - bought,
             PROMOTION: promoted,
-            REVENUE: -(row.subtotal - row.discount - row.tax_included),
+            REVENUE: -(row.subtotal - bought - row.discount - row.tax_included),
             TAX: -row.tax,
         },
     )
