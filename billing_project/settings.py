@@ -221,6 +221,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "bill usage past a threshold": {
+        "task": "invoicing.bill_thresholds",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "verify tax ids": {
         "task": "tenants.verify_tax_ids",
         "schedule": 60.0,

@@ -190,6 +190,14 @@ def decimal(text: str) -> Decimal:
         raise argparse.ArgumentTypeError(f"'{text}' is no plain number; write 262.99") from None
 
 
+def charge_item(text: str) -> tuple[str, Decimal]:
+    """Read `Training day=950.00` for argparse."""
+    name, _, price = text.rpartition("=")
+    if not name.strip():
+        raise argparse.ArgumentTypeError(f"'{text}' names nothing; write 'Training day=950.00'")
+    return name.strip(), decimal(price.strip())
+
+
 def comma_separated(text: str) -> list[str]:
     """Read `a,b` for argparse."""
     return [part.strip() for part in text.split(",") if part.strip()]

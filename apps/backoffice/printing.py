@@ -8,9 +8,12 @@ from typing import Any
 from apps.core import clock
 from apps.engine.decimals import plain
 from apps.engine.period import iso
-from apps.invoicing.document import Document, Line
+from apps.invoicing.document import Deduction, Document, Line, Tax
+from apps.invoicing.models import Charge, Invoice
 from apps.invoicing.paper.arithmetic import Sum, working
 from apps.invoicing.paper.words import Words
+from apps.invoicing.quoting import Quoted
+from apps.subscriptions.facts import ChangeFacts
 from apps.subscriptions.selectors import SubscriptionFacts
 
 
@@ -19,10 +22,15 @@ def invoice_json(document: Document) -> dict[str, Any]:
     return {
         "id": document.id or None,
         "number": document.number,
+        "kind": document.kind,
         "status": document.status,
         "currency": document.currency,
         "subtotal": document.subtotal,
+        "discount": document.discount,
+        "tax": document.tax,
+        "credits_total": document.credits_total,
         "total": document.total,
+        "credited": document.credited,
         "amount_paid": document.amount_paid,
         "amount_due": document.amount_due,
         "period": document.period.as_dict(),
@@ -37,8 +45,37 @@ def invoice_json(document: Document) -> dict[str, Any]:
         "timezone": document.timezone,
         "issuer": dict(document.parties["issuer"]),
         "customer": dict(document.parties["customer"]),
+        "memo": document.note,
+        "discounts": [_deduction_json(one) for one in document.discounts],
+        "taxes": [_tax_json(one) for one in document.taxes],
+        "credits": [_deduction_json(one) for one in document.credits],
         "lines": [line_json(line) for line in document.lines],
         "content_hash": document.content_hash,
+    }
+
+
+def kept_json(row: Invoice) -> dict[str, Any]:
+    """Return why a draft has not been issued, as JSON values."""
+    return {
+        "hold_reason": row.hold_reason if row.is_held else None,
+        "grace_until": None if row.grace_until is None else iso(row.grace_until),
+    }
+
+
+def _deduction_json(one: Deduction) -> dict[str, Any]:
+    return {"name": one.name, "amount": one.amount}
+
+
+def _tax_json(one: Tax) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "percent": plain(one.percent),
+        "jurisdiction": one.jurisdiction,
+        "treatment": one.treatment,
+        "ground": one.ground,
+        "inclusive": one.inclusive,
+        "base": one.base,
+        "amount": one.amount,
     }
 
 
@@ -52,7 +89,10 @@ def line_json(line: Line) -> dict[str, Any]:
         "reason": line.reason,
         "period": line.period.as_dict(),
         "quantity": number_json(line.quantity),
+        "unit": line.unit,
         "amount": line.amount,
+        "discount": line.discount,
+        "taxes": [_tax_json(one) for one in line.tax_rates],
         "explanation": dict(line.explanation),
     }
 
@@ -76,6 +116,50 @@ def subscription_json(slug: str, facts: SubscriptionFacts) -> dict[str, Any]:
             key: number_json(value)
             for key, value in facts.quantities(max(clock.now(), facts.started_at)).items()
         },
+    }
+
+
+def change_json(change: ChangeFacts) -> dict[str, Any]:
+    """Return a change of a subscription, made or to come, as JSON values."""
+    return {
+        "id": change.public_id,
+        "action": change.action,
+        "arguments": dict(change.arguments),
+        "behaviour": change.behaviour,
+        "effective_at": iso(change.effective_at),
+        "status": change.status,
+        "reason": change.reason,
+        "requested_by": change.requested_by,
+        "quoted_amount": change.quoted_amount,
+    }
+
+
+def quote_json(quoted: Quoted) -> dict[str, Any]:
+    """Return what a change would cost as JSON values; `amount` and `at` confirm it."""
+    documents = {"now": quoted.now, "upcoming": quoted.upcoming, "before": quoted.before}
+    return {
+        "amount": quoted.amount.minor,
+        "currency": quoted.amount.currency,
+        "at": quoted.considered.at.isoformat(),
+        "effective_at": iso(quoted.considered.effective_at),
+        "behaviour": quoted.considered.behaviour.value,
+        "bills_now": quoted.bills_now,
+        "changes": quoted.considered.changes,
+        **{name: one and invoice_json(one) for name, one in documents.items()},
+    }
+
+
+def charge_json(slug: str, row: Charge) -> dict[str, Any]:
+    """Return a single charge as JSON values."""
+    return {
+        "id": row.public_id,
+        "organization": slug,
+        "name": row.name,
+        "quantity": number_json(Decimal(row.quantity)),
+        "unit_amount": plain(Decimal(row.unit_amount)),
+        "amount": row.amount,
+        "currency": row.currency,
+        "withdrawn_at": None if row.withdrawn_at is None else iso(row.withdrawn_at),
     }
 
 

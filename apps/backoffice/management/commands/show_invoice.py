@@ -10,11 +10,13 @@ from django.core.management.base import CommandError, CommandParser, OutputWrapp
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, inside, now, the_subscription
-from apps.backoffice.printing import invoice_json
+from apps.backoffice.printing import invoice_json, kept_json
+from apps.backoffice.wishing import sums
 from apps.engine.decimals import plain
 from apps.engine.period import iso
 from apps.invoicing import pdf, selectors
 from apps.invoicing.document import Document
+from apps.invoicing.models import Invoice
 from apps.tenants.models import Organization
 
 
@@ -47,25 +49,27 @@ class Command(BaseCommand):
     def run(self, **options: Any) -> None:
         """Find and print it."""
         with inside(options["organization"], "show_invoice") as organization:
-            document = _document(organization, options)
+            document, row = _found(organization, options)
         if self.output_format == "pdf":
             self._write(pdf.render(document), options["output"])
         elif options["output"] is not None:
             with options["output"].open("w", encoding="utf-8") as out:
                 self.stdout = OutputWrapper(out)
-                self._print(document)
+                self._print(document, row)
         else:
-            self._print(document)
+            self._print(document, row)
         self.note(
             f"{document.number or document.status}: {len(document.lines)} lines,"
             f" {amount(document.total, document.currency)}."
         )
 
-    def _print(self, document: Document) -> None:
+    def _print(self, document: Document, row: Invoice | None) -> None:
+        draft = kept_json(row) if row is not None and document.status == "draft" else {}
         if self.as_json:
-            self.print_json(invoice_json(document))
+            self.print_json({**invoice_json(document), **draft})
             return
-        self.print_table(["Invoice", ""], _facts(document))
+        kept = [(name.replace("_", " ").capitalize(), why) for name, why in draft.items() if why]
+        self.print_table(["Invoice", ""], [*_facts(document), *kept])
         self.print_table(
             ["Line", "Name", "Period", ">Quantity", ">Amount"],
             [
@@ -79,6 +83,8 @@ class Command(BaseCommand):
                 for line in document.lines
             ],
         )
+        if document.discounts or document.taxes or document.credits:
+            self.print_table(["Sum", "", ">Amount"], sums(document))
 
     def _write(self, content: bytes, output: Path | None) -> None:
         if output is not None:
@@ -91,21 +97,23 @@ class Command(BaseCommand):
         raw.flush()
 
 
-def _document(organization: Organization, options: dict[str, Any]) -> Document:
+def _found(organization: Organization, options: dict[str, Any]) -> tuple[Document, Invoice | None]:
+    """Return the document and, but for an upcoming one, its row."""
     if options["upcoming"]:
         chosen = the_subscription(organization, options["subscription"])
         found = selectors.upcoming(chosen.public_id, at=now())
         if found is None:
             raise CommandError("The next boundary of this subscription bills nothing.")
-        return found
+        return found, None
     if options["number"]:
         row = selectors.get(options["number"], organization_id=organization.pk)
     else:
         row = selectors.latest(organization.pk, draft=options["draft"])
-    return selectors.document(row)
+    return selectors.document(row), row
 
 
 def _facts(document: Document) -> list[tuple[str, str]]:
+    currency = document.currency
     facts = [
         ("Number", document.number or "–"),
         ("Status", document.status),
@@ -113,8 +121,9 @@ def _facts(document: Document) -> list[tuple[str, str]]:
         ("Period", f"{iso(document.period.start)} – {iso(document.period.end)}"),
         ("Date", iso(document.issued_at)),
         ("Due", iso(document.due_at)),
-        ("Total", amount(document.total, document.currency)),
-        ("Paid", amount(document.amount_paid, document.currency)),
-        ("Still due", amount(document.amount_due, document.currency)),
+        ("Total", amount(document.total, currency)),
+        ("Paid", amount(document.amount_paid, currency)),
     ]
+    facts += [("Credited", amount(document.credited, currency))] if document.credited else []
+    facts += [("Still due", amount(document.amount_due, currency))]
     return [*facts, ("Void because", document.void_reason)] if document.void_reason else facts
