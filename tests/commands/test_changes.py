@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from apps.core import rls
+from apps.engine.period import iso
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
 from tests.commands.shell import run, run_json
@@ -64,3 +67,43 @@ def test_a_change_that_is_billed_now_cuts_its_invoice(acme: str) -> None:
     assert "invoice CH-000002 was cut" in made.err
     billed = run_json("show_invoice", acme, "--latest")
     assert {line["reason"] for line in billed["lines"]} == {"ended", "started", "one_time"}
+
+
+def test_a_quoted_change_costs_what_was_quoted_or_is_not_made(acme: str) -> None:
+    quote = run_json("preview_change", acme, "--add", "support", "--behaviour", "now")
+    assert (quote["bills_now"], quote["now"]["total"]) == (True, quote["amount"])
+    wish = ("change_subscription", acme, "--add", "support", "--behaviour", "now")
+    quoted_at = ("--quoted-at", quote["at"])
+    moved = run(*wish, "--quoted", "1", *quoted_at)
+    assert (moved.code, "look at it again" in moved.err) == (1, True)
+    made = run_json(*wish, "--quoted", str(quote["amount"]), *quoted_at)
+    assert run_json("show_invoice", acme, "--number", made["invoice"])["total"] == quote["amount"]
+
+
+def test_a_price_is_agreed_from_a_day_on_and_called_off(acme: str) -> None:
+    wish = ("--price", "base=25.00", "--behaviour", "next_period")
+    assert "the next invoice changes by -5.00 USD" in run("preview_change", acme, *wish).err
+    [waiting] = run_json("change_subscription", acme, *wish)["scheduled"]
+    assert (waiting["action"], waiting["status"]) == ("price", "scheduled")
+    [gone] = run_json("list_changes", acme, "--call-off", waiting["id"])
+    assert gone["status"] == "canceled"
+
+
+def test_half_a_quote_is_no_quote(acme: str) -> None:
+    refused = run("change_subscription", acme, "--quantity", "3", "--quoted", "5")
+    assert "Say --quoted and --quoted-at, or neither." in refused.err
+
+
+def test_a_trial_lasts_longer(acme: str) -> None:
+    run("create_organization", "globex", "--name", "Globex")
+    trial = run_json("subscribe", "globex", "tried")
+    later = iso(datetime.fromisoformat(trial["trial_end"]) + timedelta(days=7))
+    assert "later day" in run("extend_trial", "globex", "--until", "2020-01-01").err
+    assert run_json("extend_trial", "globex", "--until", later)["trial_end"] == later
+
+
+def test_who_left_comes_back(acme: str) -> None:
+    assert "no such canceled subscription" in run("reactivate_subscription", acme).err
+    run_json("cancel_subscription", acme, "--now", "--no-proration")
+    run_json("bill_due")
+    assert run_json("reactivate_subscription", acme)["status"] == "active"

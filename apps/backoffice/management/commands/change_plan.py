@@ -14,7 +14,7 @@ from apps.invoicing import selectors as invoices
 from apps.invoicing import services as invoicing
 from apps.invoicing.document import Document
 from apps.plans import selectors as plans
-from apps.subscriptions import selectors, services
+from apps.subscriptions import selectors
 from apps.subscriptions.changes import Behaviour, ChangePlan
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.tenants.models import Organization
@@ -78,18 +78,16 @@ class Command(BaseCommand):
     def _change(
         self, organization: Organization, chosen: SubscriptionFacts, options: dict[str, Any]
     ) -> None:
-        behaviour, at = Behaviour(options["behaviour"]), now()
-        facts = services.change_plan(
+        changed = invoicing.change_subscription(
             chosen.public_id,
-            plan=options["plan"],
-            behaviour=behaviour,
+            wish=ChangePlan(plans.current_version(options["plan"]).public_id),
+            behaviour=Behaviour(options["behaviour"]),
             effective_at=options["start"],
             reason=options["reason"],
             actor=self.actor,
-            at=at,
+            at=now(),
         )
-        at_once = behaviour is Behaviour.NOW and not facts.scheduled
-        bill = invoicing.bill_waiting(facts.id, actor=self.actor, at=at) if at_once else None
+        facts, bill = changed.facts, changed.invoice
         shown = subscription_json(organization.slug, facts)
         if self.as_json:
             self.print_json(shown)
