@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
+from apps.invoicing.composition import usage_lines
 from apps.invoicing.document import Document, Line
 from apps.portal import charts
 from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
@@ -131,7 +132,7 @@ def gauges(facts: SubscriptionFacts, period: Period) -> list[Gauge]:
     """Return what the meters counted in a billing period or in the trial."""
     cycle = facts.agreement.cycle
     if period.start >= cycle.anchor:
-        lines = invoicing.usage_lines(facts, cycle.index_at(period.start) + 1)
+        lines = usage_lines(facts, cycle.index_at(period.start) + 1)
         return [_of_line(line) for line in lines]
     return _free(facts, period)
 
