@@ -378,7 +378,7 @@ def _charges(organization_ids: Iterable[int]) -> Iterable[tuple[int, str, Compos
         ~Exists(billed),
         organization_id__in=list(organization_ids),
         withdrawn_at=None,
-        buys=None,  # credit is bought on an invoice of its own
+        buys__isnull=True,  # credit is bought on an invoice of its own
     )
     for row in rows.order_by("id"):
         yield row.organization_id, row.currency, charge_line(row)
