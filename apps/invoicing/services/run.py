@@ -207,14 +207,14 @@ def draft_boundaries(
     organizations = tenant_selectors.organizations(
         {facts.organization_id for facts, _ in boundaries}
     )
-    groups = list(_grouped(boundaries, organizations))
+    groups = list(grouped(boundaries, organizations))
     composed = iter(compose_all([boundary for group in groups for boundary in group]))
     lines = [[line for _ in group for line in next(composed)] for group in groups]
     customers = [
         Customer(
             organizations[group[0][0].organization_id],
             group[0][0].agreement.currency,
-            _instant(group),
+            instant_of(group),
             [discount for facts, _ in group for discount in facts.discounts],
         )
         for group in groups
@@ -229,7 +229,7 @@ def draft_boundaries(
     return [None if bill is None else next(written) for bill in bills]
 
 
-def _grouped(
+def grouped(
     boundaries: Sequence[Boundary], organizations: dict[int, Organization]
 ) -> Iterable[list[Boundary]]:
     """Put together what belongs on one invoice, oldest first."""
@@ -239,13 +239,14 @@ def _grouped(
         wanted = organizations[facts.organization_id].invoice_grouping
         alone = 0 if wanted == "consolidated" else facts.id
         kind = (facts.agreement.currency, facts.collection, facts.agreement.cycle.timezone)
-        return (_instant([boundary]), facts.organization_id, kind, alone)
+        return (instant_of([boundary]), facts.organization_id, kind, alone)
 
     for _, group in groupby(sorted(boundaries, key=together), key=together):
         yield list(group)
 
 
-def _instant(group: Sequence[Boundary]) -> datetime:
+def instant_of(group: Sequence[Boundary]) -> datetime:
+    """Return when the boundaries of one invoice lie."""
     facts, boundary = group[0]
     return facts.agreement.cycle.boundary(boundary)
 

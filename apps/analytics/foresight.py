@@ -1,0 +1,274 @@
+"""What an instant, past or to come, would bill: the run's own steps, taken in memory.
+
+Scheduled changes, ends of trials, pauses and cancellations take their turns with the boundaries, as
+when they are billed; lines, discounts, taxes and credit come from what bills them. Usage counts as
+it stands now: of time to come there is none yet.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from apps.core import rls
+from apps.core.errors import DomainError
+from apps.invoicing import selectors as invoicing
+from apps.invoicing.composition import Boundary, Composed, compose_all
+from apps.invoicing.document import Document
+from apps.invoicing.models import CreditGrant
+from apps.invoicing.reckoning import (
+    Conditions,
+    Customer,
+    Reckoned,
+    conditions_of,
+    is_usable,
+    reckon,
+)
+from apps.invoicing.services.run import grouped, instant_of
+from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions import states
+from apps.subscriptions.changes import Behaviour, Resume, consider, wish_of
+from apps.subscriptions.facts import DiscountFacts, SubscriptionFacts
+from apps.tenants import selectors as tenants
+
+log = logging.getLogger(__name__)
+
+LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """An invoice that would be: of these subscriptions (public ids), dated as it would be."""
+
+    organization_id: int
+    subscriptions: tuple[str, ...]
+    plans: tuple[str, ...]
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A subscription that a run would set aside, and why."""
+
+    organization_id: int
+    subscription: str
+    boundary_at: datetime
+    reason: str
+
+
+Outlook = Foreseen | Failed
+
+
+def foresee_due(
+    as_of: datetime, *, organization_ids: Iterable[int] | None = None
+) -> Iterator[Outlook]:
+    """Yield what billing everything up to `as_of` would make, organization by organization.
+
+    Leaves out what runs leave out: subscriptions set aside, and without `organization_ids` whoever
+    lives by a test clock. One read-only transaction each; opens its own scopes.
+    """
+    with rls.ops_scope("foresight: what is due"):
+        aside = invoicing.parked_subscriptions()
+        due = subscriptions.due(as_of, scheduled=False, leave_out=aside)
+        due += subscriptions.changes_due(as_of)
+        clocked = tenants.clocked_organizations()
+    wanted = {one.organization_id for one in due}
+    wanted &= wanted - clocked.keys() if organization_ids is None else set(organization_ids)
+    for organization_id in sorted(wanted):
+        with rls.tenant_scope(organization_id):
+            found = [*foresee(organization_id, until=as_of, leave_out=aside)]
+        yield from found
+
+
+def foresee(
+    organization_id: int, *, until: datetime, leave_out: Iterable[int] = ()
+) -> Iterator[Outlook]:
+    """Yield the organization's invoices of every boundary up to `until`, in the run's order.
+
+    `leave_out` are subscriptions. Needs a scope that shows the organization; writes nothing.
+    """
+    aside = set(leave_out)
+    known = subscriptions.of_organization(organization_id, live=True)
+    yield from _Walk(organization_id, [f for f in known if f.id not in aside], until).steps()
+
+
+class _Walk:
+    """The organization as it would be after every boundary that was foreseen."""
+
+    def __init__(
+        self, organization_id: int, known: Sequence[SubscriptionFacts], until: datetime
+    ) -> None:
+        self.organization = tenants.organization(organization_id)
+        self.facts = {facts.id: facts for facts in known}
+        self.until = until
+        self.told: set[tuple[object, ...]] = set()
+        self.left: dict[str, CreditGrant] = {}
+        self.kept: list[CreditGrant] = []
+
+    def steps(self) -> Iterator[Outlook]:
+        """Bill the next boundary of each subscription that has one due, until none has."""
+        while True:
+            failed = [*self._reach()]
+            yield from failed
+            due = [
+                (facts, facts.next_boundary)
+                for facts in self.facts.values()
+                if facts.status in states.BILLED and facts.next_boundary_at <= self.until
+            ]
+            if not due:
+                return
+            for group in grouped(due, {self.organization.pk: self.organization}):
+                yield from self._step(group)
+
+    def _reach(self) -> Iterator[Failed]:
+        """Carry out what comes before the next boundaries; who refuses would be set aside."""
+        for facts in [*self.facts.values()]:
+            try:
+                self.facts[facts.id] = _at_boundary(_changed(facts, self.until), self.until)
+            except DomainError as error:
+                yield self._failed(facts, error)
+
+    def _step(self, group: Sequence[Boundary]) -> Iterator[Outlook]:
+        group = [(self.facts[facts.id], boundary) for facts, boundary in group]
+        try:
+            document = self._document(group)
+        except Exception as error:  # the run sets aside whoever fails, for whatever reason
+            log.exception("foresight_failed", extra={"organization": self.organization.pk})
+            for facts, _ in group:
+                yield self._failed(facts, error)
+            return
+        for facts, _ in group:
+            self.facts[facts.id] = _passed(self.facts[facts.id])
+        if document is not None:
+            yield Foreseen(
+                self.organization.pk,
+                tuple(facts.public_id for facts, _ in group),
+                tuple(facts.version.plan_code for facts, _ in group),
+                document,
+            )
+
+    def _failed(self, facts: SubscriptionFacts, error: Exception) -> Failed:
+        del self.facts[facts.id]
+        reason = f"{type(error).__name__}: {error}"
+        return Failed(self.organization.pk, facts.public_id, facts.next_boundary_at, reason)
+
+    def _document(self, group: Sequence[Boundary]) -> Document | None:
+        lines = [line for found in compose_all(group) for line in found if self._is_new(line)]
+        if not lines:
+            return None
+        facts = group[0][0]
+        moment = instant_of(group)
+        discounts = [discount for one, _ in group for discount in one.discounts]
+        customer = Customer(self.organization, facts.currency, moment, discounts)
+        (conditions,) = conditions_of([customer])
+        reckoned = reckon(lines, self._with_credit(conditions, moment))
+        self._use(reckoned, moment)
+        return invoicing.quote_document(self.organization, reckoned, facts, moment)
+
+    def _is_new(self, line: Composed) -> bool:
+        """Tell whether no invoice foreseen has the line; charges and corrections stand once too."""
+        key: tuple[object, ...] = (
+            line.charge_id,
+            line.corrects_id,
+            line.revision,
+            line.item_id,
+            line.kind,
+            line.period,
+            line.step_id,
+        )
+        if key in self.told:
+            return False
+        self.told.add(key)
+        return True
+
+    def _with_credit(self, conditions: Conditions, moment: datetime) -> Conditions:
+        """Return the conditions with what the invoices foreseen leave of the credit."""
+        grants = [self.left.get(grant.public_id, grant) for grant in conditions.grants]
+        grants += [grant for grant in self.kept if grant.currency == conditions.currency]
+        usable = sorted((grant for grant in grants if is_usable(grant, moment)), key=_turn)
+        return replace(conditions, grants=tuple(usable))
+
+    def _use(self, reckoned: Reckoned, moment: datetime) -> None:
+        grants = {grant.public_id: grant for grant in reckoned.conditions.grants}
+        for spent in reckoned.settlement.grants:
+            self._spend(grants[spent.grant.id], spent.amount.minor)
+        if reckoned.credits < 0:
+            self.kept.append(self._kept(reckoned, moment))
+        taken = {turn.discount.id for turn in reckoned.settlement.discounts if turn.amount}
+        for facts in [*self.facts.values()]:
+            discounts = tuple(_spent(one, taken, moment) for one in facts.discounts)
+            self.facts[facts.id] = replace(facts, discounts=discounts)
+
+    def _spend(self, grant: CreditGrant, minor: int) -> None:
+        after = copy.copy(grant)
+        after.remaining -= minor
+        self.left[grant.public_id] = after
+        self.kept = [after if one.public_id == after.public_id else one for one in self.kept]
+
+    def _kept(self, reckoned: Reckoned, moment: datetime) -> CreditGrant:
+        """Return the grant that a negative sum would be kept as."""
+        return CreditGrant(
+            public_id=f"foreseen_{len(self.kept)}",
+            organization=self.organization,
+            kind=CreditGrant.Kind.REFUND,
+            name="Credit from an earlier invoice",
+            currency=reckoned.currency,
+            amount=-reckoned.credits,
+            remaining=-reckoned.credits,
+            priority=0,
+            granted_at=moment,
+        )
+
+
+def _turn(grant: CreditGrant) -> tuple[int, datetime, datetime]:
+    return grant.priority, grant.expires_at or LATEST, grant.granted_at
+
+
+def _spent(discount: DiscountFacts, taken: set[str], moment: datetime) -> DiscountFacts:
+    once = discount.public_id in taken and discount.coupon.duration == "once"
+    return replace(discount, spent_at=moment) if once else discount
+
+
+def _changed(facts: SubscriptionFacts, until: datetime) -> SubscriptionFacts:
+    """Return the facts with the scheduled changes whose turn it is before the next boundary."""
+    while facts.scheduled:
+        first, *later = sorted(facts.scheduled, key=lambda one: (one.effective_at, one.id))
+        paused = facts.status == states.PAUSED
+        if first.effective_at > (until if paused else min(until, facts.next_boundary_at)):
+            return facts
+        rest = facts.rebuilt(scheduled=tuple(later))
+        wish, moment = wish_of(first.action, first.arguments), first.effective_at
+        if isinstance(wish, Resume) and not paused:
+            facts = rest
+            continue
+        behaviour = Behaviour(first.behaviour)
+        facts = consider(rest, wish, behaviour=behaviour, at=moment, effective_at=moment).after
+        if isinstance(wish, Resume):
+            facts = replace(facts, status=states.ACTIVE)
+    return facts
+
+
+def _at_boundary(facts: SubscriptionFacts, until: datetime) -> SubscriptionFacts:
+    """Return the facts with a trial ended whose boundary is due, as billing would end it."""
+    if facts.status != states.TRIALING or facts.next_boundary_at > until:
+        return facts
+    if facts.cancel_at is not None and facts.cancel_at <= facts.next_boundary_at:
+        return replace(facts, status=states.CANCELED, ended_at=facts.cancel_at)
+    if not facts.items:
+        return replace(facts, status=states.CANCELED, ended_at=facts.next_boundary_at)
+    charged = facts.collection == "manual"
+    return replace(facts, status=states.ACTIVE if charged else states.PAUSED)
+
+
+def _passed(facts: SubscriptionFacts) -> SubscriptionFacts:
+    """Return the facts with the cursor past the boundary, ended or paused if they were to."""
+    reached, k = facts.next_boundary_at, facts.next_boundary + 1
+    facts = replace(facts, next_boundary=k, next_boundary_at=facts.agreement.cycle.boundary(k))
+    if facts.cancel_at is not None and facts.cancel_at <= reached:
+        return replace(facts, status=states.CANCELED, ended_at=facts.cancel_at)
+    if facts.pause_at is not None and facts.pause_at <= reached:
+        return replace(facts, status=states.PAUSED)
+    return facts
