@@ -22,11 +22,11 @@ from django.utils.translation import gettext as _
 
 from apps.engine.period import utc
 from apps.invoicing import einvoice
-from apps.invoicing.document import CREDIT_NOTE, Document, Line, Tax
+from apps.invoicing.document import CREDIT_NOTE, Document, Line
 from apps.invoicing.einvoice import EInvoice, Obstacle
 from apps.invoicing.paper import hybrid
 from apps.invoicing.paper.arithmetic import heading, working
-from apps.invoicing.paper.legal import notice
+from apps.invoicing.paper.totals import notices, shown, totals
 from apps.invoicing.paper.words import FALLBACK, Words, visible
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def _clean(value: Any) -> Any:
 
 def _page(document: Document, words: Words, *, has_xml: bool) -> dict[str, Any]:
     issued = utc(document.finalized_at or document.issued_at)
-    has_taxes = any(_shown(line.tax_rates) for line in document.lines)
+    has_taxes = any(shown(line.tax_rates) for line in document.lines)
     tax_head = [_("Tax")] if has_taxes else []
     return {
         "brand": settings.BRAND_NAME,
@@ -152,7 +152,7 @@ def _page(document: Document, words: Words, *, has_xml: bool) -> dict[str, Any]:
         "head": [_("Description"), _("Period"), _("Quantity"), *tax_head, _("Amount")],
         "lines": [_line(line, words) for line in document.lines],
         "totals": _totals(document, words),
-        "notices": _notices(document),
+        "notices": notices(document),
         "note": document.note,
         "payment": _payment(document, words),
         "workings_title": _("How these amounts came about"),
@@ -236,68 +236,16 @@ def _line(line: Line, words: Words) -> dict[str, Any]:
         "note": " · ".join(note for note in notes if note),
         "period": words.period(line.period),
         "quantity": f"{words.number(line.quantity)} {line.unit}".strip(),
-        "tax": " + ".join(words.percent(tax.charged_percent) for tax in _shown(line.tax_rates)),
+        "tax": " + ".join(words.percent(tax.charged_percent) for tax in shown(line.tax_rates)),
         "amount": words.money(line.amount),
     }
 
 
-Row = tuple[str, int, bool]
-
-
 def _totals(document: Document, words: Words) -> list[dict[str, Any]]:
-    rows = [*_sums(document, words), *_settled(document)]
-    return [{"label": label, "amount": words.money(minor), "strong": s} for label, minor, s in rows]
-
-
-def _sums(document: Document, words: Words) -> list[Row]:
-    """Return how the lines become the total: discounts first, then the taxes."""
-    gross = document.total + document.credits_total
-    rows: list[Row] = [(one.name, -one.amount, False) for one in document.discounts]
-    rows += [
-        (_taxed(tax, words), tax.amount, False)
-        for tax in _shown(document.taxes)
-        if not tax.inclusive
+    return [
+        {"label": one.label, "amount": words.money(one.minor), "strong": one.strong}
+        for one in totals(document, words)
     ]
-    if rows or document.subtotal != gross:
-        rows.insert(0, (_("Subtotal"), document.subtotal, False))
-    rows.append((_("Total"), gross, True))
-    return rows + [
-        (_("Including %(tax)s") % {"tax": _taxed(tax, words)}, tax.amount, False)
-        for tax in _shown(document.taxes)
-        if tax.inclusive
-    ]
-
-
-def _shown(taxes: Sequence[Tax]) -> list[Tax]:
-    """Leave out where the issuer collects no tax at all."""
-    return [tax for tax in taxes if tax.treatment != "none"]
-
-
-def _taxed(tax: Tax, words: Words) -> str:
-    told = {
-        "name": tax.name or _("Tax"),
-        "percent": words.percent(tax.charged_percent),
-        "base": words.money(tax.base),
-    }
-    return _("%(name)s %(percent)s on %(base)s") % told
-
-
-def _settled(document: Document) -> list[Row]:
-    """Return what the total is met with, and what is left of it."""
-    rows: list[Row] = [(one.name, -one.amount, False) for one in document.credits]
-    if rows:
-        rows.append((_("To pay"), document.total, True))
-    later = [(_("Credit notes"), document.credited), (_("Paid"), document.amount_paid)]
-    rows += [(label, -amount, False) for label, amount in later if amount]
-    if document.amount_paid or document.credited:
-        rows.append((_("Still due"), document.amount_due, True))
-    return rows
-
-
-def _notices(document: Document) -> list[str]:
-    """Return what the law wants said about taxes that are not charged, each once."""
-    said = (notice(tax) for tax in document.taxes)
-    return list(dict.fromkeys(text for text in said if text))
 
 
 def _payment(document: Document, words: Words) -> dict[str, Any] | None:
