@@ -60,12 +60,33 @@ class CreditGranted:
 
 
 @dataclass(frozen=True, slots=True)
+class CreditEnded:
+    """What was left of a grant (minor units) expired or was withdrawn; `how` is which."""
+
+    grant_id: str
+    organization_id: int
+    left: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreditLow:
-    """What is left of an organization's credit fell below its recharge rule's threshold."""
+    """What is left of an organization's credit (minor units) fell below its recharge rule's
+    threshold; `cause` is the public id of what used it.
+    """
 
     organization_id: int
     currency: str
     left: int
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceReopened:
+    """A payment was taken back: a paid invoice is open again."""
+
+    invoice_id: str
+    organization_id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -24,7 +24,7 @@ from apps.engine.lines import EVERYTHING, Scope
 from apps.engine.lines import Line as EngineLine
 from apps.engine.money import Money
 from apps.engine.settlement import Settlement, settle
-from apps.invoicing.composition import Composed
+from apps.invoicing.composition import CREDIT_PURCHASE, Composed
 from apps.invoicing.document import Deduction, Tax
 from apps.invoicing.models import CreditGrant
 from apps.plans import selectors as plans
@@ -178,6 +178,8 @@ def _tax(rate: TaxTerms, said: TaxStanding, base: int, amount: int) -> Tax:
 
 def reckon(lines: Sequence[Composed], conditions: Conditions) -> Reckoned:
     """Return what the lines come to under these conditions."""
+    if any(line.kind == CREDIT_PURCHASE for line in lines):
+        conditions = _of_a_voucher(conditions)
     return Reckoned(
         tuple(lines),
         conditions,
@@ -189,6 +191,14 @@ def reckon(lines: Sequence[Composed], conditions: Conditions) -> Reckoned:
             grants=[as_credit(grant) for grant in conditions.grants],
         ),
     )
+
+
+def _of_a_voucher(conditions: Conditions) -> Conditions:
+    """Nothing is supplied when credit is bought: it is a multi-purpose voucher, and what it pays is
+    taxed later (Directive 2006/112/EC, art. 30b (2)). No coupon and no credit pays for it.
+    """
+    untaxed = TaxStanding(conditions.standing.country, "", Treatment.NONE)
+    return replace(conditions, standing=untaxed, rates=(), discounts=(), grants=())
 
 
 def _engine_line(line_id: str, line: Composed, conditions: Conditions) -> EngineLine:

@@ -191,6 +191,7 @@ def _document(
         total=row.total,
         amount_paid=row.amount_paid,
         amount_due=row.amount_due,
+        credited=row.credited,
         period=Period(row.period.lower, row.period.upper),
         issued_at=row.issued_at,
         due_at=row.due_at,

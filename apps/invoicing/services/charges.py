@@ -152,10 +152,26 @@ def invoice_charges(
         raise Invalid("One invoice bills one organization in one currency.", param="charges")
     organization_id = rows[0].organization_id
     require("manage_invoices", actor=actor, organization_id=organization_id)
+    if len(rows) > 1 and any(row.buys is not None for row in rows):
+        raise Invalid("Credit is bought on an invoice of its own.", param="charges")
     tenants.lock(organization_id)
     billed = InvoiceLine.objects.filter(charge__in=rows, live=True).values_list("charge_id")
     if billed or any(row.withdrawn_at for row in rows):
         raise ChargeBilled("One of the charges is billed already, or was withdrawn.")
+    return bill_charges(rows, actor=actor, at=at, due_in_days=due_in_days, memo=memo, draft=draft)
+
+
+def bill_charges(
+    rows: Sequence[Charge],
+    *,
+    actor: Actor,
+    at: datetime,
+    due_in_days: int | None = None,
+    memo: str = "",
+    draft: bool = False,
+) -> Invoice:
+    """Bill charges that nobody has billed yet, of one organization whose lock is held."""
+    organization_id = rows[0].organization_id
     organization = tenant_selectors.organization(organization_id)
     single = _Single(
         organization=organization,
