@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from apps.invoicing import services as invoicing
 from apps.tenants import services as tenants
-from tests.prove.billing_mutants import NO_LOCK_ON_NUMBERS
 from tests.prove.mutation import mutate
 
 
@@ -35,6 +34,22 @@ BEGIN
   PERFORM pg_sleep(0.02);
   UPDATE plans_coupon SET redeemed = used + 1 WHERE id = wanted_coupon;
   RETURN '';
+END $$
+"""
+
+
+LARGEST_PLUS_ONE = """
+CREATE OR REPLACE FUNCTION invoicing_take_numbers(
+  entity bigint, wanted_series text, how_many integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE taken bigint;
+BEGIN
+  SELECT coalesce(max(sequence), 0) + 1 INTO taken FROM invoicing_invoice;
+  PERFORM pg_sleep(0.003);
+  INSERT INTO invoicing_numberseries (billing_entity_id, series, next)
+  VALUES (entity, wanted_series, taken + how_many)
+  ON CONFLICT (billing_entity_id, series) DO UPDATE SET next = taken + how_many;
+  RETURN taken;
 END $$
 """
 
@@ -70,7 +85,7 @@ MUTANTS = (
         "numbers",
         spoils=(
             "ALTER TABLE invoicing_invoice DROP CONSTRAINT one_invoice_a_number",
-            NO_LOCK_ON_NUMBERS,
+            LARGEST_PLUS_ONE,
         ),
     ),
     Unguarded(
@@ -78,5 +93,22 @@ MUTANTS = (
         "payments",
         _nothing_is_locked,
         spoils=("ALTER TABLE invoicing_invoice DROP CONSTRAINT never_paid_too_much",),
+    ),
+    Unguarded(
+        "credit is spent without a lock, and may fall below zero",
+        "the last credit",
+        _nothing_is_locked,
+        spoils=("ALTER TABLE invoicing_creditgrant DROP CONSTRAINT credit_never_below_zero",),
+    ),
+    Unguarded(
+        "credit notes look at what is left without a lock, and no limit stands in the database",
+        "credit notes",
+        _nothing_is_locked,
+        spoils=(
+            "DROP TRIGGER note_guard ON invoicing_creditnote",
+            "ALTER TABLE invoicing_invoiceline DROP CONSTRAINT never_credited_too_much",
+            "ALTER TABLE invoicing_invoice DROP CONSTRAINT never_paid_too_much",
+            "ALTER TABLE invoicing_invoice DROP CONSTRAINT paid_means_all_of_it",
+        ),
     ),
 )

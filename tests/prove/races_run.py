@@ -88,6 +88,44 @@ def payments() -> Start:
     )
 
 
+def last_credit() -> Start:
+    """A customer has 40.00 of credit and four drafts of 29.00, which are issued at once."""
+    organization, drafts = world.drafts_with_credit(4, cents=40_00)
+    return Start(
+        [world.issue(organization, invoice) for invoice in drafts],
+        winners=4,
+        wrong={
+            "credit paid more or less than there was": f"""
+                SELECT sum(credits), sum(total) FROM invoicing_invoice
+                WHERE organization_id = {organization}
+                HAVING (sum(credits), sum(total)) <> (4000, {4 * 29_00 - 40_00})""",
+            "a grant is not what its movements leave": """
+                SELECT g.public_id, g.remaining FROM invoicing_creditgrant g
+                WHERE g.remaining < 0 OR g.remaining <> (
+                  SELECT sum(m.amount) FROM invoicing_creditmovement m WHERE m.grant_id = g.id)""",
+        },
+    )
+
+
+def credit_notes() -> Start:
+    """Four clerks take 20.00 of 29.00 back at once."""
+    organization, invoice = world.draft()
+    world.issue(organization, invoice)()
+    return Start(
+        [world.take_back(organization, invoice) for _ in range(4)],
+        winners=1,
+        wrong={
+            "more was taken back than was billed": """
+                SELECT i.number FROM invoicing_invoice i WHERE i.subtotal < (
+                  SELECT coalesce(sum(n.total), 0) FROM invoicing_creditnote n
+                  WHERE n.invoice_id = i.id)""",
+            "numbers of credit notes have gaps or doubles": """
+                SELECT count(*), max(sequence) FROM invoicing_creditnote
+                HAVING count(*) <> max(sequence) OR count(DISTINCT sequence) <> count(*)""",
+        },
+    )
+
+
 NUMBERS = {
     "numbers have gaps or doubles": """
         SELECT count(*), max(sequence) FROM invoicing_invoice WHERE sequence IS NOT NULL
@@ -107,4 +145,6 @@ RACES: dict[str, Callable[[], Start]] = {
     "one draft": one_draft,
     "numbers": numbers,
     "payments": payments,
+    "the last credit": last_credit,
+    "credit notes": credit_notes,
 }

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from apps.core import rls
 from apps.core.actor import operator
+from apps.engine.calendar import Cycle, Interval, Unit
 from apps.invoicing import services as invoicing
 from apps.payments import services as payments
 from apps.plans import services as plans
@@ -18,6 +19,7 @@ from apps.subscriptions import services as subscriptions
 from apps.tenants import services as tenants
 
 ACTOR = operator("prove")
+LONG_AGO = datetime(2025, 9, 1, tzinfo=UTC)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 CATALOG = """\
@@ -48,9 +50,26 @@ def draft() -> tuple[int, str]:
     organization = customer()
     with rls.tenant_scope(organization):
         subscriptions.subscribe(organization, plan="desk", start=START, actor=ACTOR, at=START)
-    report = invoicing.bill_due(as_of=START, actor=ACTOR, at=NOW, keep_drafts=True)
-    [issued] = report.issued
-    return organization, issued.id
+    [invoice] = _drafts(organization, START)
+    return organization, invoice
+
+
+def drafts_with_credit(count: int, *, cents: int) -> tuple[int, list[str]]:
+    """Bill a new customer 29.00 so many times, not issued yet, and then give credit."""
+    organization = customer()
+    with rls.tenant_scope(organization):
+        subscriptions.subscribe(organization, plan="desk", start=LONG_AGO, actor=ACTOR, at=LONG_AGO)
+    until = Cycle(LONG_AGO, Interval(Unit.MONTH), "UTC").boundary(count - 1)
+    drafts = _drafts(organization, until)
+    with rls.tenant_scope(organization):
+        amount = Decimal(cents).scaleb(-2)
+        invoicing.grant_credit(organization, amount=amount, actor=ACTOR, at=NOW)
+    return organization, drafts
+
+
+def _drafts(organization: int, as_of: datetime) -> list[str]:
+    report = invoicing.bill_due(as_of=as_of, actor=ACTOR, at=NOW, keep_drafts=True)
+    return [one.id for one in report.issued if one.organization_id == organization]
 
 
 def coupon(**limits: int) -> str:
@@ -81,6 +100,18 @@ def issue(organization: int, invoice: str) -> Callable[[], object]:
     def act() -> object:
         with rls.tenant_scope(organization):
             return invoicing.finalize_invoice(invoice, actor=ACTOR, at=NOW)
+
+    return act
+
+
+def take_back(organization: int, invoice: str) -> Callable[[], object]:
+    """Return the act of writing a credit note of 20.00."""
+
+    def act() -> object:
+        with rls.tenant_scope(organization):
+            return invoicing.issue_credit_note(
+                invoice, reason="order_change", total=Decimal("20.00"), actor=ACTOR, at=NOW
+            )
 
     return act
 
