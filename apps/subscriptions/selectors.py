@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
-from django.db.models import F, Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import F, Min, Model, Prefetch, QuerySet, prefetch_related_objects
 
 from apps.core.errors import NotFound
 from apps.engine.agreement import Agreement, QuantityStep
@@ -51,13 +52,18 @@ __all__ = [
     "due",
     "facts",
     "get",
+    "next_due",
     "of_organization",
+    "on_plan",
     "preview",
     "preview_cancel",
     "preview_pause",
     "trial_days",
     "trial_end",
 ]
+
+
+R = TypeVar("R", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +86,31 @@ def due(
 
     A scheduled run leaves alone what lay in the past when the subscription was entered: backdated
     periods are billed by an operator who says so, never as a side effect of the clock. `leave_out`
-    are subscriptions; `organization_ids` restricts it to these.
+    are subscriptions; `organization_ids` restricts it to these. Whoever lives by a test clock has a
+    time of its own and is left alone unless it is named so.
     """
     rows = Subscription.objects.filter(status__in=states.BILLED, next_boundary_at__lte=as_of)
     if scheduled:
         rows = rows.filter(next_boundary_at__gte=F("recorded_at"))
     if leave_out:
         rows = rows.exclude(pk__in=list(leave_out))
-    if organization_ids is not None:
-        rows = rows.filter(organization_id__in=list(organization_ids))
-    found = rows.order_by("next_boundary_at", "id").values_list("id", "organization_id")
+    found = (
+        _of(rows, organization_ids)
+        .order_by("next_boundary_at", "id")
+        .values_list("id", "organization_id")
+    )
     return [Due(*pair) for pair in found[:limit]]
 
 
-def with_thresholds() -> list[Due]:
+def with_thresholds(*, organization_ids: Collection[int] | None = None) -> list[Due]:
     """Return the billed subscriptions whose plan version bills usage at thresholds; needs the ops
-    scope.
+    scope. `organization_ids` as for `due`.
     """
     rows = Subscription.objects.filter(status__in=states.BILLED).exclude(
         plan_version__thresholds={}
     )
-    found = rows.order_by("organization_id", "id").values_list("id", "organization_id")
-    return [Due(*pair) for pair in found]
+    mine = _of(rows, organization_ids).order_by("organization_id", "id")
+    return [Due(*pair) for pair in mine.values_list("id", "organization_id")]
 
 
 def get(public_id: str, *, organization_id: int | None = None) -> SubscriptionFacts:
@@ -177,12 +186,49 @@ def preview_pause(
     return changes.paused(found, when=when, at=at, prorate=prorate)
 
 
-def changes_due(as_of: datetime) -> list[Due]:
-    """Return whose scheduled changes are due, the earliest first; needs the ops scope."""
+def changes_due(as_of: datetime, *, organization_ids: Collection[int] | None = None) -> list[Due]:
+    """Return whose scheduled changes are due, the earliest first; needs the ops scope.
+
+    `organization_ids` as for `due`.
+    """
     rows = Change.objects.filter(status="scheduled", effective_at__lte=as_of)
-    rows = rows.order_by("effective_at", "id")
+    rows = _of(rows, organization_ids).order_by("effective_at", "id")
     pairs = rows.values_list("subscription_id", "organization_id")
     return [Due(*pair) for pair in dict.fromkeys(pairs)]
+
+
+def _of(rows: QuerySet[R], organization_ids: Collection[int] | None) -> QuerySet[R]:
+    """Return the rows of these organizations, or else of all that live by the real time."""
+    if organization_ids is None:
+        return rows.filter(organization__test_clock=None)
+    return rows.filter(organization_id__in=list(organization_ids))
+
+
+def next_due(organization_ids: Collection[int], *, after: datetime) -> datetime | None:
+    """Return when the organizations next have a boundary or a scheduled change to come.
+
+    Needs a scope that shows them. None when nothing comes any more.
+    """
+    mine = {"organization_id__in": list(organization_ids)}
+    boundaries = Subscription.objects.filter(
+        **mine, status__in=states.BILLED, next_boundary_at__gt=after
+    ).aggregate(first=Min("next_boundary_at"))
+    changed = Change.objects.filter(**mine, status="scheduled", effective_at__gt=after).aggregate(
+        first=Min("effective_at")
+    )
+    found = [one["first"] for one in (boundaries, changed) if one["first"] is not None]
+    return min(found, default=None)
+
+
+def on_plan(plan_id: int, *, after: int = 0, limit: int = 200) -> list[SubscriptionFacts]:
+    """Return live subscriptions to the plan, whatever version, by their integer ids from `after`.
+
+    Needs the ops scope. Ask again after the last one's id until there are none.
+    """
+    rows = Subscription.objects.filter(
+        plan_version__plan_id=plan_id, status__in=states.LIVE, pk__gt=after
+    )
+    return facts(rows.order_by("pk")[:limit])
 
 
 def changes_of(subscription_id: int) -> list[ChangeFacts]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -42,14 +42,24 @@ def keep_back(drafted: Sequence[Drafted], *, at: datetime, grace: bool = True) -
     return ready
 
 
-def finish_due(*, as_of: datetime, actor: Actor, at: datetime) -> list[Issued]:
+def finish_due(
+    *,
+    as_of: datetime,
+    actor: Actor,
+    at: datetime,
+    organization_ids: Collection[int] | None = None,
+) -> list[Issued]:
     """Issue the drafts whose grace is over, with the usage that came in meanwhile; one transaction
-    each. Held ones stay.
+    each. Held ones stay. `organization_ids` as for `bill_due`.
     """
     with rls.ops_scope("billing: drafts whose grace is over"):
         rows = Invoice.objects.filter(
             status=Invoice.Status.DRAFT, hold_reason="", grace_until__lte=as_of
         ).order_by("issued_at", "id")
+        if organization_ids is None:
+            rows = rows.filter(organization__test_clock=None)
+        else:
+            rows = rows.filter(organization_id__in=list(organization_ids))
         waiting = list(rows.values_list("organization_id", "pk"))
     found = [_finish(*one, actor=actor, at=at) for one in waiting]
     return [issued for issued in found if issued is not None]

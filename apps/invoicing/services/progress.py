@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from django.db.models import Sum
@@ -23,13 +23,16 @@ from apps.subscriptions.selectors import Due
 from apps.tenants import services as tenants
 
 
-def bill_thresholds(*, actor: Actor, at: datetime) -> list[Issued]:
+def bill_thresholds(
+    *, actor: Actor, at: datetime, organization_ids: Collection[int] | None = None
+) -> list[Issued]:
     """Bill the usage so far of every subscription that has passed a threshold of its plan since it
     was billed last; one transaction each. Safe to repeat and to double. Opens its own scopes.
+    `organization_ids` as for `bill_due`.
     """
     require("manage_invoices", actor=actor)
     with rls.ops_scope("billing: subscriptions with thresholds"):
-        watched = subscription_selectors.with_thresholds()
+        watched = subscription_selectors.with_thresholds(organization_ids=organization_ids)
     made = [_bill_passed(due, actor=actor, at=at) for due in watched]
     return [issued(row) for row in made if row is not None]
 
