@@ -11,7 +11,7 @@ import structlog
 from django.db import transaction
 
 from apps.audit.models import AuditEntry
-from apps.core import outbox
+from apps.core import bulk, outbox
 from apps.core.actor import Actor, require
 
 
@@ -48,7 +48,7 @@ def record(
 def record_all(entries: Sequence[Entry], *, actor: Actor, at: datetime) -> None:
     """Add many entries in one statement, each to its own chain, as `record` does."""
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64]
-    AuditEntry.objects.bulk_create(
+    bulk.insert(
         AuditEntry(
             organization_id=entry.organization_id,
             at=at,

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from django.db import transaction
 from django.db.models import Min
 
-from apps.core import clock, rls
+from apps.core import bulk, clock, rls
 from apps.core.models import OutboxDelivery, OutboxEvent
 
 log = logging.getLogger(__name__)
@@ -59,12 +59,8 @@ def emit(fact: Fact, *, at: datetime, organization_id: int | None = None) -> Non
 
 
 def emit_all(facts: Sequence[tuple[Fact, int | None]], *, at: datetime) -> None:
-    """Record many facts, each with its organization, in two statements.
-
-    Delivery is due at once: what happens at a later time happens by a test clock, and nobody waits.
-    """
-    due_at = min(at, clock.now())
-    events = OutboxEvent.objects.bulk_create(
+    """Record many facts, each with its organization, in two statements."""
+    events = bulk.insert(
         OutboxEvent(
             name=name_of(type(fact)),
             payload=asdict(fact),
@@ -73,9 +69,9 @@ def emit_all(facts: Sequence[tuple[Fact, int | None]], *, at: datetime) -> None:
         )
         for fact, organization_id in facts
     )
-    OutboxDelivery.objects.bulk_create(
+    bulk.insert(
         OutboxDelivery(
-            event=event, organization_id=event.organization_id, handler=handler, next_try_at=due_at
+            event=event, organization_id=event.organization_id, handler=handler, next_try_at=at
         )
         for event in events
         for handler in _handlers[event.name]

@@ -6,7 +6,7 @@ from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -119,6 +119,9 @@ class Cycle:
 
     def boundary(self, k: int) -> datetime:
         """The instant at which period k starts, in UTC; strictly increasing in k."""
+        return _boundary(self, k)
+
+    def _computed(self, k: int) -> datetime:
         moment = self._instant(k)
         if self.interval != Interval(Unit.DAY):
             return moment
@@ -209,6 +212,12 @@ def calendar_cycle(interval: Interval, timezone: str) -> Cycle:
     UnknownTimezone.
     """
     return Cycle(_CALENDAR_ORIGIN.replace(tzinfo=zone(timezone)), interval, timezone)
+
+
+@lru_cache(maxsize=2**16)
+def _boundary(cycle: Cycle, k: int) -> datetime:
+    # A month end asks for the same few boundaries of the same few cycles tens of times a customer.
+    return cycle._computed(k)
 
 
 def calendar_start(moment: datetime, interval: Interval, timezone: str) -> datetime:

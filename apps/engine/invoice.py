@@ -298,7 +298,8 @@ def _one_time(
 
 
 def _changes(item: Item, behind: Lap, currency: str, net_of: NetOf) -> list[Proposal]:
-    if not _in_advance(item):
+    turns = item.turns(behind) if _in_advance(item) else []
+    if not turns:
         return []
     current: Rated | None = None
     paid = Money.zero(currency)
@@ -307,7 +308,7 @@ def _changes(item: Item, behind: Lap, currency: str, net_of: NetOf) -> list[Prop
         paid = _opening(item, behind, currency).amount
     net = net_of(item, behind.rest)
     lines = []
-    for turn in item.turns(behind):
+    for turn in turns:
         new = _after(item, turn, current, currency)
         if _changes_something(current, new):
             moved = _moved(current, new, turn, behind.whole, paid, WHOLE)

@@ -273,12 +273,14 @@ def _pay(
 ) -> _Paid:
     early = [grant for grant in grants if grant.before_tax]
     late = [grant for grant in grants if not grant.before_tax]
-    nets = list(zip(priced.lines, priced.net_by_line(), strict=True))
-    before_tax = spend(early, nets, limit=priced.net)
+    before_tax: tuple[Spent, ...] = ()
+    if early:
+        nets = list(zip(priced.lines, priced.net_by_line(), strict=True))
+        before_tax = spend(early, nets, limit=priced.net)
     total = priced.gross - priced.sum(spent.amount for spent in before_tax)
     drawn = draw(notes, total)
     due = total - priced.sum(note.amount for note in drawn)
-    after_tax = spend(late, _still_owed(priced, before_tax), limit=due)
+    after_tax = spend(late, _still_owed(priced, before_tax), limit=due) if late else ()
     left = due - priced.sum(spent.amount for spent in after_tax)
     return _Paid(before_tax, drawn, after_tax, left, balance)
 

@@ -103,6 +103,16 @@ class DiscountFacts:
     spent_at: datetime | None
     removed_at: datetime | None
 
+    @property
+    def starts(self) -> datetime:
+        """When it was redeemed."""
+        return self.during[0]
+
+    @property
+    def ends(self) -> datetime | None:
+        """When a repeating one stops; None: it does not, or it is taken off once."""
+        return self.during[1]
+
     def counts_at(self, boundary: datetime) -> bool:
         """Whether it comes off an invoice of that boundary."""
         start, end = self.during

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from apps.core import bulk
 from apps.invoicing.models import LedgerEntry, LedgerTransaction
 
 Account = LedgerEntry.Account
@@ -46,7 +47,7 @@ def book_all(movements: Sequence[Movement]) -> None:
     moving = [movement for movement in movements if any(movement.amounts.values())]
     if not moving:
         return
-    rows = LedgerTransaction.objects.bulk_create(
+    rows = bulk.insert(
         LedgerTransaction(
             organization_id=movement.organization_id,
             currency=movement.currency,
@@ -56,7 +57,7 @@ def book_all(movements: Sequence[Movement]) -> None:
         )
         for movement in moving
     )
-    LedgerEntry.objects.bulk_create(
+    bulk.insert(
         LedgerEntry(
             organization_id=movement.organization_id,
             transaction=row,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.types.range import TimestamptzRange
 
+from apps.core import bulk
 from apps.core.actor import Actor
 from apps.engine.period import Period
 from apps.invoicing import selectors
@@ -58,7 +59,7 @@ def write(bills: Sequence[Bill], *, actor: Actor, at: datetime) -> list[Drafted]
 
     Coupons that come off once are spent; a draft that is thrown away gives them back.
     """
-    rows = Invoice.objects.bulk_create(_invoice(bill) for bill in bills)
+    rows = bulk.insert(_invoice(bill) for bill in bills)
     drafted = [_drafted(row, bill.reckoned) for row, bill in zip(rows, bills, strict=True)]
     _write_parts(drafted)
     used = {
@@ -196,9 +197,9 @@ def _line(row: Invoice, line: Composed, index: int, reckoned: Reckoned) -> Invoi
 
 
 def _write_parts(drafted: Sequence[Drafted]) -> None:
-    InvoiceLine.objects.bulk_create(line for draft in drafted for line in draft.lines)
-    InvoiceTax.objects.bulk_create(tax for draft in drafted for tax in draft.taxes)
-    InvoiceDiscount.objects.bulk_create(one for draft in drafted for one in draft.discounts)
+    bulk.insert(line for draft in drafted for line in draft.lines)
+    bulk.insert(tax for draft in drafted for tax in draft.taxes)
+    bulk.insert(one for draft in drafted for one in draft.discounts)
 
 
 def as_range(period: Period) -> TimestamptzRange:

@@ -25,6 +25,7 @@ from apps.subscriptions.services.cursor import (
 )
 from apps.subscriptions.services.discounts import (
     apply_discount,
+    check_discount,
     remove_discount,
     restore_discounts,
     spend_discounts,
@@ -57,6 +58,7 @@ __all__ = [
     "change",
     "change_plan",
     "change_quantity",
+    "check_discount",
     "end_trial",
     "extend_trial",
     "lock",

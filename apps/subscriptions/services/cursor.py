@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from django.db import connection
+
 from apps.core.actor import Actor
 from apps.subscriptions import states
 from apps.subscriptions.facts import SubscriptionFacts
 from apps.subscriptions.models import Change, Subscription
 from apps.subscriptions.services.changing import apply_due
 from apps.subscriptions.services.ending import reach
+
+MOVE = """
+UPDATE subscriptions_subscription s
+SET next_boundary = given.boundary, next_boundary_at = given.moment
+FROM unnest(%s::bigint[], %s::integer[], %s::timestamptz[]) AS given (id, boundary, moment)
+WHERE s.id = given.id
+"""
 
 
 def lock_many(subscription_ids: Collection[int]) -> list[Subscription]:
@@ -46,7 +55,15 @@ def pass_boundaries(
     for row in rows:
         row.next_boundary += 1
         row.next_boundary_at = facts[row.pk].agreement.cycle.boundary(row.next_boundary)
-    Subscription.objects.bulk_update(rows, ["next_boundary", "next_boundary_at"])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            MOVE,
+            [
+                [row.pk for row in rows],
+                [row.next_boundary for row in rows],
+                [row.next_boundary_at for row in rows],
+            ],
+        )
     for row in rows:
         if row.status in states.BILLED:
             reach(row, reached[row.pk], actor=actor, at=at)

@@ -16,7 +16,7 @@ from apps.engine.calendar import Cycle, Interval, Unit
 from apps.engine.money import Money
 from apps.plans import selectors as plans
 from apps.plans import services as plan_services
-from apps.plans.errors import NotRedeemable
+from apps.plans.errors import NotRedeemable, UnknownPromotionCode
 from apps.plans.offers import Limits
 from apps.plans.selectors import CouponTerms, PromotionTerms
 from apps.subscriptions import selectors
@@ -47,11 +47,10 @@ def apply_discount(
     require("manage_billing", actor=actor, organization_id=organization_id)
     tenants.lock(organization_id)
     facts = _subscription(subscription_id, organization_id)
+    if facts is not None:
+        lock(facts.id)
     wanted = _find(code, actor)
-    terms = wanted.terms if isinstance(wanted, PromotionTerms) else wanted
-    _check_fits(terms, facts, organization_id, at)
-    for limits in wanted.all_limits if isinstance(wanted, PromotionTerms) else (terms.limits,):
-        _check_limits(limits, terms, organization_id, owed)
+    _check(wanted, facts, organization_id, at=at, owed=owed)
     taken = plan_services.redeem(wanted, organization_id=organization_id, actor=actor, at=at)
     row = Discount.objects.create(
         organization_id=organization_id,
@@ -64,6 +63,32 @@ def apply_discount(
     )
     _record(row, "subscription.discount_applied", actor, at)
     return selectors.discount(row.public_id)
+
+
+def check_discount(
+    organization_id: int,
+    *,
+    code: str,
+    actor: Actor,
+    at: datetime,
+    subscription_id: str = "",
+    owed: Money | None = None,
+) -> CouponTerms:
+    """Return what `apply_discount` would take, or raise what it would; stores nothing.
+
+    Somebody else may still take the last use before it is redeemed.
+    """
+    require("manage_billing", actor=actor, organization_id=organization_id)
+    facts = _subscription(subscription_id, organization_id)
+    wanted = _find(code, actor)
+    if isinstance(wanted, PromotionTerms) and wanted.only_organization_id not in {
+        None,
+        organization_id,
+    }:
+        raise UnknownPromotionCode(f"There is no promotion code '{code}'.", param="promotion_code")
+    if not wanted.open_at(at):
+        raise NotRedeemable(f"'{wanted.code}' is used up, over or withdrawn.", param="coupon")
+    return _check(wanted, facts, organization_id, at=at, owed=owed)
 
 
 @transaction.atomic
@@ -112,8 +137,23 @@ def _subscription(subscription_id: str, organization_id: int) -> SubscriptionFac
     facts = selectors.get(subscription_id, organization_id=organization_id)
     if not facts.is_live:
         raise WrongState("The subscription has ended; subscribe again.")
-    lock(facts.id)
     return facts
+
+
+def _check(
+    wanted: CouponTerms | PromotionTerms,
+    facts: SubscriptionFacts | None,
+    organization_id: int,
+    *,
+    at: datetime,
+    owed: Money | None,
+) -> CouponTerms:
+    """Return the coupon when the organization may have it, as far as its own facts say."""
+    terms = wanted.terms if isinstance(wanted, PromotionTerms) else wanted
+    _check_fits(terms, facts, organization_id, at)
+    for limits in wanted.all_limits if isinstance(wanted, PromotionTerms) else (terms.limits,):
+        _check_limits(limits, terms, organization_id, owed)
+    return terms
 
 
 def _find(code: str, actor: Actor) -> CouponTerms | PromotionTerms:
