@@ -172,7 +172,7 @@ class Customer:
             return
         key = self.chance.choice(known)
         with rls.tenant_scope(self.organization):
-            usage.void_event(self.organization, key, source=SOURCE, actor=ACTOR, at=at)
+            usage.void_event(self.organization, event=key, source=SOURCE, actor=ACTOR, at=at)
         del self.account.calls[key]
         self._note(at, f"takes call {key} back")
 

@@ -151,7 +151,7 @@ def test_a_voided_event_leaves_its_slice(acme: Organization) -> None:
     take(acme, event(AT, key="wrong", model="large", tokens=100, user="x"), at=LATER)
     settle()
     with rls.tenant_scope(acme.pk):
-        services.void_event(acme.pk, "wrong", source="test", actor=STAFF, at=LATER)
+        services.void_event(acme.pk, event="wrong", source="test", actor=STAFF, at=LATER)
     right = {"count": 2, "sum": 30, "max": 20, "min": 10, "avg": 15, "unique_count": 2}
     for _ in range(2):
         found = quantities(acme, include={"model": ["large"]})
@@ -269,7 +269,7 @@ def test_readings_of_a_claim_do_not_change(committed_db: str) -> None:
     claim = Claim(want, claimed.epoch, claimed.snapshot)
     with rls.tenant_scope(acme.pk):
         before = selectors.readings(acme.pk, claim)
-        services.void_event(acme.pk, "a", source="test", actor=STAFF, at=AT)
+        services.void_event(acme.pk, event="a", source="test", actor=STAFF, at=AT)
     take(acme, event(AT, tokens=4))
     with rls.tenant_scope(acme.pk):
         assert selectors.readings(acme.pk, claim) == before

@@ -304,12 +304,14 @@ def test_staff_void_and_correct_an_event_and_leave_a_record(organization: Organi
     take(organization, event(key="a", tokens=Decimal("0.1")), event(key="b", tokens=2))
     with rls.tenant_scope(organization.pk):
         a, b = Event.objects.order_by("key")
-        services.void_event(organization.pk, a.public_id, actor=STAFF, at=LATER, reason="test run")
+        services.void_event(
+            organization.pk, event=a.public_id, actor=STAFF, at=LATER, reason="test run"
+        )
         fixed = services.correct_event(
-            organization.pk, "b", source="test", data={"tokens": 5}, actor=STAFF, at=LATER
+            organization.pk, event="b", source="test", data={"tokens": 5}, actor=STAFF, at=LATER
         )
         moved = services.correct_event(
-            organization.pk, fixed.public_id, occurred_at=AT + HOUR / 2, actor=STAFF, at=LATER
+            organization.pk, event=fixed.public_id, occurred_at=AT + HOUR / 2, actor=STAFF, at=LATER
         )
         assert (moved.data, moved.occurred_at) == ({"tokens": 5}, AT + HOUR / 2)
         refused = {
@@ -318,7 +320,7 @@ def test_staff_void_and_correct_an_event_and_leave_a_record(organization: Organi
         }
         for error, name in refused.items():
             with pytest.raises(error):
-                services.void_event(organization.pk, name, actor=STAFF, at=LATER)
+                services.void_event(organization.pk, event=name, actor=STAFF, at=LATER)
         assert [one.voided for one in selectors.latest_events(organization.pk)] == [
             False, True, False, True, True,
         ]  # fmt: skip
@@ -337,5 +339,5 @@ def test_a_reader_may_not_void(organization: Organization) -> None:
     take(organization, event(key="a", tokens=1))
     reader = Actor("user", "usr_1", "READER", organization.pk, frozenset({"view_usage"}))
     with rls.tenant_scope(organization.pk), pytest.raises(Forbidden):
-        services.void_event(organization.pk, "a", source="test", actor=reader, at=LATER)
+        services.void_event(organization.pk, event="a", source="test", actor=reader, at=LATER)
     assert total(organization) == 1

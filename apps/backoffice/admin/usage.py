@@ -153,7 +153,9 @@ class EventScreen(BigScreen):
         )
 
         def run(answers: Answers) -> str:
-            services.void_event(row.organization_id, row.public_id, **answers, **_by_now(request))
+            services.void_event(
+                row.organization_id, event=row.public_id, **answers, **_by_now(request)
+            )
             return f"{row} is void."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
@@ -179,7 +181,7 @@ class EventScreen(BigScreen):
         def run(answers: Answers) -> str | HttpResponse:
             made = services.correct_event(
                 row.organization_id,
-                row.public_id,
+                event=row.public_id,
                 data=answers["right"],
                 reason=answers["reason"],
                 **_by_now(request),

@@ -20,8 +20,8 @@ from apps.usage.services.intake import Status, take
 @transaction.atomic
 def void_event(
     organization_id: int,
-    name: str,
     *,
+    event: str,
     actor: Actor,
     at: datetime,
     source: str = "",
@@ -29,12 +29,12 @@ def void_event(
 ) -> Event:
     """Take an event back: from now on everything is measured as if it were absent.
 
-    `name` is its public id, or its id within `source`. Stores an event of type `usage.void` and
+    `event` is its public id, or its id within `source`. Stores an event of type `usage.void` and
     returns it. Whatever age the event has: what is billed by a final invoice shows as late usage.
     Raises UnknownEvent, and EventRefused where it is voided already or is a void.
     """
     require("write_usage", actor=actor, organization_id=organization_id)
-    target = selectors.get_event(organization_id, name, source=source)
+    target = selectors.get_event(organization_id, event, source=source)
     said = {"reason": reason} if reason else {}
     new = _successor(target, "void", event_type=VOID, occurred_at=at, data=said)
     return _store(organization_id, target, new, actor=actor, at=at, reason=reason)
@@ -43,8 +43,8 @@ def void_event(
 @transaction.atomic
 def correct_event(
     organization_id: int,
-    name: str,
     *,
+    event: str,
     actor: Actor,
     at: datetime,
     source: str = "",
@@ -58,7 +58,7 @@ def correct_event(
     and EventRefused where a meter cannot read the new one.
     """
     require("write_usage", actor=actor, organization_id=organization_id)
-    target = selectors.get_event(organization_id, name, source=source)
+    target = selectors.get_event(organization_id, event, source=source)
     new = _successor(
         target,
         "correction",

@@ -42,7 +42,7 @@ class Command(BaseCommand):
         with inside(options["organization"], "correct_event") as organization:
             made = services.correct_event(
                 organization.pk,
-                options["event"],
+                event=options["event"],
                 source=options["source"],
                 data=options["data"],
                 occurred_at=options["time"],

@@ -35,7 +35,7 @@ class Command(BaseCommand):
         with inside(options["organization"], "void_event") as organization:
             made = services.void_event(
                 organization.pk,
-                options["event"],
+                event=options["event"],
                 source=options["source"],
                 reason=options["reason"],
                 actor=self.actor,
