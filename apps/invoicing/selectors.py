@@ -27,6 +27,7 @@ from apps.invoicing.models import (
 )
 from apps.invoicing.reckoning import Customer, Reckoned, conditions_of, reckon
 from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions.changes import foreseen
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.tenants import selectors as tenants
 
@@ -50,8 +51,9 @@ def upcoming_of(facts: SubscriptionFacts) -> Document | None:
     """Return the next invoice of these facts, which may be facts that are only considered."""
     if not facts.is_live or facts.status == "paused":
         return None
-    composed = compose(facts, facts.next_boundary)
-    return upcoming_document(facts, composed) if composed else None
+    ahead = foreseen(facts, facts.next_boundary_at)
+    composed = compose(ahead, ahead.next_boundary)
+    return upcoming_document(ahead, composed) if composed else None
 
 
 def upcoming_with_quantity(
