@@ -245,7 +245,7 @@ def test_a_stranger_decides_nothing(
     world.use(january, day(1, 20), tokens=0)
     heal()
     row = next(row for row in corrections(january) if row.status == "waiting")
-    stranger = make_organization("stranger")
+    stranger = make_organization("somebody-else")
     with rls.tenant_scope(stranger.pk), pytest.raises(UnknownCorrection):
         services.approve_correction(row.public_id, reason="mine", actor=STAFF, at=NOW)
     assert row.status == "waiting"

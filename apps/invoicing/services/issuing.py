@@ -12,12 +12,13 @@ from apps.audit import services as audit
 from apps.core import outbox
 from apps.core.actor import Actor
 from apps.core.faults import point
-from apps.invoicing import selectors
+from apps.invoicing import recognition, selectors
 from apps.invoicing.composition import CREDIT_PURCHASE
 from apps.invoicing.events import InvoiceFinalized, InvoicePaid
 from apps.invoicing.models import CreditGrant, CreditMovement, Invoice
 from apps.invoicing.services.booking import (
     CREDIT,
+    DEFERRED,
     PROMOTION,
     RECEIVABLE,
     REVENUE,
@@ -110,8 +111,11 @@ def _used(draft: Drafted) -> Iterable[tuple[CreditGrant, int]]:
 
 
 def _issued(draft: Drafted, at: datetime) -> Movement:
-    """Owed by the customer, or paid by credit; earned by us, or owed to the tax office."""
+    """Owed by the customer, or paid by credit; earned by us, now or later, or owed to the tax
+    office.
+    """
     row = draft.row
+    later = recognition.not_yet_served(row, draft.lines, at)
     promoted = sum(used for grant, used in _used(draft) if not grant.is_funded)
     bought = sum(line.amount for line in draft.lines if line.kind == CREDIT_PURCHASE)
     return Movement(
@@ -124,7 +128,8 @@ def _issued(draft: Drafted, at: datetime) -> Movement:
             RECEIVABLE: row.total,
             CREDIT: row.credits - promoted - bought,
             PROMOTION: promoted,
-            REVENUE: -(row.subtotal - bought - row.discount - row.tax_included),
+            REVENUE: later - (row.subtotal - bought - row.discount - row.tax_included),
+            DEFERRED: -later,
             TAX: -row.tax,
         },
     )

@@ -1,0 +1,21 @@
+"""The books: recompute every final invoice from stored facts and say what no longer agrees.
+
+Six proofs, each naming what it finds:
+1. every event still has the digest it was stored with;
+2. every usage bucket equals a recount of its events;
+3. every line follows from its own explanation, from the price it names, and, when metered, from a
+   recount of exactly the events it counted when it was made; a line and its corrections follow each
+   other;
+4. every final invoice adds up, its discounts, taxes and credit are those that were settled, and it
+   has the content that its hash sealed;
+5. the ledger balances and agrees, account by account, with invoices, credit notes, credit, taxes,
+   revenue still to be earned and payments; numbers have no gap;
+6. the audit chains hold.
+"""
+
+from apps.invoicing.books.findings import Books, Finding
+from apps.invoicing.books.ledger import LEDGER_CHECKS
+from apps.invoicing.books.proving import count, verify
+from apps.invoicing.healing import Late, late_usage
+
+__all__ = ["LEDGER_CHECKS", "Books", "Finding", "Late", "count", "late_usage", "verify"]

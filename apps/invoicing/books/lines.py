@@ -1,0 +1,321 @@
+"""Every line against what called for it: the agreement and its usage, a charge, or a correction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db.models import Sum
+
+from apps.engine.explanation import BrokenExplanation, replay
+from apps.engine.invoice import (
+    BilledKey,
+    Item,
+    LineKind,
+    Measured,
+    NetOf,
+    Proposal,
+    Window,
+    billed_in_full,
+    propose,
+)
+from apps.invoicing import evidence
+from apps.invoicing.books.findings import Finding, about_line
+from apps.invoicing.composition import (
+    PROGRESSIVE,
+    as_measured,
+    charge_line,
+    correction_line,
+    net_before,
+)
+from apps.invoicing.evidence import Evidence
+from apps.invoicing.models import Correction, CreditNoteLine, Invoice, InvoiceLine
+from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions.selectors import SubscriptionFacts
+from apps.usage import selectors as usage
+from apps.usage.errors import UnknownEpoch
+
+Counted = Mapping[tuple[str, int], usage.Measured]
+Metered = InvoiceLine | Correction
+BORNE = (Correction.Status.BILLED,)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a chunk is held against: agreements, recounts, and the corrections that lines bear."""
+
+    agreements: Mapping[int, SubscriptionFacts]
+    counted: Counted
+    corrections: Mapping[tuple[int, int], Correction]
+
+
+def findings(rows: Sequence[Invoice]) -> list[Finding]:
+    """Check the lines of a chunk of invoices, and the corrections of those lines."""
+    lines = [line for row in rows for line in row.lines.all()]
+    corrections = [one for line in lines for one in line.corrections.all()]
+    metered: list[Metered] = [line for line in lines if line.usage_epoch is not None]
+    counted, found = _recounted([*metered, *corrections])
+    items = {line.item.subscription_id for line in lines if line.item is not None}
+    known = Known(subscriptions.by_ids(items), counted, _borne(lines))
+    for row in rows:
+        mine = list(row.lines.all())
+        for line in mine:
+            found += (about_line(row, line, one) for one in _own_problems(row, line, known))
+        found += _against_agreements(row, mine, known)
+    return found
+
+
+def _borne(lines: Iterable[InvoiceLine]) -> dict[tuple[int, int], Correction]:
+    wanted = {line.corrects_id for line in lines if line.corrects_id}
+    rows = Correction.objects.filter(line_id__in=wanted).select_related("line__item")
+    return {(row.line_id, row.revision): row for row in rows}
+
+
+# --- counting again ------------------------------------------------------------------------------
+def _name(row: Metered) -> tuple[str, int]:
+    return type(row).__name__, row.pk
+
+
+def _evidence(row: Metered) -> Evidence:
+    return evidence.of_line(row) if isinstance(row, InvoiceLine) else evidence.of_correction(row)
+
+
+def _recounted(
+    rows: Sequence[Metered],
+) -> tuple[dict[tuple[str, int], usage.Measured], list[Finding]]:
+    """Recount all at once; where evidence cannot be read, one by one to name whose it is."""
+    try:
+        claims = [(row.organization_id, _evidence(row).claim) for row in rows]
+        measured = usage.recount_all(claims)
+        return dict(zip(map(_name, rows), measured, strict=True)), []
+    except (UnknownEpoch, KeyError, ValueError) as error:
+        if len(rows) == 1:
+            return {}, [_unreadable(rows[0], error)]
+    counted: dict[tuple[str, int], usage.Measured] = {}
+    found: list[Finding] = []
+    for row in rows:
+        one, problems = _recounted([row])
+        counted |= one
+        found += problems
+    return counted, found
+
+
+def _unreadable(row: Metered, error: Exception) -> Finding:
+    line = row if isinstance(row, InvoiceLine) else row.line
+    reason = error.message if isinstance(error, UnknownEpoch) else f"evidence lacks {error}"
+    return Finding("line", row.public_id, f"line {row.public_id} ({line.key}): {reason}")
+
+
+# --- a line by itself ----------------------------------------------------------------------------
+def _own_problems(row: Invoice, line: InvoiceLine, known: Known) -> Iterator[str]:
+    yield from _arithmetic(line.explanation, line.amount)
+    yield from _usage_problems(line, known.counted.get(_name(line)))
+    if line.live != (row.status != Invoice.Status.VOID):
+        yield f"it is marked {'standing' if line.live else 'void'} on a {row.status} invoice"
+    if line.charge is not None:
+        yield from _differences(line, charge_line(line.charge))
+    if line.corrects_id is not None:
+        yield from _as_corrected(line, known)
+    elif line.item_id is None and line.charge_id is None:
+        yield "neither an agreement, a charge nor a correction calls for it"
+    yield from _chain(line, known)
+
+
+def _arithmetic(explanation: Mapping[str, Any], amount: int) -> Iterator[str]:
+    """Say where the amount does not follow from the explanation."""
+    try:
+        explained = replay(explanation)
+    except BrokenExplanation as error:
+        yield f"its explanation contradicts itself: {error}"
+        return
+    if explained != amount:
+        yield f"its amount is {amount}, its explanation gives {explained}"
+
+
+def _usage_problems(row: Metered, counted: usage.Measured | None) -> Iterator[str]:
+    """Say where the events that were counted are no longer the ones that are there."""
+    if counted is None:
+        return
+    said = row.explanation.get("usage", {})
+    if counted.event_count != said.get("event_count"):
+        yield f"it counted {said.get('event_count')} events; {counted.event_count} are there"
+    elif counted.hash != said.get("events_hash"):
+        yield "the events that it counted were altered or exchanged"
+
+
+def _differences(line: InvoiceLine, expected: Any) -> Iterator[str]:
+    """Say where a line is not what its charge or its correction makes of it."""
+    stored = (line.amount, line.quantity, line.key, line.kind, line.explanation)
+    told = (
+        expected.amount.minor, expected.quantity, expected.key, expected.kind, expected.explanation,
+    )  # fmt: skip
+    if stored != told:
+        cause = "charge" if line.charge_id else "correction"
+        yield f"it bills {line.amount}; its {cause} gives {expected.amount.minor}"
+
+
+def _as_corrected(line: InvoiceLine, known: Known) -> Iterator[str]:
+    row = known.corrections.get((line.corrects_id or 0, line.revision))
+    if row is None:
+        yield f"there is no correction {line.revision} of the line that it corrects"
+        return
+    yield from _differences(line, correction_line(row))
+    if line.live and row.status not in BORNE:
+        yield f"the correction that it bills is {row.status}"
+
+
+# --- a line and its corrections ------------------------------------------------------------------
+def _chain(line: InvoiceLine, known: Known) -> Iterator[str]:
+    """Say where the corrections of a standing line do not follow each other."""
+    before = line.amount
+    for revision, row in enumerate(line.corrections.all(), 1):
+        where = f"its correction {revision}"
+        if row.revision != revision:
+            yield f"{where} is missing"
+            return
+        problems = [*_arithmetic(row.explanation, row.amount)]
+        problems += _usage_problems(row, known.counted.get(_name(row)))
+        problems += _rated_again(line, row, known)
+        if line.live and row.amount_before != before:
+            problems.append(f"it starts from {row.amount_before}, billed were {before}")
+        if line.live and row.status == Correction.Status.BILLED and not _is_borne(line, row):
+            problems.append("it is said to be billed, and nothing bears it")
+        yield from (f"{where}: {problem}" for problem in problems)
+        if row.status in (Correction.Status.APPROVED, Correction.Status.BILLED):
+            before = row.amount
+
+
+def _is_borne(line: InvoiceLine, row: Correction) -> bool:
+    if not row.net_difference:
+        return True
+    bears = InvoiceLine.objects.filter(corrects_id=line.pk, revision=row.revision, live=True)
+    return bears.exists() or CreditNoteLine.objects.filter(line_id=line.pk).exists()
+
+
+def _rated_again(line: InvoiceLine, row: Correction, known: Known) -> Iterator[str]:
+    counted = known.counted.get(_name(row))
+    facts = known.agreements.get(0 if line.item is None else line.item.subscription_id)
+    if counted is None or facts is None:
+        return
+    boundary = facts.agreement.cycle.index_at(line.during.lower) + 1
+    proposals = _rated(facts, boundary, [(line.item_id or 0, row.explanation, counted)])
+    proposal = proposals.get(_key(line))
+    if proposal is None:
+        yield "the agreement does not call for it"
+    elif proposal.amount.minor - _billed_before(row.explanation) != row.amount:
+        yield f"it is {row.amount}; agreement and facts give {proposal.amount.minor}"
+
+
+# --- lines against the agreement -----------------------------------------------------------------
+def _against_agreements(
+    row: Invoice, lines: Sequence[InvoiceLine], known: Known
+) -> Iterator[Finding]:
+    """Compute the boundaries again from agreements, prices and recounted events, and compare."""
+    groups: defaultdict[int, list[InvoiceLine]] = defaultdict(list)
+    for line in lines:
+        if line.item is not None and line.corrects_id is None:
+            groups[line.item.subscription_id].append(line)
+    for subscription_id, mine in groups.items():
+        facts = known.agreements[subscription_id]
+        expected = _expected(row, mine, facts, known)
+        for line in mine:
+            for problem in _against(row, line, facts, expected):
+                yield about_line(row, line, problem)
+
+
+def _against(
+    row: Invoice,
+    line: InvoiceLine,
+    facts: SubscriptionFacts,
+    expected: Mapping[BilledKey, Proposal],
+) -> Iterator[str]:
+    proposal = expected.get(_key(line))
+    if facts.item(line.item_id or 0).price.id != line.price_id:
+        yield "it names another price than the agreement"
+    if proposal is None:
+        yield "the agreement does not call for it"
+        return
+    before = _billed_before(line.explanation)
+    due = proposal.amount.minor - before
+    if (due, proposal.quantity) != (line.amount, line.quantity):
+        yield (
+            f"it bills {line.amount} for {line.quantity.normalize():f}; agreement and facts "
+            f"give {due} for {proposal.quantity.normalize():f}"
+        )
+    if before and before != _progressive_before(row, line):
+        yield f"it leaves out {before} as billed; progressive invoices billed another amount"
+
+
+def _expected(
+    row: Invoice, lines: Sequence[InvoiceLine], facts: SubscriptionFacts, known: Known
+) -> dict[BilledKey, Proposal]:
+    boundary = _boundary(row, lines, facts)
+    gives_back = any(line.amount < 0 for line in lines)
+    net_of = net_before((facts, boundary), row.pk) if gives_back else billed_in_full
+    metered = [
+        (line.item_id or 0, line.explanation, known.counted[_name(line)])
+        for line in lines
+        if _name(line) in known.counted
+    ]
+    return _rated(facts, boundary, metered, net_of)
+
+
+def _rated(
+    facts: SubscriptionFacts,
+    boundary: int,
+    metered: Iterable[tuple[int, Mapping[str, Any], usage.Measured]],
+    net_of: NetOf = billed_in_full,
+) -> dict[BilledKey, Proposal]:
+    """Return what the boundary calls for with these recounts; per-event prices read the events."""
+    measured: dict[Window, Measured] = {}
+    for item_id, explanation, found in metered:
+        window = Window(item_id, explanation["meter"], evidence.measured_period(explanation))
+        item = facts.item(item_id).item
+        measured[window] = as_measured(item, facts.organization_id, window, found)
+    # Metered items without a line here were not measured, and are not this invoice's to prove.
+    billed = {window.item_id for window in measured}
+    wanted: Callable[[Item], bool] = lambda item: item.meter is None or item.id in billed  # noqa: E731
+    items = tuple(filter(wanted, facts.agreement.items))
+    agreement = replace(facts.agreement, items=items)
+    proposals = propose(agreement, boundary, measured, net_of=net_of)
+    return {proposal.billed_key: proposal for proposal in proposals}
+
+
+def _boundary(row: Invoice, lines: Sequence[InvoiceLine], facts: SubscriptionFacts) -> int:
+    """Return the boundary whose lines these are: changes billed early are those of the next one."""
+    if row.boundary_index is not None:
+        return row.boundary_index
+    if row.boundary_at is not None:
+        return facts.agreement.cycle.index_at(row.boundary_at)
+    first = min(line.during.lower for line in lines)
+    return facts.agreement.cycle.index_at(first) + 1
+
+
+def _billed_before(explanation: Mapping[str, Any]) -> int:
+    """Return what progressive invoices had billed of a line, as it says itself."""
+    if explanation.get("rule") != "difference":
+        return 0
+    return int(explanation["before_minor"])
+
+
+def _progressive_before(row: Invoice, line: InvoiceLine) -> int:
+    """Return what the progressive lines of the period before this one billed, standing or not.
+
+    Those that were voided later had been billed then; those that were voided before had not: the
+    line of a void one is left out only when its invoice was void when this one was made.
+    """
+    earlier = InvoiceLine.objects.filter(
+        organization_id=row.organization_id,
+        item_id=line.item_id,
+        kind=PROGRESSIVE,
+        during=line.during,
+        invoice_id__lt=row.pk,
+    ).exclude(invoice__voided_at__lte=row.finalized_at)
+    return int(earlier.aggregate(sum=Sum("amount"))["sum"] or 0)
+
+
+def _key(line: InvoiceLine) -> BilledKey:
+    kind = LineKind.ARREARS.value if line.kind == PROGRESSIVE else line.kind
+    return BilledKey(line.item_id or 0, kind, line.during.lower, line.during.upper, line.step_id)

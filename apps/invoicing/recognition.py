@@ -1,0 +1,134 @@
+"""When what was billed is earned: the schedule of each line, and what is deferred of it.
+
+A line's net amount is earned evenly over the local days of its service, in the zone of its invoice.
+A correction, an allowance and a one-time price are earned on one day, and credit that is bought is
+not earned at all. What a credit note takes back of a line is no revenue of any day any more; from
+its day on the rest is spread as the whole was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Protocol
+
+from apps.engine.calendar import zone
+from apps.engine.invoice import LineKind
+from apps.engine.money import Money
+from apps.engine.period import Period
+from apps.engine.recognition import Month, Schedule
+from apps.invoicing.composition import CREDIT_PURCHASE
+from apps.invoicing.models import Invoice, InvoiceLine
+
+DAY = timedelta(days=1)
+
+
+class Dated(Protocol):
+    """Something that is issued in a zone and a currency."""
+
+    currency: str
+    timezone: str
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Earning:
+    """A line's schedule, with what credit notes took back of it: (local day, minor units)."""
+
+    schedule: Schedule
+    taken_back: tuple[tuple[date, int], ...] = ()
+
+    @property
+    def net(self) -> int:
+        """What is earned in the end, in minor units."""
+        return self.schedule.amount.minor - sum(minor for _, minor in self.taken_back)
+
+    def through(self, day: date) -> int:
+        """What is earned when the day is over, in minor units."""
+        return self._left(day).through(day).minor
+
+    def deferred(self, day: date) -> int:
+        """What is billed and not earned when the day is over, in minor units."""
+        return self._left(day).deferred(day).minor
+
+    def _left(self, day: date) -> Schedule:
+        taken = sum(minor for when, minor in self.taken_back if when <= day)
+        whole = self.schedule
+        left = Money(whole.amount.minor - taken, whole.amount.currency)
+        return Schedule(left, whole.first, whole.last)
+
+
+def schedule_of(row: Invoice, line: InvoiceLine) -> Schedule | None:
+    """Return when a line is earned; None for credit that is bought."""
+    if line.kind == CREDIT_PURCHASE:
+        return None
+    amount = Money(line.amount - line.discount - line.tax_included, row.currency)
+    if line.corrects_id is not None:
+        return Schedule.on(amount, local_day(row, row.issued_at))
+    service = Period(line.during.lower, line.during.upper)
+    if line.kind == LineKind.ONE_OFF and line.item_id is not None:
+        return Schedule.on(amount, local_day(row, service.start))
+    return Schedule.over(amount, service, timezone=row.timezone)
+
+
+def local_day(row: Dated, at: datetime) -> date:
+    """Return the day of an instant in the zone of the document."""
+    return at.astimezone(zone(row.timezone)).date()
+
+
+def not_yet_served(row: Invoice, lines: Iterable[InvoiceLine], at: datetime) -> int:
+    """Return how much of a new invoice is for service after the last whole day before `at`."""
+    yesterday = local_day(row, at) - DAY
+    schedules = (schedule_of(row, line) for line in lines)
+    return sum(one.deferred(yesterday).minor for one in schedules if one is not None)
+
+
+def earnings(row: Invoice, lines: Sequence[InvoiceLine]) -> list[Earning]:
+    """Return the lines' schedules with what was taken back; needs prefetched `credit_lines`."""
+    found = []
+    for line in lines:
+        schedule = schedule_of(row, line)
+        if schedule is not None:
+            found.append(Earning(schedule, tuple(_taken_back(row, line))))
+    return found
+
+
+def _taken_back(row: Invoice, line: InvoiceLine) -> Iterable[tuple[date, int]]:
+    for part in line.credit_lines.all():
+        yield local_day(row, part.credit_note.issued_at), part.amount
+
+
+def deferred(row: Invoice, lines: Sequence[InvoiceLine], day: date) -> int:
+    """Return what of an invoice is billed and not earned when the day is over, in minor units."""
+    return sum(one.deferred(day) for one in earnings(row, lines))
+
+
+def months(first: Month, last: Month) -> Iterable[Month]:
+    """Return the months from one to another, both counted."""
+    while first <= last:
+        yield first
+        first = first.following
+
+
+def end_of(month: Month, timezone: str) -> datetime:
+    """Return the last instant of a month in a zone."""
+    following = month.following.first
+    begins = datetime(following.year, following.month, following.day, tzinfo=zone(timezone))
+    return begins - timedelta(microseconds=1)
+
+
+POSTED = "recognized "
+
+
+def kind_of(month: Month) -> str:
+    """Return what the ledger calls the movement that earns a month."""
+    return f"{POSTED}{month.year:04d}-{month.month:02d}"
+
+
+def month_of(kind: str) -> Month | None:
+    """Return the month that a movement of this kind earns, or None for any other kind."""
+    if not kind.startswith(POSTED):
+        return None
+    year, month = kind.removeprefix(POSTED).split("-")
+    return Month(int(year), int(month))
