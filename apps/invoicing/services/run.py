@@ -9,7 +9,7 @@ a time: only those that cannot be billed are parked.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -59,6 +59,7 @@ class Run:
     scheduled: bool
     keep_drafts: bool
     chunk: int
+    organization_ids: Collection[int] | None = None
 
 
 def bill_due(
@@ -70,6 +71,7 @@ def bill_due(
     keep_drafts: bool = False,
     chunk: int = CHUNK,
     step: Callable[[], None] = lambda: None,
+    organization_ids: Collection[int] | None = None,
 ) -> BillingReport:
     """Bill every subscription and boundary up to `as_of`, oldest first: numbers follow time.
 
@@ -77,21 +79,26 @@ def bill_due(
     writes the invoice, the database refuses a second one, and runs share the work. Drafts whose
     grace is over are issued; what is out of bounds is held as a draft. A subscription that fails is
     parked with the reason and left out until it is released. `scheduled` runs leave backdated
-    boundaries alone. `step` is called after every chunk. Opens its own scopes; must not be called
-    inside a transaction. Raises FutureBilling.
+    boundaries alone, and all leave alone who lives by a test clock, unless `organization_ids` names
+    who is meant: then `at` is that clock's time. `step` is called after every chunk. Opens its own
+    scopes; must not be called inside a transaction. Raises FutureBilling.
     """
     require("manage_invoices", actor=actor)
     if as_of > at:
         raise FutureBilling(
             f"Nothing is billed ahead of time: --as-of is after {at:%Y-%m-%d %H:%M}."
         )
-    run = Run(as_of, actor, at, scheduled, keep_drafts, chunk)
+    run = Run(as_of, actor, at, scheduled, keep_drafts, chunk, organization_ids)
     report = BillingReport()
-    subscriptions.apply_changes_due(as_of=as_of, actor=actor, at=at)
+    subscriptions.apply_changes_due(
+        as_of=as_of, actor=actor, at=at, organization_ids=organization_ids
+    )
     while _bill_chunk(run, report):
         step()
     if not keep_drafts:
-        report.issued += drafts.finish_due(as_of=as_of, actor=actor, at=at)
+        report.issued += drafts.finish_due(
+            as_of=as_of, actor=actor, at=at, organization_ids=organization_ids
+        )
     return report
 
 
@@ -100,7 +107,11 @@ def _bill_chunk(run: Run, report: BillingReport) -> bool:
     with rls.ops_scope("billing: what is due"):
         aside = selectors.parked_subscriptions()
         waiting = subscription_selectors.due(
-            run.as_of, scheduled=run.scheduled, limit=run.chunk, leave_out=aside
+            run.as_of,
+            scheduled=run.scheduled,
+            limit=run.chunk,
+            leave_out=aside,
+            organization_ids=run.organization_ids,
         )
     if not waiting:
         return False
