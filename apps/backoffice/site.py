@@ -17,8 +17,10 @@ from unfold.sites import UnfoldAdminSite
 from apps.audit.models import AuditEntry
 from apps.backoffice.access import is_staff
 from apps.backoffice.admin.audit import AuditScreen
+from apps.backoffice.admin.charges import ChargeScreen
 from apps.backoffice.admin.core import OutboxDeliveryScreen, OutboxEventScreen
 from apps.backoffice.admin.coupons import CouponScreen, PromotionCodeScreen
+from apps.backoffice.admin.credit import CreditGrantScreen, CreditNoteScreen, RefundScreen
 from apps.backoffice.admin.invoicing import InvoiceScreen, LedgerScreen, ParkedScreen
 from apps.backoffice.admin.payments import PaymentScreen
 from apps.backoffice.admin.plans import FeatureScreen, PlanScreen
@@ -44,8 +46,15 @@ from apps.backoffice.admin.usage import (
 from apps.backoffice.pages import books, dashboard
 from apps.core import clock
 from apps.core.models import OutboxDelivery, OutboxEvent
-from apps.invoicing.models import Invoice, LedgerTransaction, Parked
-from apps.payments.models import Payment
+from apps.invoicing.models import (
+    Charge,
+    CreditGrant,
+    CreditNote,
+    Invoice,
+    LedgerTransaction,
+    Parked,
+)
+from apps.payments.models import Payment, Refund
 from apps.plans.models import Coupon, Feature, Plan, PromotionCode, TaxRate
 from apps.subscriptions.models import Subscription
 from apps.tenants import selectors as tenants
@@ -77,7 +86,11 @@ SCREENS: dict[type[Model], type[Screen]] = {
     Meter: MeterScreen,
     Subscription: SubscriptionScreen,
     Invoice: InvoiceScreen,
+    Charge: ChargeScreen,
     Payment: PaymentScreen,
+    Refund: RefundScreen,
+    CreditGrant: CreditGrantScreen,
+    CreditNote: CreditNoteScreen,
     LedgerTransaction: LedgerScreen,
     Parked: ParkedScreen,
     Event: EventScreen,

@@ -58,7 +58,11 @@ NAVIGATION = [
     _group(
         "Billing",
         _list("Invoices", "receipt_long", "invoicing_invoice", "invoices"),
+        _list("Charges", "add_card", "invoicing_charge", "invoices"),
+        _list("Credit notes", "receipt", "invoicing_creditnote", "invoices"),
         _list("Payments", "payments", "payments_payment", "invoices"),
+        _list("Refunds", "undo", "payments_refund", "invoices"),
+        _list("Credit", "savings", "invoicing_creditgrant", "invoices"),
         _list("Parked", "car_crash", "invoicing_parked", "invoices"),
         _list("Ledger", "account_balance", "invoicing_ledgertransaction", "invoices"),
         _page("Books", "verified", "books", "invoices"),

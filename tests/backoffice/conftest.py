@@ -14,6 +14,7 @@ from apps.core.actor import system
 from apps.core.models import OutboxDelivery
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Parked
+from apps.invoicing.services import run
 from apps.payments import services as payments
 from apps.plans import services as plans
 from apps.plans.catalog import read_catalog
@@ -80,7 +81,7 @@ def parked(world: World) -> int:
     """A subscription that billing had to leave aside; returns the parking's integer id."""
     due = Due(world.subscription.id, world.id)
     error = RuntimeError("the meter was melted down")
-    invoicing._park(due, error, actor=system("scheduler"), at=NOW)
+    run._park(due, error, actor=system("scheduler"), at=NOW)
     with rls.ops_scope("test"):
         return Parked.objects.get().pk
 
@@ -138,3 +139,5 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
     with rls.ops_scope("test"):
         tenants.create_test_clock("spring", now=NOW, actor=STAFF, at=NOW)
         plans.load_catalog(read_catalog("payments"), actor=STAFF, at=NOW)
+        new = invoicing.NewCharge(name="Training", unit_amount=Decimal("950.00"))
+        invoicing.add_charge(world.id, new=new, actor=STAFF, at=NOW)

@@ -106,9 +106,10 @@ def ask(
     return TemplateResponse(request, "admin/backoffice/ask.html", context, status=status)
 
 
-def _cannot(
+def cannot(
     screen: Any, request: HttpRequest, row: Model, description: str, why: str
 ) -> HttpResponse:
+    """Show why an act is not possible on this row."""
     context = {
         **screen.admin_site.each_context(request),
         "opts": screen.model._meta,
@@ -148,7 +149,7 @@ def act(
             if "object_id" in kwargs and request.method != "POST":
                 row = screen.row(request, kwargs["object_id"])
                 if not applies(row):
-                    return _cannot(screen, request, row, description, otherwise(row))
+                    return cannot(screen, request, row, description, otherwise(row))
             return view(screen, request, *args, **kwargs)
 
         marked: Any = guarded

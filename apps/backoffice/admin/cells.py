@@ -38,6 +38,10 @@ TONES: Mapping[str, str] = {
     "uncollectible": "danger",
     "rejected": "danger",
     "draft": "warning",
+    "held": "danger",
+    "in grace": "info",
+    "waits": "info",
+    "billed": "success",
     "paused": "warning",
     "incomplete": "warning",
 }

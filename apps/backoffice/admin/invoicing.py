@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,37 +17,29 @@ from django.utils.safestring import SafeString
 
 from apps.backoffice.access import actor_of, may
 from apps.backoffice.admin import cells, words
-from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
-from apps.backoffice.admin.panels import Fact, Panel
+from apps.backoffice.admin.amounts import AmountField
+from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, cannot, column
+from apps.backoffice.admin.charges import create_one_off
+from apps.backoffice.admin.drafts import DraftActs, ReasonForm
+from apps.backoffice.admin.panels import Cell, Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen, Tab
+from apps.backoffice.admin.sums import beside, sums_of
 from apps.core import clock
-from apps.engine.decimals import NotADecimal, decimal_of
 from apps.engine.money import Money
 from apps.engine.period import Period
-from apps.invoicing import pdf, selectors, services
+from apps.invoicing import einvoice, pdf, selectors, services
 from apps.invoicing.document import Document, Line
-from apps.invoicing.models import Invoice, InvoiceLine, LedgerTransaction, Parked
+from apps.invoicing.models import (
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    LedgerTransaction,
+    Parked,
+)
 from apps.payments import selectors as payment_selectors
 from apps.payments import services as payments
 from apps.usage import selectors as usage
 from apps.usage.models import Event
-
-
-class AmountField(forms.CharField):
-    """An amount in major units, written out: digits and a point, as it stands on a statement."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
-        super().__init__(max_length=21, widget=widget, **kwargs)
-
-    def clean(self, value: Any) -> Any:
-        """Return the amount as an exact decimal."""
-        try:
-            return decimal_of(super().clean(value))
-        except NotADecimal:
-            raise forms.ValidationError(
-                "Write the amount with digits and a point only, such as 262.99."
-            ) from None
 
 
 class PaymentForm(Question):
@@ -65,10 +57,10 @@ class PaymentForm(Question):
     )
 
 
-class VoidForm(Question):
-    """Why it is void."""
-
-    reason = forms.CharField(max_length=200)
+HELD = Q(status="draft") & ~Q(hold_reason="")
+GRACE = Q(status="draft", hold_reason="", grace_until__isnull=False)
+# Parts of other tabs, and tabs that are shown only when there is something in them.
+PARTS, RARE = {"held", "grace", "past_due"}, {"held", "grace", "credit"}
 
 
 class StandingFilter(ChoiceFilter):
@@ -84,6 +76,8 @@ class StandingFilter(ChoiceFilter):
         draft, _, *closed = ((s.value, s.label, Q(status=s.value)) for s in Invoice.Status)
         return [
             draft,
+            ("held", "Held", HELD),
+            ("grace", "In grace", GRACE),
             ("open", "Open", owed),
             ("past_due", "Past due", owed & Q(due_at__lt=clock.now())),
             ("credit", "Credit", Q(status="open", total__lt=0)),
@@ -91,7 +85,7 @@ class StandingFilter(ChoiceFilter):
         ]
 
 
-class InvoiceScreen(Screen):
+class InvoiceScreen(DraftActs, Screen):
     """Bills in every state."""
 
     view_capability = "view_invoices"
@@ -99,13 +93,22 @@ class InvoiceScreen(Screen):
         "name", "customer", "state", "issued", "due", "total_money", "due_money",
     )  # fmt: skip
     list_select_related = ("organization",)
-    list_filter = (StandingFilter, "currency", "collection")
+    list_filter = (StandingFilter, "kind", "currency", "collection", "billing_entity")
     lookups = ("organization", "subscription", "status__in")
     search_fields = ("=number", "=public_id", "organization__name", "^organization__slug")
     search_help_text = "Number, customer or id"
     date_hierarchy = "issued_at"
     ordering = ("-issued_at", "-id")
-    actions_detail = ("finalize", "record_payment", "download", "rebill", "void")
+    actions_list = ("create",)
+    actions_detail = (
+        "approve",
+        "finalize",
+        {"title": "Draft", "icon": "edit_note", "items": ["hold", "refresh", "discard"]},
+        "record_payment",
+        {"title": "Files", "icon": "download", "items": ["download", "xml"]},
+        "rebill",
+        {"title": "Give up", "icon": "block", "items": ["void", "uncollectible"]},
+    )
 
     @column("Invoice", order="number")
     def name(self, row: Invoice) -> object:
@@ -146,12 +149,12 @@ class InvoiceScreen(Screen):
         """Return the states with how many there are and what they come to."""
         chosen = request.GET.get("show", "")
         counts = standings()
-        every = sum(one.count for name, one in counts.items() if name != "past_due")
+        every = sum(one.count for name, one in counts.items() if name not in PARTS)
         tabs = [Tab("All", cells.list_url(Invoice), every, not chosen)]
         for name, words_, _ in StandingFilter.conditions():
             found = counts.get(name, Sums())
-            if name == "credit" and not found.count and chosen != name:
-                continue  # a rare thing
+            if name in RARE and not found.count and chosen != name:
+                continue
             url = cells.list_url(Invoice, show=name)
             text = cells.sums(found.amounts or {}) if found.amounts else ""
             tabs.append(Tab(words_, url, found.count, chosen == name, text))
@@ -167,8 +170,11 @@ class InvoiceScreen(Screen):
         subscription = row.subscription if row.subscription_id else None
         return [
             Fact("Status", cells.badge(standing(row))),
+            Fact("Kind", row.get_kind_display()),
             Fact("Total", cells.money(row.total, row.currency)),
             Fact("Paid", cells.money(row.amount_paid, row.currency)),
+            *_where(row.credited, "Credited", cells.money(row.credited, row.currency)),
+            *_where(row.written_off, "Written off", cells.money(row.written_off, row.currency)),
             Fact("To pay", cells.money(row.amount_due, row.currency)),
             Fact("Organization", cells.link_to(row.organization)),
             Fact("Billed to", customer.get("name", "")),
@@ -179,8 +185,12 @@ class InvoiceScreen(Screen):
             Fact("Dates are of", row.timezone),
             Fact("Finalized", cells.when(row.finalized_at)),
             Fact("Paid in full", cells.when(row.paid_at)),
-            Fact("Voided", cells.when(row.voided_at)),
-            Fact("Void because", row.void_reason),
+            *_kept(row),
+            *_where(row.voided_at, "Voided", cells.when(row.voided_at)),
+            *_where(row.void_reason, "Void because", row.void_reason),
+            *_where(row.uncollectible_at, "Given up", cells.when(row.uncollectible_at)),
+            *_where(row.uncollectible_reason, "Given up because", row.uncollectible_reason),
+            *_where(row.memo, "Memo", row.memo, wide=True),
             Fact("Id", cells.code(row.public_id)),
             Fact("Content hash", cells.code(row.content_hash), wide=True),
         ]
@@ -206,6 +216,7 @@ class InvoiceScreen(Screen):
                 ],
                 empty="Nothing was paid yet.",
             ),
+            *_credit_notes(row),
             _movements(row.organization_id, sources),
         ]
 
@@ -241,28 +252,10 @@ class InvoiceScreen(Screen):
         return TemplateResponse(request, "admin/backoffice/usage.html", context)
 
     # --- acts -------------------------------------------------------------------------------------
-    @act(
-        "Finalize",
-        capability="manage_invoices",
-        icon="task_alt",
-        applies=lambda row: row.status == "draft",
-        otherwise=lambda row: f"{row} is final already; a final invoice never changes.",
-    )
-    def finalize(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask whether a draft shall be issued."""
-        row = self.row(request, object_id)
-        question = Ask(
-            f"Finalize the draft for {row.organization}",
-            f"It gets the next number and is issued over {cells.money(row.total, row.currency)}. "
-            "A final invoice never changes; it can only be voided.",
-            "Finalize",
-        )
-
-        def run(answers: Answers) -> str:
-            done = services.finalize_invoice(row.public_id, actor=actor_of(request), at=clock.now())
-            return f"Invoice {done} was issued."
-
-        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+    @act("One-off invoice", capability="manage_invoices", icon="add")
+    def create(self, request: HttpRequest) -> HttpResponse:
+        """Ask what is billed to whom on an invoice of its own."""
+        return create_one_off(self, request)
 
     @act(
         "Record payment",
@@ -296,10 +289,17 @@ class InvoiceScreen(Screen):
         """Send the invoice as a PDF."""
         row = self.row(request, object_id)
         document = selectors.document(selectors.get(row.public_id))
-        response = HttpResponse(pdf.render(document), content_type="application/pdf")
-        name = row.number or row.public_id
-        response["Content-Disposition"] = f'attachment; filename="{name}.pdf"'
-        return response
+        return _file(row, pdf.render(document), "pdf", "application/pdf")
+
+    @act("XML", capability="view_invoices", icon="code")
+    def xml(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Send the invoice as Factur-X XML, or say why there is none."""
+        row = self.row(request, object_id)
+        made = einvoice.of(selectors.document(selectors.get(row.public_id)))
+        if made.xml is None:
+            why = " ".join(made.reasons)
+            return cannot(self, request, row, "XML (EN 16931)", f"There is none. {why}")
+        return _file(row, made.xml, "xml", "application/xml")
 
     @act(
         "Void",
@@ -317,7 +317,7 @@ class InvoiceScreen(Screen):
             f"{_given_up(row)} The number stays used and the booking is reversed. This cannot be "
             "undone; 'Bill anew' makes a new invoice for the same period.",
             "Void invoice",
-            VoidForm,
+            ReasonForm,
             danger=True,
         )
 
@@ -326,6 +326,34 @@ class InvoiceScreen(Screen):
                 row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
             )
             return f"Invoice {row} is void."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act(
+        "Uncollectible",
+        capability="manage_invoices",
+        icon="money_off",
+        danger=True,
+        applies=lambda row: row.status == "open" and row.total >= 0,
+        otherwise=lambda row: _why_not(row, "and only an open one is given up."),
+    )
+    def uncollectible(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask why nobody will pay."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Give {row} up",
+            f"{cells.money(row.amount_due, row.currency)} is written off. The invoice stands: what "
+            "is paid later is taken all the same.",
+            "Give up",
+            ReasonForm,
+            danger=True,
+        )
+
+        def run(answers: Answers) -> str:
+            services.mark_uncollectible(
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+            )
+            return f"Invoice {row} is given up."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 
@@ -354,8 +382,54 @@ class InvoiceScreen(Screen):
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 
 
+def _file(row: Invoice, content: bytes, ending: str, media_type: str) -> HttpResponse:
+    response = HttpResponse(content, content_type=media_type)
+    name = f"{row.number or row.public_id}.{ending}"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _where(there: object, label: str, value: Cell, *, wide: bool = False) -> list[Fact]:
+    """Return a fact that few invoices have, where this one has it."""
+    return [Fact(label, value, wide)] if there else []
+
+
+def _kept(row: Invoice) -> list[Fact]:
+    """Return why a draft waits, and who let a held one go."""
+    return [
+        *_where(row.grace_until, "In grace until", cells.when(row.grace_until)),
+        *_where(row.hold_reason, "Held because", row.hold_reason, wide=True),
+        *_where(row.approved_at, "Approved", cells.when(row.approved_at)),
+        *_where(row.approved_by, "Approved by", row.approved_by),
+        *_where(row.approval_reason, "Approved because", row.approval_reason, wide=True),
+    ]
+
+
+def _credit_notes(row: Invoice) -> list[Panel]:
+    """Return the credit notes, where there are some."""
+    notes = CreditNote.objects.filter(organization_id=row.organization_id, invoice=row)
+    rows = [
+        (
+            one.number,
+            one.get_reason_display(),
+            cells.day(one.issued_at, one.timezone),
+            cells.money(one.offset_amount, one.currency),
+            cells.money(one.credited_amount, one.currency),
+            cells.money(one.refunded_amount, one.currency),
+            cells.money(one.total, one.currency),
+        )
+        for one in notes.order_by("id")
+    ]
+    heads = ("Number", "Reason", "Issued", ">Offset", ">Kept as credit", ">Refunded", ">Total")
+    return [Panel("Credit notes", heads, rows)] if rows else []
+
+
 def standing(row: Invoice) -> str:
-    """Return the status, `past_due` of an open one that is late, `credit` of one below nothing."""
+    """Return the status; `held` or `in_grace` of a draft that is, `past_due` of an open one that
+    is late, `credit` of one below nothing.
+    """
+    if row.status == Invoice.Status.DRAFT:
+        return "held" if row.is_held else "in_grace" if row.grace_until else "draft"
     if row.status != "open":
         return row.status
     if row.total < 0:
@@ -403,6 +477,8 @@ def standings() -> dict[str, Sums]:
     found = _summed(rows.exclude(credit))
     late = rows.filter(status="open", total__gte=0, due_at__lt=clock.now())
     found["past_due"] = _summed(late).get("open", Sums())
+    for name, condition in (("held", HELD), ("grace", GRACE)):
+        found[name] = _summed(rows.filter(condition)).get("draft", Sums())
     found["credit"] = _summed(rows.filter(credit)).get("open", Sums())
     return found
 
@@ -410,9 +486,8 @@ def standings() -> dict[str, Sums]:
 def _summed(rows: Any) -> dict[str, Sums]:
     counts: dict[str, int] = {}
     amounts: dict[str, dict[str, int]] = {}
-    for row in rows.annotate(
-        n=Count("id"), owed=Sum("total") - Sum("amount_paid"), whole=Sum("total")
-    ):
+    owed = Sum("total") - Sum("credited") - Sum("amount_paid")
+    for row in rows.annotate(n=Count("id"), owed=owed, whole=Sum("total")):
         status = row["status"]
         counts[status] = counts.get(status, 0) + row["n"]
         amount = row["owed"] if status in {"open", "uncollectible"} else row["whole"]
@@ -430,7 +505,7 @@ def _lines(request: HttpRequest, row: Invoice, document: Document) -> SafeString
         "lines": [
             _line(row, line, document.currency, line.id in metered) for line in document.lines
         ],
-        "total": cells.money(document.total, document.currency),
+        "sums": sums_of(document),
     }
     return render_to_string("admin/backoffice/lines.html", context, request)
 
@@ -447,7 +522,8 @@ def _line(row: Invoice, line: Line, currency: str, metered: bool) -> dict[str, A
         "quantity": cells.number(line.quantity),
         "amount": cells.money(line.amount, currency),
         "arithmetic": words.arithmetic(explanation),
-        "plan": f"{explanation.get('plan', '')} v{explanation.get('plan_version', '')}",
+        "plan": _plan(explanation),
+        "beside": beside(line, currency),
         "price": explanation.get("price", ""),
         "agreed": explanation.get("agreed_with_customer", False),
         "events": cells.number(counted["event_count"]) if counted else "",
@@ -455,6 +531,10 @@ def _line(row: Invoice, line: Line, currency: str, metered: bool) -> dict[str, A
         "meter": explanation.get("meter", ""),
         "usage_url": usage_url,
     }
+
+
+def _plan(explanation: Mapping[str, Any]) -> str:
+    return f"{explanation['plan']} v{explanation['plan_version']}" if "plan" in explanation else ""
 
 
 def _movements(organization_id: int, sources: Sequence[str]) -> Panel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -122,7 +122,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """A line's explanation for reading: parts, and how the exact sum was rounded."""
+    """A line's explanation for reading: parts, and how the exact sum was rounded.
+
+    `exact` is empty where nothing was rounded: a difference of two amounts.
+    """
 
     parts: tuple[Part, ...]
     exact: str
@@ -132,9 +135,10 @@ class Arithmetic:
 def arithmetic(explanation: Mapping[str, Any]) -> Arithmetic:
     """Return a line's stored explanation as text; it computes nothing."""
     currency = str(explanation["currency"])
+    exact = explanation.get("exact")
     return Arithmetic(
         tuple(_parts(explanation)),
-        f"{explanation['exact']} {currency}",
+        "" if exact is None else f"{exact} {currency}",
         cells.money(Money(explanation["amount_minor"], currency).minor, currency),
     )
 
@@ -156,8 +160,24 @@ def _parts(explanation: Mapping[str, Any]) -> list[Part]:
         case "sum":
             parts = [_part("", part, str(part.get("share", ""))) for part in explanation["parts"]]
             return parts + _bounds(explanation)
+        case "charge":
+            each = f"{explanation['unit_amount']} {explanation['currency']}"
+            return [Part("", f"{_number(explanation['quantity'])} × {each}", (), "")]
+        case "difference":
+            return _difference(explanation)
         case _:
             return [*_price_parts(explanation, share), *_bounds(explanation)]
+
+
+def _difference(explanation: Mapping[str, Any]) -> list[Part]:
+    """Return what the whole comes to, and what was billed of it before."""
+    now, currency = explanation["now"], str(explanation["currency"])
+    parts = [replace(part, title=part.title or "As it stands now") for part in _parts(now)]
+    if "net_of_discounts" in explanation:
+        share = _number(str(explanation["net_of_discounts"]))
+        parts.append(Part("What was paid of it after discounts", f"× {share}", (), ""))
+    before = cells.money(int(explanation["before_minor"]), currency)
+    return [*parts, Part("Billed before, taken off", before, (), "")]
 
 
 def _price_parts(explanation: Mapping[str, Any], share: str) -> list[Part]:

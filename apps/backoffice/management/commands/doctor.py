@@ -181,9 +181,9 @@ def _billing() -> Iterator[Finding]:
 
 
 def _printing() -> Iterator[Finding]:
-    fonts = typst.Fonts(include_system_fonts=False, font_paths=[str(pdf.FONTS)])
+    fonts = typst.Fonts(include_system_fonts=False, font_paths=[str(pdf.LATIN)])
     if "Inter" not in fonts.families():
-        yield Finding(FAIL, f"no Inter in {pdf.FONTS}", "Install the files anew.")
+        yield Finding(FAIL, f"no Inter in {pdf.LATIN}", "Install the files anew.")
     else:
         yield Finding(OK, f"typst {version('typst')} with Inter")
 
