@@ -11,11 +11,14 @@ from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.composition import usage_lines
 from apps.invoicing.document import Document, Line
+from apps.plans.selectors import VersionTerms
 from apps.portal import charts
+from apps.subscriptions import states
 from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
 from apps.usage import selectors as usage
 
 STARTING = "starting"
+PAUSING = "pausing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,21 @@ def quantities(facts: SubscriptionFacts, at: datetime) -> Iterator[tuple[ItemFac
         yield item, item.item.quantity_at(moment)
 
 
+def add_ons(facts: SubscriptionFacts, at: datetime) -> list[VersionTerms]:
+    """Return the add-ons in force, each once."""
+    base = facts.phase(at).version.version_id
+    held = {one.version.version_id: one.version for one in facts.items_at(at)}
+    return [version for version_id, version in held.items() if version_id != base]
+
+
 def status_of(facts: SubscriptionFacts, at: datetime) -> str:
     """Return the status as a customer sees it: that it is to end, or to start, comes first."""
     if facts.cancel_at is not None and facts.is_live:
         return "canceling"
     if facts.is_live and starts_later(facts, at):
         return STARTING
+    if facts.pause_at is not None and facts.status in states.BILLED:
+        return PAUSING
     return facts.status
 
 

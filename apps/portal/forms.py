@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, cast
 from zoneinfo import available_timezones
 
@@ -9,12 +10,13 @@ from babel import Locale
 from django import forms
 from django.contrib.auth import forms as auth
 from django.contrib.auth.password_validation import password_validators_help_texts
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.errors import DomainError
 from apps.portal import words
 from apps.portal.refusals import sentence
+from apps.subscriptions.changes import PERIOD_END
 from apps.tenants import roles
 from apps.tenants.services import COUNTRIES
 
@@ -68,9 +70,36 @@ class SeatsForm(forms.Form):
     quantity = forms.IntegerField(label=_("Seats in total"), min_value=0, max_value=MOST_SEATS)
 
 
-class CancelForm(forms.Form):
-    """Why somebody leaves."""
+class ChangeForm(forms.Form):
+    """From when a change counts and, where there is something to count, how many in total."""
 
+    quantity = forms.IntegerField(
+        label=_("How many in total?"), min_value=0, max_value=MOST_SEATS, required=True
+    )
+    when = forms.ChoiceField(
+        label=_("From when?"), choices=[*words.WHEN.items()], widget=forms.RadioSelect
+    )
+
+    def __init__(self, *args: Any, counts: bool, unit: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not counts:
+            del self.fields["quantity"]
+        elif unit:
+            self.fields["quantity"].label = gettext("%(name)s in total") % {"name": unit}
+
+    @property
+    def asked(self) -> Decimal | None:
+        """What was asked for, where something is counted."""
+        found = self.cleaned_data.get("quantity")
+        return None if found is None else Decimal(found)
+
+
+class CancelForm(forms.Form):
+    """Why somebody leaves and, during a trial, when."""
+
+    when = forms.ChoiceField(
+        label=_("When?"), choices=[*words.CANCEL_WHEN.items()], widget=forms.RadioSelect
+    )
     reason = forms.ChoiceField(
         label=_("What is the main reason?"), choices=[*words.CANCEL_REASONS.items()]
     )
@@ -81,10 +110,42 @@ class CancelForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
     )
 
+    def __init__(self, *args: Any, chooses: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["when"].initial = PERIOD_END
+        if not chooses:
+            del self.fields["when"]
+
+    @property
+    def chosen(self) -> str:
+        """When it ends: with the period, unless there was a choice."""
+        return str(self.cleaned_data.get("when", PERIOD_END))
+
     def told(self) -> str:
         """Return the reason and the comment as they are kept."""
         reason, comment = self.cleaned_data["reason"], self.cleaned_data["comment"].strip()
         return f"{reason}: {comment}" if comment else reason
+
+
+class PauseForm(forms.Form):
+    """Until when to pause; without a day until somebody resumes."""
+
+    until = forms.DateField(
+        label=_("Resume on"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        help_text=_("By itself, on that day. You can resume earlier, too."),
+    )
+
+
+class CodeForm(forms.Form):
+    """A promotion code."""
+
+    code = forms.CharField(
+        label=_("Promotion code"),
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
 
 
 class DetailsForm(forms.Form):

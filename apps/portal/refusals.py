@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext, gettext_noop
@@ -21,9 +23,40 @@ FIXED = (
     gettext_noop("The subscription has not started yet."),
     gettext_noop("Only a paused subscription can be resumed."),
     gettext_noop("There is no saved payment method to collect from; use manual collection."),
+    gettext_noop("Only a subscription that is billed can be paused."),
+    gettext_noop("Only a canceled subscription can be taken up again."),
+    gettext_noop("The subscription is paused; resume it first."),
+    gettext_noop("The subscription is to end; take that back first."),
+    gettext_noop("The subscription is to end or to pause; take that back first."),
+    gettext_noop("The change has been carried out; change it back instead."),
+    gettext_noop("Something has changed at this very moment; try again."),
+    gettext_noop("The quantity has changed at this very moment; try again."),
+    gettext_noop("It has come into force and was billed."),
+    gettext_noop("A pause ends after it begins."),
+    gettext_noop("This quote is more than an hour old; look at it again."),
+    gettext_noop("Look at what it costs first, and confirm that."),
+    gettext_noop("Credit cannot have expired before it is there."),
+    gettext_noop("A recharge adds credit, and its threshold is not below nothing."),
     gettext_noop("This person is a member already."),
     gettext_noop("This invitation link is not valid; ask for a new one."),
     gettext_noop("This invitation was used, withdrawn or has expired; ask anew."),
+)
+# Sentences with values: the values are taken over into the translation.
+FILLED = (
+    gettext_noop("'%(name)s' is over."),
+    gettext_noop("'%(name)s' is used up or was withdrawn."),
+    gettext_noop("'%(name)s' is not meant for this plan."),
+    gettext_noop("'%(name)s' is not in %(currency)s."),
+    gettext_noop("'%(name)s' counts already."),
+    gettext_noop("'%(name)s' cannot be added to another discount."),
+    gettext_noop("'%(name)s' was redeemed %(count)s times already."),
+    gettext_noop("'%(name)s' is for new customers."),
+    gettext_noop("'%(name)s' needs a bill of %(amount)s or more."),
+    gettext_noop("There is no promotion code '%(name)s'."),
+    gettext_noop("Remove '%(name)s' first: it is billed by another interval than %(plan)s."),
+    gettext_noop("%(name)s is billed by another interval than the subscription."),
+    gettext_noop("%(name)s is not sold any more."),
+    gettext_noop("This was quoted at %(before)s and would be %(after)s by now; look at it again."),
 )
 BY_CODE: Mapping[str, str | Promise] = {
     "already_subscribed": _("You have a plan for this application already; cancel that first."),
@@ -46,7 +79,21 @@ def sentence(refusal: DomainError) -> str:
     """Return why it was refused; what nobody translated stands as the service said it."""
     if refusal.message in FIXED:
         return gettext(refusal.message)
+    for form, pattern in PATTERNS.items():
+        if told := pattern.fullmatch(refusal.message):
+            return gettext(form) % told.groupdict()
     found = BY_CODE.get(refusal.code)
     if found is None and refusal.code == "invalid":
         found = INVALID.get(refusal.param)
     return refusal.message if found is None else str(found)
+
+
+def _pattern(form: str) -> re.Pattern[str]:
+    """Return what reads the values out of a sentence: "'%(name)s' is over."."""
+    parts = re.split(r"%\((\w+)\)s", form)
+    texts = [re.escape(part) for part in parts[::2]]
+    groups = [f"(?P<{name}>.+)" for name in parts[1::2]]
+    return re.compile("".join(a + b for a, b in zip_longest(texts, groups, fillvalue="")))
+
+
+PATTERNS: Mapping[str, re.Pattern[str]] = {form: _pattern(form) for form in FILLED}

@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.engine.calendar import Interval, Unit
 from apps.plans.selectors import VersionTerms
+from apps.portal.formats import Formats
+from apps.subscriptions.selectors import ChangeFacts, DiscountFacts, SubscriptionFacts
 from apps.tenants import roles
 
 Words = Mapping[str, str | Promise]
@@ -46,6 +48,20 @@ SUBSCRIPTION_STATUSES: Words = {
     "canceled": _("Canceled"),
     "canceling": _("Ends soon"),
     "starting": _("Starts later"),
+    "pausing": _("Pauses soon"),
+}
+WHEN: Words = {
+    "now": _("From now on; the difference comes with the next invoice"),
+    "next_period": _("From the next period on"),
+}
+CANCEL_WHEN: Words = {
+    "period_end": _("When the trial ends"),
+    "now": _("Now"),
+}
+KINDS: Words = {
+    "one_off": _("Single invoice"),
+    "change": _("For a change"),
+    "progressive": _("For usage so far"),
 }
 CANCEL_REASONS: Words = {
     "too_expensive": _("It is too expensive"),
@@ -96,6 +112,19 @@ ACTIONS: Words = {
     "api_key.revoked": _("Revoked an API key"),
     "subscription.started": _("Subscribed"),
     "subscription.quantity_changed": _("Changed a quantity"),
+    "subscription.plan_changed": _("Changed the plan"),
+    "subscription.item_added": _("Added an add-on"),
+    "subscription.item_removed": _("Removed an add-on"),
+    "subscription.price_agreed": _("Agreed a price"),
+    "subscription.change_scheduled": _("Scheduled a change"),
+    "subscription.change_called_off": _("Called a change off"),
+    "subscription.pause_scheduled": _("Scheduled a pause"),
+    "subscription.pause_withdrawn": _("Took the pause back"),
+    "subscription.resumed": _("Resumed"),
+    "subscription.discount_applied": _("Redeemed a code"),
+    "subscription.discount_removed": _("Removed a discount"),
+    "subscription.discount_spent": _("Used up a discount"),
+    "subscription.discount_restored": _("Gave a discount back"),
     "subscription.cancel_scheduled": _("Scheduled the cancellation"),
     "subscription.cancel_withdrawn": _("Took the cancellation back"),
     "subscription.status_changed": _("Subscription changed its status"),
@@ -124,6 +153,30 @@ FIELDS: Words = {
     "slug": _("Short name"),
     "status": _("Status"),
     "timezone": _("Time zone"),
+}
+
+
+OBSTACLES: Words = {
+    "not_issued": _("It is not issued: only a document with a number is an invoice."),
+    "void": _("It is void."),
+    "no_lines": _("It has no lines."),
+    "seller_name": _("The seller has no name."),
+    "seller_country": _("The seller has no country."),
+    "seller_tax_id": _("The seller has no tax id."),
+    "seller_vat_id": _("The seller's tax id is no VAT id."),
+    "buyer_name": _("Your name is missing in the billing details."),
+    "buyer_country": _("Your country is missing in the billing details."),
+    "buyer_vat_id": _("Reverse charge needs your VAT id in the billing details."),
+    "corrected_invoice": _("It does not say which invoice it corrects."),
+    "currency": _("The standard no longer knows its currency."),
+    "currency_decimals": _("An amount has more decimals than the standard knows."),
+    "tax_not_stated": _("A line does not say how it is taxed."),
+    "several_taxes": _("A line bears several taxes; the standard knows one."),
+    "not_vat": _("A line bears a tax that is no value-added tax."),
+    "unknown_treatment": _("A tax has no category in the standard."),
+    "outside_and_inside": _("Some lines are outside the scope of VAT, others are not."),
+    "amounts": _("Its sums cannot be said in the standard."),
+    "not_archival": _("No font at hand writes all of it."),
 }
 
 
@@ -160,3 +213,35 @@ def interval_words(interval: Interval) -> str:
         Unit.YEAR: gettext("every %(count)d years"),
     }
     return many[interval.unit] % {"count": interval.count}
+
+
+def discount_worth(facts: DiscountFacts, currency: str, formats: Formats) -> str:
+    """Return what a discount takes off: 20 %, or an amount."""
+    if facts.coupon.percent is not None:
+        return formats.words().percent(facts.coupon.percent)
+    worth = facts.coupon.worth(currency)
+    return "" if worth is None else formats.money(worth.minor, currency)
+
+
+def change_words(
+    change: ChangeFacts, facts: SubscriptionFacts, versions: Mapping[str, VersionTerms]
+) -> str:
+    """Return a scheduled change in words; `versions` are plan versions by public id."""
+    told = change.arguments
+    version = versions.get(str(told.get("version", "")))
+    plan = gettext("another plan") if version is None else version.plan_name
+    names = {item.item.key: item.price.name for item in facts.items}
+    names |= {item.version.plan_code: item.version.plan_name for item in facts.items}
+    name = names.get(str(told.get("key", "")), "") or next(iter(names.values()), "")
+    match change.action:
+        case "plan":
+            return gettext("Change to %(plan)s") % {"plan": plan}
+        case "quantity":
+            return gettext("%(name)s: %(count)s") % {"name": name, "count": told["quantity"]}
+        case "add_item":
+            return gettext("Add %(plan)s") % {"plan": plan}
+        case "remove_item":
+            return gettext("Remove %(plan)s") % {"plan": name}
+        case "price":
+            return gettext("Agreed price: %(name)s") % {"name": name}
+    return gettext("Resume")

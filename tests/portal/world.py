@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+
+from django.test import Client
 
 from apps.core import rls
 from apps.invoicing import services as invoicing
@@ -102,6 +105,16 @@ def pay(number: str, amount: str) -> None:
     """Record a payment in major units."""
     with rls.ops_scope("test: a payment"):
         payments.record_payment(number, amount=Decimal(amount), actor=STAFF, at=NOW)
+
+
+def confirmation(client: Client, path: str) -> dict[str, str]:
+    """Look at a quote; return what its form carries when it is confirmed."""
+    response = client.get(path)
+    assert response.status_code == 200, path
+    hidden = re.findall(
+        r'<input type="hidden" name="(\w+)" value="([^"]*)"', response.content.decode()
+    )
+    return {name: value for name, value in hidden if not name.startswith("csrf")}
 
 
 def history() -> Customer:

@@ -169,6 +169,12 @@ def find_version(public_id: str) -> VersionTerms:
     return _version_terms(row)
 
 
+def find_versions(public_ids: Collection[str]) -> dict[str, VersionTerms]:
+    """Return the terms of many versions by public id; unknown ones are left out."""
+    rows = _with_content().filter(public_id__in=set(public_ids))
+    return {row.public_id: _version_terms(row) for row in rows}
+
+
 def current_version(plan: str) -> VersionTerms:
     """Return the published version of the plan with this code or public id.
 

@@ -8,10 +8,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
 from apps.core import clock
-from apps.invoicing import pdf
+from apps.invoicing import einvoice, pdf
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document, Line
 from apps.invoicing.paper.arithmetic import Working, heading, working
+from apps.invoicing.paper.totals import notices, shown, totals
+from apps.portal import words
 from apps.portal.access import PortalRequest, page
 from apps.portal.balances import balances
 from apps.portal.formats import Formats
@@ -27,6 +29,7 @@ class Explained:
 
     line: Line
     heading: str
+    taxes: tuple[str, ...]
     working: Working
 
 
@@ -57,7 +60,11 @@ def invoices(request: PortalRequest) -> HttpResponse:
 def invoice(request: PortalRequest, reference: str) -> HttpResponse:
     """Show one invoice with every line explained."""
     found = invoicing.final_document(reference, organization_id=request.organization.pk)
-    context = {"document": found, "lines": explained(found, request.formats), "now": clock.now()}
+    made = einvoice.of(found)
+    context = _shown(found, request.formats) | {
+        "has_xml": made.xml is not None,
+        "no_xml": [words.OBSTACLES[obstacle] for obstacle in made.obstacles],
+    }
     return render(request, "portal/invoice.html", context)
 
 
@@ -66,8 +73,8 @@ def upcoming(request: PortalRequest, subscription: str) -> HttpResponse:
     """Show what the next boundary would bill with the usage so far."""
     facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     found = invoicing.upcoming_of(facts)
-    lines = explained(found, request.formats) if found else ()
-    context = {"document": found, "lines": lines, "facts": facts, "now": clock.now()}
+    context = {"facts": facts, "document": None, "now": clock.now()}
+    context |= _shown(found, request.formats) if found else {}
     return render(request, "portal/upcoming.html", context)
 
 
@@ -80,9 +87,40 @@ def pdf_of_invoice(request: PortalRequest, reference: str) -> HttpResponse:
     return response
 
 
+@page("invoices", "view_invoices")
+def xml_of_invoice(request: PortalRequest, reference: str) -> HttpResponse:
+    """Send the invoice as XML for machines: EN 16931, as it lies inside the PDF."""
+    found = invoicing.final_document(reference, organization_id=request.organization.pk)
+    made = einvoice.of(found)
+    if made.xml is None:
+        raise Http404
+    response = HttpResponse(made.xml, content_type="application/xml")
+    response["Content-Disposition"] = f'attachment; filename="{found.number}.xml"'
+    return response
+
+
+def _shown(document: Document, formats: Formats) -> dict[str, object]:
+    """Return what every page of a document shows: its lines, its sums and what the law wants."""
+    return {
+        "document": document,
+        "lines": explained(document, formats),
+        "totals": totals(document, formats.words(document.currency, document.timezone)),
+        "notices": notices(document),
+        "now": clock.now(),
+    }
+
+
 def explained(document: Document, formats: Formats) -> tuple[Explained, ...]:
     """Return the document's lines with their arithmetic, as the reader's other amounts look."""
-    words = formats.words(document.currency, document.timezone)
+    said = formats.words(document.currency, document.timezone)
     return tuple(
-        Explained(line, heading(line, words), working(line, words)) for line in document.lines
+        Explained(
+            line,
+            heading(line, said),
+            tuple(
+                f"{tax.name} {said.percent(tax.charged_percent)}" for tax in shown(line.tax_rates)
+            ),
+            working(line, said),
+        )
+        for line in document.lines
     )

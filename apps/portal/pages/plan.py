@@ -1,8 +1,8 @@
-"""Plans: what runs, what is on offer, subscribing, leaving and coming back."""
+"""Plans: what runs, what is on offer, and subscribing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -13,26 +13,49 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from apps.core import clock
-from apps.core.errors import DomainError, Forbidden, NotFound
+from apps.core.errors import DomainError, Forbidden
 from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
+from apps.invoicing.paper.totals import notices, totals
 from apps.plans import selectors as plans
-from apps.plans.selectors import FeatureWords, PlanOffer
+from apps.plans.selectors import FeatureWords, PlanOffer, VersionTerms
 from apps.portal.access import PortalRequest, page
-from apps.portal.agreements import quantities, starts_later, status_of
-from apps.portal.forms import CancelForm, SeatsForm, refuse
+from apps.portal.agreements import add_ons, quantities, starts_later, status_of
+from apps.portal.forms import CodeForm, SeatsForm, refuse
+from apps.portal.offers import offers_to, taken_in
 from apps.portal.prices import Grant, PriceWords, grants, price_words
 from apps.portal.refusals import sentence
+from apps.portal.words import change_words, discount_worth
 from apps.subscriptions import selectors as subscriptions
-from apps.subscriptions import services
-from apps.subscriptions.selectors import SubscriptionFacts
+from apps.subscriptions import services, states
+from apps.subscriptions.selectors import ChangeFacts, DiscountFacts, SubscriptionFacts
 
 FEW_SHELVES = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A change to come, in words; some can be called off here."""
+
+    change: ChangeFacts
+    words: str
+    can_call_off: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A discount that counts, and what it takes off."""
+
+    facts: DiscountFacts
+    worth: str
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
-    """A live subscription with its prices in words and the period under way."""
+    """A live subscription with its prices in words and the period under way.
+
+    `extras` are add-ons that it has, `more` those that it may have besides.
+    """
 
     facts: SubscriptionFacts
     period: Period
@@ -40,16 +63,30 @@ class Running:
     grants: tuple[Grant, ...]
     seats: tuple[tuple[str, str, int], ...]
     status: str
+    extras: tuple[VersionTerms, ...]
+    more: tuple[Offer, ...]
+    scheduled: tuple[Scheduled, ...]
+    discounts: tuple[InForce, ...]
+    code: CodeForm
+
+    @property
+    def may_change(self) -> bool:
+        """Whether plan and add-ons can be changed: it runs, and is not to end or to pause."""
+        return self.status in {"active", "trialing", "past_due", "unpaid"}
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A plan on offer; `state` is current, open, taken, custom or currency."""
+    """A plan on offer; `state` is current, open, taken, custom or currency.
+
+    `change` is the public id of the subscription that can be changed to it.
+    """
 
     plan: PlanOffer
     prices: tuple[PriceWords, ...]
     grants: tuple[Grant, ...]
     state: str
+    change: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,53 +98,127 @@ class Shelf:
     is_open: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Shop:
+    """What every part of the page needs: who looks, at what moment, and what is on offer."""
+
+    request: PortalRequest
+    at: datetime
+    offers: Sequence[PlanOffer]
+    features: Mapping[str, FeatureWords]
+    codes: Mapping[str, CodeForm]
+
+    def priced(self, offer: PlanOffer, state: str, change: str = "") -> Offer:
+        """Return an offer with its prices in words."""
+        formats, version = self.request.formats, offer.version
+        return Offer(
+            plan=offer,
+            prices=tuple(
+                price_words(p, p.terms, formats, version.currency) for p in version.prices
+            ),
+            grants=tuple(grants(version.entitlements, self.features, formats)),
+            state=state,
+            change=change,
+        )
+
+
 @page("plan", "manage_billing")
 def plan(request: PortalRequest) -> HttpResponse:
     """Show what runs and what may be had instead or besides."""
-    live = subscriptions.of_organization(request.organization.pk, live=True)
+    return shown(request)
+
+
+def shown(
+    request: PortalRequest, *, codes: Mapping[str, CodeForm] | None = None, status: int = 200
+) -> HttpResponse:
+    """Return the page; `codes` are forms that were refused, by the subscription's public id."""
+    every = subscriptions.of_organization(request.organization.pk)
+    live = [facts for facts in every if facts.is_live]
     features = {feature.key: feature for feature in plans.features()}
+    shop = _Shop(request, clock.now(), offers_to(request.organization), features, codes or {})
+    versions = plans.find_versions(list(_versions_to_come(live)))
     context = {
-        "running": [_running(request, facts, features, clock.now()) for facts in live],
-        "shelves": list(_shelves(request, live, features)),
+        "running": [_running(shop, facts, versions) for facts in live],
+        "ended": list(_ended(shop, every)),
+        "shelves": list(_shelves(shop, live)),
         "issuer": request.organization.billing_entity,
     }
-    return render(request, "portal/plan.html", context)
+    return render(request, "portal/plan.html", context, status=status)
+
+
+def may_call_off(change: ChangeFacts) -> bool:
+    """Whether a customer may: agreed prices and moves to new versions are the office's."""
+    return change.action != "price" and not change.arguments.get("keep_agreed")
+
+
+def _versions_to_come(live: Iterable[SubscriptionFacts]) -> Iterator[str]:
+    for facts in live:
+        for change in facts.scheduled:
+            if "version" in change.arguments:
+                yield str(change.arguments["version"])
 
 
 def _running(
-    request: PortalRequest,
-    facts: SubscriptionFacts,
-    features: dict[str, FeatureWords],
-    at: datetime,
+    shop: _Shop, facts: SubscriptionFacts, versions: Mapping[str, VersionTerms]
 ) -> Running:
-    formats, currency = request.formats, facts.agreement.currency
+    formats, currency, at = shop.request.formats, facts.agreement.currency, shop.at
     return Running(
         facts=facts,
         period=facts.current_period(at),
         prices=tuple(price_words(i.price, i.item.terms, formats, currency) for i in facts.standing),
-        grants=tuple(grants(facts.version.entitlements, features, formats)),
+        grants=tuple(grants(facts.version.entitlements, shop.features, formats)),
         seats=tuple(
             (item.item.key, item.price.name, int(held)) for item, held in quantities(facts, at)
         ),
         status=status_of(facts, at),
+        extras=tuple(add_ons(facts, at)),
+        more=tuple(_more(shop, facts)),
+        scheduled=tuple(
+            Scheduled(one, change_words(one, facts, versions), may_call_off(one))
+            for one in facts.scheduled
+        ),
+        discounts=tuple(
+            InForce(one, discount_worth(one, currency, formats))
+            for one in facts.discounts
+            if one.counts_at(at)
+        ),
+        code=shop.codes.get(facts.public_id) or CodeForm(auto_id=f"{facts.public_id}_%s"),
     )
 
 
-def _offers(request: PortalRequest) -> list[PlanOffer]:
-    found = plans.list_plans(industry=request.organization.industry)
-    return [offer for offer in found if offer.kind == "base"]
+def _more(shop: _Shop, facts: SubscriptionFacts) -> Iterator[Offer]:
+    """Yield the add-ons that the subscription may have besides."""
+    taken = taken_in(facts, shop.at)
+    for offer in shop.offers:
+        mine = offer.application_slug == facts.version.application_slug and not offer.custom
+        sold = facts.currency in offer.version.currencies
+        if offer.kind == "add_on" and mine and sold and offer.code not in taken:
+            yield shop.priced(offer, "open")
 
 
-def _shelves(
-    request: PortalRequest,
-    live: Sequence[SubscriptionFacts],
-    features: dict[str, FeatureWords],
-) -> Iterator[Shelf]:
+def _ended(shop: _Shop, every: Iterable[SubscriptionFacts]) -> Iterator[SubscriptionFacts]:
+    """Yield what has ended and can be had again: the last one of each application without one."""
+    seen = {facts.version.application_slug for facts in every if facts.is_live}
+    codes = {offer.code for offer in shop.offers}
+    for facts in every:
+        slug = facts.version.application_slug
+        if facts.status == states.CANCELED and slug not in seen:
+            seen.add(slug)
+            if facts.version.plan_code in codes:
+                yield facts
+
+
+def _base_offers(request: PortalRequest) -> list[PlanOffer]:
+    return [offer for offer in offers_to(request.organization) if offer.kind == "base"]
+
+
+def _shelves(shop: _Shop, live: Sequence[SubscriptionFacts]) -> Iterator[Shelf]:
     running = {facts.version.application_slug for facts in live}
-    found = {slug: tuple(offers) for slug, offers in groupby(_offers(request), key=_application_of)}
+    base = [offer for offer in shop.offers if offer.kind == "base"]
+    found = {slug: tuple(offers) for slug, offers in groupby(base, key=_application_of)}
     few = len(found) <= FEW_SHELVES
     for slug in sorted(found, key=lambda slug: slug not in running):
-        offers = tuple(_offer(request, one, live, features) for one in found[slug])
+        offers = tuple(_offer(shop, one, live) for one in found[slug])
         if all(offer.state == "current" for offer in offers):
             continue  # it stands above already, and there is nothing else to have
         yield Shelf(found[slug][0].application_name, offers, few or slug in running)
@@ -117,36 +228,29 @@ def _application_of(offer: PlanOffer) -> str:
     return offer.application_slug
 
 
-def _offer(
-    request: PortalRequest,
-    offer: PlanOffer,
-    live: Sequence[SubscriptionFacts],
-    features: dict[str, FeatureWords],
-) -> Offer:
-    formats, version = request.formats, offer.version
-    return Offer(
-        plan=offer,
-        prices=tuple(price_words(p, p.terms, formats, version.currency) for p in version.prices),
-        grants=tuple(grants(version.entitlements, features, formats)),
-        state=_state(request, offer, live),
-    )
+def _offer(shop: _Shop, offer: PlanOffer, live: Sequence[SubscriptionFacts]) -> Offer:
+    state, change = _state(shop, offer, live)
+    return shop.priced(offer, state, change)
 
 
-def _state(request: PortalRequest, offer: PlanOffer, live: Sequence[SubscriptionFacts]) -> str:
+def _state(shop: _Shop, offer: PlanOffer, live: Sequence[SubscriptionFacts]) -> tuple[str, str]:
     taken = [one for one in live if one.version.application_slug == offer.application_slug]
     if any(one.version.plan_code == offer.code for one in taken):
-        return "current"
-    if taken:
-        return "taken"
+        return "current", ""
     if offer.custom:
-        return "custom"
-    return "open" if offer.version.currency == request.organization.currency else "currency"
+        return "custom", ""
+    currency = taken[0].currency if taken else shop.request.organization.currency
+    if currency not in offer.version.currencies:
+        return "currency", ""
+    if not taken:
+        return "open", ""
+    return "taken", "" if starts_later(taken[0], shop.at) else taken[0].public_id
 
 
 @page("plan", "manage_billing", methods=("GET", "HEAD", "POST"))
 def subscribe(request: PortalRequest, code: str) -> HttpResponse:
     """Show what a plan would bill first, and subscribe to it."""
-    offer = next((one for one in _offers(request) if one.code == code), None)
+    offer = next((one for one in _base_offers(request) if one.code == code), None)
     if offer is None or offer.custom:  # a private plan is as good as none
         raise Http404
     form = _seats_form(request, offer)
@@ -181,10 +285,13 @@ def _confirm(
         seats=seats,
     )
     formats, currency = request.formats, offer.version.currency
+    first = invoicing.upcoming_of(facts)
     context = {
         "offer": offer,
         "facts": facts,
-        "first": invoicing.upcoming_of(facts),
+        "first": first,
+        "totals": totals(first, formats.words(first.currency, first.timezone)) if first else [],
+        "notices": notices(first) if first else [],
         "prices": [price_words(p, p.terms, formats, currency) for p in offer.version.prices],
         "form": form,
     }
@@ -213,51 +320,3 @@ def _subscribed(
             refuse(form, refusal)
         return False
     return True
-
-
-@page("plan", "manage_billing", methods=("GET", "HEAD", "POST"))
-def cancel(request: PortalRequest, subscription: str) -> HttpResponse:
-    """Ask why, say what follows, and end the subscription when its period does."""
-    at = clock.now()
-    facts = subscriptions.get(subscription, organization_id=request.organization.pk)
-    form = CancelForm(request.POST if request.method == "POST" else None)
-    if request.method == "POST" and form.is_valid():
-        left = services.cancel(facts.public_id, actor=request.actor, at=at, reason=form.told())
-        scheduled = _("The cancellation is scheduled; you can take it back.")
-        messages.success(request, scheduled if left.is_live else _("The subscription has ended."))
-        return redirect("portal:plan")
-    context = {
-        "facts": facts,
-        "form": form,
-        "period": facts.current_period(at),
-        "at_once": facts.status == "paused" or starts_later(facts, at),
-    }
-    return render(request, "portal/cancel.html", context, status=422 if form.errors else 200)
-
-
-@page("plan", "manage_billing", methods=("POST",))
-def keep(request: PortalRequest, subscription: str) -> HttpResponse:
-    """Take a cancellation back."""
-    done = _("The subscription goes on.")
-    return _act(request, subscription, services.uncancel, done)
-
-
-@page("plan", "manage_billing", methods=("POST",))
-def resume(request: PortalRequest, subscription: str) -> HttpResponse:
-    """Take up a paused subscription."""
-    done = _("The subscription runs again, from today.")
-    return _act(request, subscription, services.resume, done)
-
-
-def _act(
-    request: PortalRequest, subscription: str, change: Callable[..., SubscriptionFacts], done: str
-) -> HttpResponse:
-    try:
-        change(subscription, actor=request.actor, at=clock.now())
-    except (Forbidden, NotFound):
-        raise
-    except DomainError as refusal:
-        messages.error(request, sentence(refusal))
-    else:
-        messages.success(request, done)
-    return redirect("portal:plan")

@@ -122,3 +122,9 @@ def interval(value: Interval) -> str:
 def scope(value: str) -> str:
     """Return what a key's scope allows."""
     return str(words.SCOPES.get(value, value))
+
+
+@register.filter
+def kind_words(value: str) -> str:
+    """Return an invoice's kind in words; nothing for the usual one."""
+    return str(words.KINDS.get(value, ""))
