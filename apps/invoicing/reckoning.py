@@ -115,13 +115,15 @@ class Reckoned:
 
     def taxes(self) -> tuple[Tax, ...]:
         """Return the taxes of the whole document, by rate, as documents show them."""
-        if not self.conditions.rates:
-            return self._untaxed()
-        return self._summed(range(len(self.lines)))
+        if self.conditions.rates:
+            return self._summed(range(len(self.lines)))
+        return (untaxed(self.conditions.standing, self.settlement.totals.net.minor),)
 
     def taxes_of(self, index: int) -> tuple[Tax, ...]:
         """Return the taxes on one line, as documents show them."""
-        return self._summed([index]) if self.conditions.rates else ()
+        if self.conditions.rates:
+            return self._summed([index])
+        return (untaxed(self.conditions.standing, int(self.settlement.lines[index].taxable)),)
 
     def _summed(self, indexes: Iterable[int]) -> tuple[Tax, ...]:
         base: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -137,29 +139,27 @@ class Reckoned:
             if rate.public_id in amount
         )
 
-    def _untaxed(self) -> tuple[Tax, ...]:
-        said = self.conditions.standing
-        if said.treatment in (Treatment.STANDARD, Treatment.NONE):
-            return ()
-        net = self.settlement.totals.net.minor
-        return (
-            Tax(
-                name=_NAMES[said.treatment],
-                percent=Decimal(0),
-                base=net,
-                amount=0,
-                jurisdiction=said.country,
-                treatment=said.treatment.value,
-                ground=said.reason_code or said.reason,
-            ),
-        )
-
 
 _NAMES = {
     Treatment.EXEMPT: "Exempt",
     Treatment.REVERSE_CHARGE: "Reverse charge",
     Treatment.EXPORT: "Not subject to tax",
 }
+
+
+def untaxed(said: TaxStanding, base: int) -> Tax:
+    """Return why no tax is charged, as documents say it; a place without rates charges none."""
+    if said.treatment not in _NAMES:
+        return Tax(name="", percent=Decimal(0), base=base, amount=0, treatment="none")
+    return Tax(
+        name=_NAMES[said.treatment],
+        percent=Decimal(0),
+        base=base,
+        amount=0,
+        jurisdiction=said.country,
+        treatment=said.treatment.value,
+        ground=said.reason_code or said.reason,
+    )
 
 
 def _tax(rate: TaxTerms, said: TaxStanding, base: int, amount: int) -> Tax:

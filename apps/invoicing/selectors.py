@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from apps.tenants.models import Organization
 
 KEPT = "Kept as your credit"
+NO_TAX = Tax(name="", percent=Decimal(0), base=0, amount=0, treatment="none")
 UPCOMING = "upcoming"
 
 
@@ -105,7 +106,7 @@ def quote_document(
         due_at=dated + terms,
         timezone=facts.agreement.cycle.timezone,
         locale=organization.locale,
-        parties=parties(organization),
+        parties=parties(organization, seller_tax_id=reckoned.conditions.standing.seller_tax_id),
         discounts=reckoned.deductions(),
         taxes=reckoned.taxes(),
         credits=_credits(reckoned.credits, reckoned.credits_used()),
@@ -125,15 +126,21 @@ def _credits(total: int, used: tuple[Deduction, ...]) -> tuple[Deduction, ...]:
     return (Deduction(KEPT, total),) if total < 0 else used
 
 
-def parties(row: Organization) -> dict[str, Any]:
-    """Return issuer and customer as they stand now, to be fixed on the document."""
+def parties(row: Organization, *, seller_tax_id: str = "") -> dict[str, Any]:
+    """Return issuer and customer as they stand now, to be fixed on the document.
+
+    `seller_tax_id` is the issuer's number where it is registered for this sale.
+    """
     entity = row.billing_entity
     return {
         "issuer": {
             "name": entity.legal_name,
             "address": entity.address,
+            "postcode": entity.postcode,
+            "city": entity.city,
+            "region": entity.region,
             "country": entity.country,
-            "tax_id": entity.tax_id,
+            "tax_id": seller_tax_id or entity.tax_id,
             "email": entity.email,
             "bank_details": entity.bank_details,
         },
@@ -141,6 +148,9 @@ def parties(row: Organization) -> dict[str, Any]:
             "id": row.public_id,
             "name": row.legal_name or row.name,
             "address": row.address,
+            "postcode": row.postcode,
+            "city": row.city,
+            "region": row.region,
             "country": row.country,
             "tax_id": row.tax_id,
             "email": row.email,
@@ -176,8 +186,7 @@ def _document(
     discounts: Sequence[InvoiceDiscount],
     paid: tuple[Deduction, ...],
 ) -> Document:
-    rates = {tax.rate: tax for tax in taxes if tax.rate}
-    settled = row.settlement.get("lines", [])
+    said = _Taxes(row, sorted(taxes, key=_position))
     lines = sorted(lines, key=lambda line: line.position)
     return Document(
         id=row.public_id,
@@ -204,18 +213,46 @@ def _document(
         discounts=tuple(
             Deduction(one.name, one.amount) for one in sorted(discounts, key=_position)
         ),
-        taxes=tuple(_tax(tax, tax.base, tax.amount) for tax in sorted(taxes, key=_position)),
+        taxes=said.whole(),
         credits=_credits(row.credits, paid),
         note=row.memo,
-        lines=tuple(
-            _line(line, rates, settled[line.position - 1] if settled else {}) for line in lines
-        ),
+        lines=tuple(_line(line, said.of_line(line.position)) for line in lines),
         content_hash=row.content_hash,
         finalized_at=row.finalized_at,
         paid_at=row.paid_at,
         voided_at=row.voided_at,
         void_reason=row.void_reason,
     )
+
+
+class _Taxes:
+    """The taxes of a stored document and of its lines.
+
+    One that was settled says on every line why no tax is charged, where none is; a document from
+    before that says nothing of taxes.
+    """
+
+    def __init__(self, row: Invoice, taxes: Sequence[InvoiceTax]) -> None:
+        self._row, self._taxes = row, taxes
+        self._settled = row.settlement.get("lines", [])
+        self._rates = {tax.rate: tax for tax in taxes if tax.rate}
+
+    def whole(self) -> tuple[Tax, ...]:
+        net = self._row.subtotal - self._row.discount
+        if not self._taxes and self._settled:
+            return (replace(NO_TAX, base=net),)
+        return tuple(_tax(tax, tax.base, tax.amount) for tax in self._taxes)
+
+    def of_line(self, position: int) -> tuple[Tax, ...]:
+        if not self._settled:
+            return ()
+        settled = self._settled[position - 1]
+        base = int(Fraction(settled["taxable_minor"]))
+        if not self._rates:
+            return tuple(replace(tax, base=base) for tax in self.whole())
+        return tuple(
+            _tax(self._rates[part["rate"]], base, part["minor"]) for part in settled["taxes"]
+        )
 
 
 def _position(row: InvoiceTax | InvoiceDiscount) -> int:
@@ -236,7 +273,7 @@ def _tax(row: InvoiceTax, base: int, amount: int) -> Tax:
     )
 
 
-def _line(row: InvoiceLine, rates: Mapping[str, InvoiceTax], settled: Mapping[str, Any]) -> Line:
+def _line(row: InvoiceLine, taxes: tuple[Tax, ...]) -> Line:
     return Line(
         row.public_id,
         row.key,
@@ -248,10 +285,7 @@ def _line(row: InvoiceLine, rates: Mapping[str, InvoiceTax], settled: Mapping[st
         row.amount,
         row.explanation,
         discount=row.discount,
-        tax_rates=tuple(
-            _tax(rates[part["rate"]], int(Fraction(settled["taxable_minor"])), part["minor"])
-            for part in settled.get("taxes", [])
-        ),
+        tax_rates=taxes,
         unit=row.explanation.get("unit", ""),
     )
 

@@ -113,7 +113,10 @@ def _invoice(bill: Bill) -> Invoice:
         revision=bill.revision,
         issued_at=bill.issued_at,
         due_at=bill.due_at,
-        parties=selectors.parties(bill.organization),
+        parties=selectors.parties(
+            bill.organization,
+            seller_tax_id=bill.reckoned.conditions.standing.seller_tax_id,
+        ),
         memo=bill.memo,
     )
     _put_sums(row, bill.reckoned)
@@ -141,6 +144,7 @@ def _drafted(row: Invoice, reckoned: Reckoned) -> Drafted:
                 position=n,
             )
             for n, said in enumerate(reckoned.taxes(), 1)
+            if said.treatment != "none"
         ],
         list(_discounts(row, reckoned)),
         reckoned,
