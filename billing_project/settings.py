@@ -226,6 +226,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "expire credit": {
+        "task": "invoicing.expire_credit",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
     "verify tax ids": {
         "task": "tenants.verify_tax_ids",
         "schedule": 60.0,

@@ -218,6 +218,13 @@ def credit_notes_of_invoice(invoice_id: int) -> Sequence[CreditNote]:
     return list(with_note_lines(CreditNote.objects.filter(invoice_id=invoice_id)).order_by("id"))
 
 
+def line_ids(invoice: str) -> dict[str, str]:
+    """Return the ids of an invoice's lines by their position, as people count them."""
+    field = "invoice__public_id" if ids.is_public_id(invoice, "inv") else "invoice__number"
+    rows = InvoiceLine.objects.filter(**{field: invoice}).values_list("position", "public_id")
+    return {str(position): line for position, line in rows}
+
+
 def credit_note_document(
     row: CreditNote, lines: Sequence[CreditNoteLine] | None = None
 ) -> Document:

@@ -17,6 +17,13 @@ def bill_due() -> int:
     return len(report.issued)
 
 
+@shared_task(name="invoicing.expire_credit")
+def expire_credit() -> int:
+    """Take out what is left of grants that have ended."""
+    at = clock.now()
+    return services.expire_grants(as_of=at, actor=system("scheduler"), at=at)
+
+
 @shared_task(name="invoicing.bill_thresholds")
 def bill_thresholds() -> int:
     """Bill the usage that has passed a threshold of its plan."""

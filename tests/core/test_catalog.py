@@ -88,6 +88,9 @@ FINAL_DOCUMENTS = {
 # Functions that run as the schema's owner, and why they must.
 DEFINER = {
     "audit_chain_entry": "moves the head of the chain, which nobody else may",
+    "invoicing_credit_balance": "checks at the commit, when no scope need be open any more",
+    "invoicing_ledger_balance": "checks at the commit, when no scope need be open any more",
+    "invoicing_note_balance": "checks at the commit, when no scope need be open any more",
     "invoicing_take_numbers": "takes the next numbers from a counter that tenants only read",
     "plans_redeem": "counts the use of a coupon, whose row tenants only read",
     "tenants_belongings": "a person's organizations, before one is chosen",

@@ -124,12 +124,15 @@ def set_recharge(
     organization = tenants.lock(organization_id)
     code = currency or organization.currency
     least, more = _at_least(threshold, code, 0), _at_least(amount, code, 1)
-    cap = None if monthly_cap is None else _at_least(monthly_cap, code, 1)
+    cap = 0 if monthly_cap is None else _at_least(monthly_cap, code, 1)
     _switch_off(organization_id, code)
-    row = RechargeRule(organization_id=organization_id, currency=code, threshold=least, amount=more)
-    if cap is not None:
-        row.monthly_cap = cap
-    row.save(force_insert=True)
+    row = RechargeRule.objects.create(
+        organization_id=organization_id,
+        currency=code,
+        threshold=least,
+        amount=more,
+        monthly_cap=cap,
+    )
     after = {"currency": code, "threshold": least, "amount": more, "monthly_cap": cap}
     _record(row, "recharge.set", actor, at, after)
     return row
@@ -189,7 +192,7 @@ def recharge(
         day=1, hour=0, minute=0, second=0, microsecond=0
     )
     wanted = rule.amount
-    if rule.monthly_cap is not None:
+    if rule.monthly_cap:
         wanted = min(wanted, rule.monthly_cap - _recharged(rule, month))
     if wanted <= 0:
         return None
