@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 
 from apps.core.outbox import on
-from apps.invoicing import pdf
+from apps.invoicing import credit, pdf
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document
-from apps.invoicing.events import InvoiceFinalized, InvoicePaid
+from apps.invoicing.events import CreditNoteIssued, InvoiceFinalized, InvoicePaid
 from apps.invoicing.paper.words import Words
 from apps.notifications.mailer import Attachment, send
 from apps.tenants import selectors as tenants
@@ -54,7 +55,29 @@ def mail_receipt(fact: InvoicePaid) -> None:
         _mail("receipt", document, attachments=[_paper(document)])
 
 
-def _mail(template: str, document: Document, *, attachments: list[Attachment]) -> None:
+@on(CreditNoteIssued)
+def mail_credit_note(fact: CreditNoteIssued) -> None:
+    """Send the credit note with its PDF, and say where the money goes."""
+    row = credit.get_credit_note(fact.credit_note_id)
+    document = credit.credit_note_document(row)
+    words = Words.of(document)
+    parts = {
+        "offset": row.offset_amount,
+        "credited": row.credited_amount,
+        "refunded": row.refunded_amount,
+    }
+    told = {name: words.money(minor) if minor else "" for name, minor in parts.items()}
+    about = {"invoice": row.invoice.number, **told}
+    _mail("credit_note", document, attachments=[_paper(document)], about=about)
+
+
+def _mail(
+    template: str,
+    document: Document,
+    *,
+    attachments: list[Attachment],
+    about: Mapping[str, object] | None = None,
+) -> None:
     # Where it is mailed to today: an address that was corrected since must get the second try.
     organization = tenants.organization(document.organization_id)
     if organization.email:
@@ -63,7 +86,7 @@ def _mail(template: str, document: Document, *, attachments: list[Attachment]) -
             to=organization.email,
             cause=document.id,
             locale=document.locale,
-            context=_facts(document),
+            context={**_facts(document), **(about or {})},
             attachments=attachments,
         )
 

@@ -88,6 +88,23 @@ def test_a_paid_invoice_is_receipted() -> None:
     assert "$50.00" in str(message.body)
 
 
+def test_a_credit_note_is_mailed_with_where_its_money_goes() -> None:
+    organization = customer()
+    number = issue(organization)
+    deliver()
+    with rls.tenant_scope(organization.pk):
+        note = invoicing.issue_credit_note(
+            number, reason="other", total=Decimal(10), actor=STAFF, at=world.NOW
+        )
+    [message] = deliver()
+    assert message.subject == f"Credit note {note.number} from Countinghouse: $10.00"
+    assert f"on invoice {number}" in str(message.body)
+    assert "Less to pay on the invoice: $10.00" in str(message.body)
+    [(name, content, _)] = message.attachments
+    assert name == f"{note.number}.pdf"
+    assert content.startswith(b"%PDF-")
+
+
 def test_a_fact_told_twice_makes_mails_that_are_one() -> None:
     organization = customer()
     issue(organization)
