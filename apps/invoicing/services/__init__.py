@@ -23,6 +23,7 @@ from apps.invoicing.services.drafts import (
     hold_invoice,
     refresh_draft,
 )
+from apps.invoicing.services.earning import Recognized, recognize_revenue
 from apps.invoicing.services.finding import find_and_lock, lock
 from apps.invoicing.services.grants import (
     GrantTerms,
@@ -47,6 +48,7 @@ __all__ = [
     "Issued",
     "NewCharge",
     "NoteLine",
+    "Recognized",
     "Split",
     "add_charge",
     "apply_payment",
@@ -74,6 +76,7 @@ __all__ = [
     "pay_out",
     "rebill_invoice",
     "recharge",
+    "recognize_revenue",
     "refresh_draft",
     "reject_correction",
     "release_parked",
