@@ -60,8 +60,9 @@ def quote_change(
         facts, wish, behaviour=behaviour, at=at, effective_at=effective_at
     )
     before, after = facts, considered.after
-    now = _at_once(after, at) if considered.bills_now else None
-    ahead = selectors.upcoming_of(_next(after, at) if now else after)
+    owed = _at_once(after, at) if considered.bills_now else []
+    now = selectors.upcoming_document(after, owed, at=at) if owed else None
+    ahead = _ahead(_next(after, at) if owed else after, owed)
     known = selectors.upcoming_of(before)
     cost = _total(now) if considered.bills_now else _total(ahead) - _total(known)
     return Quoted(considered, now, ahead, known, Money(cost, facts.currency))
@@ -71,13 +72,22 @@ def _total(document: Document | None) -> int:
     return 0 if document is None else document.total
 
 
-def _at_once(after: SubscriptionFacts, at: datetime) -> Document | None:
-    lines: list[Composed]
+def _at_once(after: SubscriptionFacts, at: datetime) -> list[Composed]:
     if after.next_boundary_at <= at:
-        lines = compose(after, after.next_boundary)
-    else:
-        lines = compose_changes(after, at)
-    return selectors.upcoming_document(after, lines, at=at) if lines else None
+        return compose(after, after.next_boundary)
+    return compose_changes(after, at)
+
+
+def _ahead(after: SubscriptionFacts, billed: list[Composed]) -> Document | None:
+    """Return the next invoice without the lines that are billed at once."""
+    gone = {_identity(line) for line in billed}
+    facts, lines = selectors.next_lines(after)
+    left = [line for line in lines if _identity(line) not in gone]
+    return selectors.upcoming_document(facts, left) if left else None
+
+
+def _identity(line: Composed) -> tuple[object, ...]:
+    return line.item_id, line.step_id, line.kind, line.reason, line.period
 
 
 def _next(after: SubscriptionFacts, at: datetime) -> SubscriptionFacts:

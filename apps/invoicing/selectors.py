@@ -49,12 +49,20 @@ def upcoming(subscription_id: str, *, at: datetime) -> Document | None:
 
 
 def upcoming_of(facts: SubscriptionFacts) -> Document | None:
-    """Return the next invoice of these facts, which may be facts that are only considered."""
+    """Return the next invoice of these facts, which may be facts that are only considered.
+
+    Changes scheduled up to then are in it, as they will be when it is billed.
+    """
+    ahead, lines = next_lines(facts)
+    return upcoming_document(ahead, lines) if lines else None
+
+
+def next_lines(facts: SubscriptionFacts) -> tuple[SubscriptionFacts, list[Composed]]:
+    """Return the facts as they will be at the next boundary, and what that will bill."""
     if not facts.is_live or facts.status == "paused":
-        return None
+        return facts, []
     ahead = foreseen(facts, facts.next_boundary_at)
-    composed = compose(ahead, ahead.next_boundary)
-    return upcoming_document(ahead, composed) if composed else None
+    return ahead, compose(ahead, ahead.next_boundary)
 
 
 def upcoming_with_quantity(

@@ -353,14 +353,14 @@ def consider(
 
 def foreseen(facts: SubscriptionFacts, until: datetime) -> SubscriptionFacts:
     """Return the facts as they will be at `until`, with the changes scheduled up to then."""
-    for change in facts.scheduled:
-        if change.effective_at <= until:
-            wish = wish_of(change.action, change.arguments)
-            if wish.action == Resume.action and facts.status != states.PAUSED:
-                continue  # the pause that it ends has not begun
-            behaviour = Behaviour(change.behaviour)
-            facts = wish.apply(facts, at=change.effective_at, behaviour=behaviour)
-    return facts
+    reached = [change for change in facts.scheduled if change.effective_at <= until]
+    for change in reached:
+        wish = wish_of(change.action, change.arguments)
+        if wish.action == Resume.action and facts.status != states.PAUSED:
+            continue  # the pause that it ends has not begun
+        behaviour = Behaviour(change.behaviour)
+        facts = wish.apply(facts, at=change.effective_at, behaviour=behaviour)
+    return replace(facts, scheduled=tuple(c for c in facts.scheduled if c not in reached))
 
 
 def next_period(facts: SubscriptionFacts, at: datetime) -> datetime:
