@@ -111,6 +111,12 @@ class NothingUpcoming(NotFound):
     code = "nothing_upcoming"
 
 
+class NoEInvoice(NotFound):
+    """The invoice cannot be said in EN 16931; the reasons tell what is missing."""
+
+    code = "no_einvoice"
+
+
 class UnknownPath(NotFound):
     """There is no such address."""
 

@@ -28,6 +28,9 @@ REFERENCES = {
     "subscription": "Public id (`sub_…`) of the subscription.",
     "invoice": "Public id (`inv_…`) or number of the invoice.",
     "meter": "Key of the meter.",
+    "change": "Public id (`chg_…`) of the change.",
+    "charge": "Public id (`charge_…`) of the charge.",
+    "discount": "Public id (`disc_…`) of the discount.",
 }
 REFUSALS = {
     "400": "The request is malformed, or names something unknown in its fields.",

@@ -14,6 +14,7 @@ from rest_framework import serializers
 
 from apps.core import ids
 from apps.engine.decimals import NotADecimal, decimal_of, plain
+from apps.subscriptions.changes import NOW, PERIOD_END
 
 if TYPE_CHECKING:
     Fields = serializers.Serializer[Any]
@@ -79,6 +80,16 @@ class Whole(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class Flag(serializers.BooleanField):
+    """A JSON boolean; words and numbers are not turned into one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Return the boolean."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class Digits(serializers.IntegerField):
     """A whole number in a query string, in plain digits."""
 
@@ -142,6 +153,32 @@ class Choice(serializers.ChoiceField):
         set_override(self, "field", {"type": "string", "oneOf": words})
 
 
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "enum": [NOW, PERIOD_END]},
+            {"type": "string", "format": "date-time"},
+        ]
+    }
+)
+class Moment(AnyField):
+    """When something ends: now, with the period, or at an instant to come."""
+
+    def to_internal_value(self, data: Any) -> str | datetime:
+        """Return the word or the instant."""
+        if data in (NOW, PERIOD_END):
+            return str(data)
+        if not isinstance(data, str):
+            raise serializers.ValidationError(
+                f"Say {NOW}, {PERIOD_END} or an instant.", code="invalid"
+            )
+        return Instant().to_internal_value(data)
+
+    def to_representation(self, value: Any) -> Any:
+        """Return it."""
+        return value
+
+
 @extend_schema_field({"type": "boolean"})
 class LiveMode(AnyField):
     """Whether this is the production system."""
@@ -183,6 +220,10 @@ class Span(Shape):
 
     start = serializers.DateTimeField()
     end = serializers.DateTimeField()
+
+
+class NoBody(Body):
+    """Nothing: an empty object, or no body at all."""
 
 
 class FaultShape(Shape):

@@ -7,7 +7,20 @@ from django.views.decorators.cache import cache_page
 
 from apps.api import pages
 from apps.api.door import NoSuchPath
-from apps.api.v1 import events, invoices, me, organizations, plans, subscriptions, usage
+from apps.api.v1 import (
+    changes,
+    charges,
+    discounts,
+    drafts,
+    events,
+    invoices,
+    lifecycle,
+    me,
+    organizations,
+    plans,
+    subscriptions,
+    usage,
+)
 
 FIVE_MINUTES = 300
 
@@ -19,14 +32,34 @@ v1 = [
         "organizations/<str:organization>/upcoming-invoices",
         organizations.UpcomingInvoices.as_view(),
     ),
+    path("organizations/<str:organization>/charges", charges.Charges.as_view()),
+    path("organizations/<str:organization>/charges/<str:charge>", charges.OneCharge.as_view()),
+    path("organizations/<str:organization>/invoices", charges.SingleInvoices.as_view()),
+    path("organizations/<str:organization>/discounts", discounts.Discounts.as_view()),
+    path(
+        "organizations/<str:organization>/discounts/<str:discount>",
+        discounts.OneDiscount.as_view(),
+    ),
+    path(
+        "organizations/<str:organization>/promotion-codes/validate", discounts.CheckCode.as_view()
+    ),
     path("plans", plans.Plans.as_view()),
     path("plans/<str:plan>", plans.OnePlan.as_view()),
     path("plans/<str:plan>/versions", plans.PlanVersions.as_view()),
+    path("plans/<str:plan>/compare", plans.PlanComparison.as_view()),
     path("subscriptions", subscriptions.Subscriptions.as_view()),
     path("subscriptions/<str:subscription>", subscriptions.OneSubscription.as_view()),
-    path("subscriptions/<str:subscription>/cancel", subscriptions.Cancel.as_view()),
-    path("subscriptions/<str:subscription>/uncancel", subscriptions.Uncancel.as_view()),
-    path("subscriptions/<str:subscription>/resume", subscriptions.Resume.as_view()),
+    path("subscriptions/<str:subscription>/cancel", lifecycle.Cancel.as_view()),
+    path("subscriptions/<str:subscription>/uncancel", lifecycle.Uncancel.as_view()),
+    path("subscriptions/<str:subscription>/pause", lifecycle.Pause.as_view()),
+    path("subscriptions/<str:subscription>/resume", lifecycle.Resume.as_view()),
+    path("subscriptions/<str:subscription>/reactivate", lifecycle.Reactivate.as_view()),
+    path("subscriptions/<str:subscription>/extend-trial", lifecycle.ExtendTrial.as_view()),
+    path("subscriptions/<str:subscription>/preview", changes.PreviewChange.as_view()),
+    path("subscriptions/<str:subscription>/changes", changes.Changes.as_view()),
+    path("subscriptions/<str:subscription>/changes/<str:change>", changes.OneChange.as_view()),
+    path("subscriptions/<str:subscription>/schedule", changes.Schedule.as_view()),
+    path("subscriptions/<str:subscription>/bill-now", charges.BillNow.as_view()),
     path(
         "subscriptions/<str:subscription>/upcoming-invoice", subscriptions.UpcomingInvoice.as_view()
     ),
@@ -36,6 +69,15 @@ v1 = [
     path("invoices", invoices.Invoices.as_view()),
     path("invoices/<str:invoice>", invoices.OneInvoice.as_view()),
     path("invoices/<str:invoice>/pdf", invoices.InvoicePdf.as_view()),
+    path("invoices/<str:invoice>/xml", invoices.InvoiceXml.as_view()),
+    path("invoices/<str:invoice>/approve", drafts.Approve.as_view()),
+    path("invoices/<str:invoice>/hold", drafts.Hold.as_view()),
+    path("invoices/<str:invoice>/finalize", drafts.Finalize.as_view()),
+    path("invoices/<str:invoice>/refresh", drafts.Refresh.as_view()),
+    path("invoices/<str:invoice>/discard", drafts.Discard.as_view()),
+    path("invoices/<str:invoice>/void", drafts.Void.as_view()),
+    path("invoices/<str:invoice>/uncollectible", drafts.Uncollectible.as_view()),
+    path("invoices/<str:invoice>/rebill", drafts.Rebill.as_view()),
 ]
 
 urlpatterns = [

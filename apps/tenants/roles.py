@@ -45,11 +45,13 @@ SCOPE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     "usage:read": frozenset({"view_usage"}),
     "usage:write": frozenset({"write_usage"}),
     "invoices:read": frozenset({"view_invoices"}),
+    "invoices:write": frozenset({"write_invoices"}),
 }
 SCOPES = tuple(SCOPE_CAPABILITIES)
 # What the same scopes allow besides, when the key belongs to the platform and to no organization.
 PLATFORM_CAPABILITIES: Mapping[str, frozenset[str]] = {
     "organizations:write": frozenset({"manage_platform", "manage_terms"}),
+    "invoices:write": frozenset({"manage_invoices", "record_payments"}),
 }
 
 

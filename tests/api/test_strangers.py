@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,16 +17,33 @@ from apps.api.urls import v1
 from apps.audit.models import AuditEntry
 from apps.core import rls
 from apps.core.ids import new_id
-from apps.invoicing.models import Invoice
-from apps.subscriptions.models import QuantityStep, Subscription
+from apps.invoicing import services as billing
+from apps.invoicing.models import Charge, Invoice
+from apps.invoicing.services import NewCharge
+from apps.plans import services as plans
+from apps.plans.offers import CouponRules
+from apps.subscriptions import services as agreements
+from apps.subscriptions.changes import ChangeQuantity
+from apps.subscriptions.models import Change, Discount, QuantityStep, Subscription
 from apps.tenants.models import Organization
 from apps.tenants.roles import SCOPES
 from apps.usage.models import Event
 from tests import worlds
 from tests.api.client import Api, document, operations
-from tests.worlds import World
+from tests.conftest import STAFF
+from tests.worlds import NOW, World
 
 ORGANIZATION, SUBSCRIPTION, INVOICE = "organization", "subscription", "invoice"
+CHANGE, DISCOUNT, CHARGE = "change", "discount", "charge"
+PREFIXES = {
+    ORGANIZATION: "org",
+    SUBSCRIPTION: "sub",
+    INVOICE: "inv",
+    CHANGE: "chg",
+    DISCOUNT: "disc",
+    CHARGE: "charge",
+}
+SEATS = {"action": "quantity", "quantity": 9}
 EVENT = {
     "specversion": "1.0",
     "id": "e-1",
@@ -45,8 +63,14 @@ class Probe:
 
     names: Mapping[str, str] = field(default_factory=dict)
     path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     ok: int = 200
+
+
+def act(**body: Any) -> Probe:
+    """Return how the platform acts on an invoice: a customer's key may not."""
+    return Probe({"invoice": INVOICE}, body=body, ok=403)
 
 
 PROBES: dict[str, Probe] = {
@@ -59,6 +83,7 @@ PROBES: dict[str, Probe] = {
     "list_plans": Probe(),
     "get_plan": Probe(path={"plan": "gateway"}),
     "list_plan_versions": Probe(path={"plan": "gateway"}),
+    "compare_plans": Probe(path={"plan": "gateway"}, query={"with": "gateway"}),
     "list_subscriptions": Probe({"?organization": ORGANIZATION, "?starting_after": SUBSCRIPTION}),
     "create_subscription": Probe({"/organization": ORGANIZATION}, body={"plan": "gateway"}, ok=409),
     "get_subscription": Probe({"subscription": SUBSCRIPTION}),
@@ -67,6 +92,42 @@ PROBES: dict[str, Probe] = {
     "uncancel_subscription": Probe({"subscription": SUBSCRIPTION}, body={}),
     "resume_subscription": Probe({"subscription": SUBSCRIPTION}, body={}, ok=409),
     "get_upcoming_invoice": Probe({"subscription": SUBSCRIPTION}),
+    "pause_subscription": Probe({"subscription": SUBSCRIPTION}, body={}),
+    "reactivate_subscription": Probe({"subscription": SUBSCRIPTION}, body={}, ok=409),
+    "extend_trial": Probe(
+        {"subscription": SUBSCRIPTION}, body={"until": "2024-01-01T00:00:00Z"}, ok=403
+    ),
+    "preview_change": Probe({"subscription": SUBSCRIPTION}, body=SEATS),
+    "change_subscription": Probe({"subscription": SUBSCRIPTION}, body=SEATS),
+    "list_changes": Probe({"subscription": SUBSCRIPTION, "?starting_after": CHANGE}),
+    "cancel_change": Probe({"subscription": SUBSCRIPTION, "change": CHANGE}, body={}),
+    "schedule_changes": Probe(
+        {"subscription": SUBSCRIPTION},
+        body={"changes": [{**SEATS, "effective_at": "2024-03-01T00:00:00Z"}]},
+    ),
+    "bill_now": Probe({"subscription": SUBSCRIPTION}, body={}, ok=403),
+    "list_discounts": Probe({"organization": ORGANIZATION, "?subscription": SUBSCRIPTION}),
+    "redeem_code": Probe(
+        {"organization": ORGANIZATION, "/subscription": SUBSCRIPTION},
+        body={"code": "NOTHING"},
+        ok=404,
+    ),
+    "remove_discount": Probe({"organization": ORGANIZATION, "discount": DISCOUNT}, body={}),
+    "validate_promotion_code": Probe(
+        {"organization": ORGANIZATION, "/subscription": SUBSCRIPTION},
+        body={"code": "NOTHING"},
+        ok=404,
+    ),
+    "list_charges": Probe({"organization": ORGANIZATION, "?starting_after": CHARGE}),
+    "add_charge": Probe(
+        {"organization": ORGANIZATION, "/subscription": SUBSCRIPTION},
+        body={"name": "Setup", "unit_amount": "5"},
+        ok=403,
+    ),
+    "withdraw_charge": Probe({"organization": ORGANIZATION, "charge": CHARGE}, body={}, ok=403),
+    "create_invoice": Probe(
+        {"organization": ORGANIZATION}, body={"charges": [new_id("charge")]}, ok=403
+    ),
     "send_events": Probe({"/subject": ORGANIZATION}, body=EVENT),
     "list_usage": Probe({"?organization": ORGANIZATION}),
     "get_usage": Probe({"?organization": ORGANIZATION}, path={"meter": "ai_requests"}),
@@ -80,6 +141,15 @@ PROBES: dict[str, Probe] = {
     ),
     "get_invoice": Probe({"invoice": INVOICE}),
     "get_invoice_pdf": Probe({"invoice": INVOICE}),
+    "get_invoice_xml": Probe({"invoice": INVOICE}, ok=404),
+    "approve_invoice": act(reason="seen"),
+    "hold_invoice": act(reason="odd"),
+    "finalize_invoice": act(),
+    "refresh_draft": act(),
+    "discard_draft": act(reason="wrong"),
+    "void_invoice": act(reason="wrong"),
+    "mark_uncollectible": act(reason="bankrupt"),
+    "rebill_invoice": act(),
 }
 # Filters that answer an empty list for whatever is not there.
 EMPTY = {("list_invoices", "?subscription")}
@@ -97,16 +167,52 @@ def scope_of(name: str) -> str:
 
 def things(world: World) -> dict[str, str]:
     """Return the public ids of a world, by what they name."""
+    change, discount, charge = waiting(world)
     return {
         ORGANIZATION: world.organization.public_id,
         SUBSCRIPTION: world.subscription.public_id,
         INVOICE: world.second_invoice,
+        CHANGE: change,
+        DISCOUNT: discount,
+        CHARGE: charge,
     }
+
+
+def waiting(world: World) -> tuple[str, str, str]:
+    """Return the ids of a world's scheduled change, discount and charge; the first time, make
+    them."""
+    with rls.ops_scope("test"):
+        found = Change.objects.filter(organization_id=world.id).first()
+        if found is None:
+            return make_waiting(world)
+        discount = Discount.objects.get(organization_id=world.id)
+        charge = Charge.objects.get(organization_id=world.id)
+    return found.public_id, discount.public_id, charge.public_id
+
+
+def make_waiting(world: World) -> tuple[str, str, str]:
+    wish, code = ChangeQuantity(Decimal(7)), f"for-{world.organization.slug}"
+    later = agreements.Behaviour.NEXT_PERIOD
+    by = {"actor": STAFF, "at": NOW}
+    subscription = world.subscription.public_id
+    facts = agreements.change(subscription, wish, behaviour=later, **by)
+    rules = CouponRules(code=code, name="Ten percent", percent=Decimal(10), duration="forever")
+    plans.define_coupon(rules, **by)
+    discount = agreements.apply_discount(world.id, code=code, subscription_id=subscription, **by)
+    setup = NewCharge(name="Setup", unit_amount=Decimal("5.00"))
+    charge = billing.add_charge(world.id, new=setup, **by)
+    return facts.scheduled[0].public_id, discount.public_id, charge.public_id
 
 
 def made_up() -> dict[str, str]:
     """Return ids of nothing."""
-    return {ORGANIZATION: new_id("org"), SUBSCRIPTION: new_id("sub"), INVOICE: new_id("inv")}
+    return {thing: new_id(prefix) for thing, prefix in PREFIXES.items()}
+
+
+def is_the_platforms(name: str) -> bool:
+    """Tell whether the document says that only keys of the platform may call an operation."""
+    method, path = operations()[name]
+    return "Only keys of the platform" in document()["paths"][path][method.lower()]["description"]
 
 
 def call(api: Api, name: str, ids: Mapping[str, str], only: str = "") -> Any:
@@ -115,7 +221,8 @@ def call(api: Api, name: str, ids: Mapping[str, str], only: str = "") -> Any:
     method, template = operations()[name]
     places = {k: ids[v] for k, v in probe.names.items() if only in {"", k} or k[0] not in "?/"}
     path = template.format(**probe.path, **{k: v for k, v in places.items() if k[0] not in "?/"})
-    query = {k[1:]: v for k, v in places.items() if k[0] == "?"} if only else None
+    named = {k[1:]: v for k, v in places.items() if k[0] == "?"} if only else {}
+    query = {**probe.query, **named}
     body = probe.body
     if only.startswith("/"):
         body = {**body, only[1:]: places[only]}
@@ -129,7 +236,10 @@ def seen(reply: Any) -> tuple[int, dict[str, Any]]:
 
 def everything(world: World) -> list[list[Any]]:
     """Return all that a refused request might have touched."""
-    models = (Organization, Subscription, QuantityStep, Invoice, Event, AuditEntry)
+    models = (
+        Organization, Subscription, QuantityStep, Change, Discount, Charge, Invoice, Event,
+        AuditEntry,
+    )  # fmt: skip
     with rls.tenant_scope(world.id):
         return [[*model._default_manager.order_by("pk").values()] for model in models]
 
@@ -147,24 +257,28 @@ def test_every_operation_has_a_row_here() -> None:
 
 def test_every_path_variable_of_a_tenants_thing_is_probed() -> None:
     for name, (_, template) in operations().items():
-        for thing in (ORGANIZATION, SUBSCRIPTION, INVOICE):
+        for thing in PREFIXES:
             assert (f"{{{thing}}}" in template) == (thing in PROBES[name].names), name
 
 
 def test_nobody_gets_anything_without_a_key(world: World) -> None:
-    before = everything(world)
+    mine, before = things(world), everything(world)
     for name in PROBES:
-        assert call(Api(None), name, things(world)).status_code == 401, name
+        assert call(Api(None), name, mine).status_code == 401, name
     assert everything(world) == before
 
 
 def test_a_foreign_id_is_as_unknown_as_a_made_up_one(api: Api, stranger: World) -> None:
-    before = everything(stranger)
+    theirs, before = things(stranger), everything(stranger)
     for name, place in NAMED:
-        status, body = seen(call(api, name, things(stranger), place))
+        status, body = seen(call(api, name, theirs, place))
         assert (status, body) == seen(call(api, name, made_up(), place)), (name, place)
         if (name, place) in EMPTY:
             assert (status, body["data"]) == (200, []), (name, place)
+        elif is_the_platforms(name):
+            assert (status, body["code"]) == (403, "platform_key_needed"), (name, place)
+        elif name in {"list_changes", "list_charges"}:
+            assert status == 404, (name, place)  # whose it is counts first
         elif place.endswith(("starting_after", "ending_before")) or name == "send_events":
             assert status == 400, (name, place)
         else:
@@ -187,10 +301,10 @@ def test_a_key_without_the_scope_is_told_which(world: World) -> None:
         scope: worlds.make_key(world.organization, [one for one in SCOPES if one != scope])
         for scope in SCOPES
     }
-    before = everything(world)
+    mine, before = things(world), everything(world)
     for name in SCOPED:
         scope = scope_of(name)
-        reply = call(Api(keys[scope]), name, things(world))
+        reply = call(Api(keys[scope]), name, mine)
         assert (reply.status_code, reply.json()["code"]) == (403, "missing_scope"), name
         assert reply.json()["extra"] == {"scope": scope}
     assert everything(world) == before
@@ -200,6 +314,33 @@ def test_a_key_without_the_scope_is_told_which(world: World) -> None:
 def test_the_one_scope_is_enough(world: World, name: str) -> None:
     api = Api(worlds.make_key(world.organization, [scope_of(name)]))
     assert call(api, name, things(world)).status_code == PROBES[name].ok
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("cancel_change", CHANGE),
+        ("remove_discount", DISCOUNT),
+        ("redeem_code", "/subscription"),
+        ("validate_promotion_code", "/subscription"),
+        ("list_discounts", "?subscription"),
+        ("list_changes", "?starting_after"),
+        ("list_charges", "?starting_after"),
+    ],
+)
+def test_a_foreign_part_of_ones_own_is_as_unknown_as_a_made_up_one(
+    api: Api, world: World, stranger: World, name: str, place: str
+) -> None:
+    mine, part = things(world), PROBES[name].names[place]
+    foreign = seen(call(api, name, {**mine, part: things(stranger)[part]}, place))
+    assert foreign[0] in {400, 404}
+    assert foreign == seen(call(api, name, {**mine, part: new_id(PREFIXES[part])}, place))
+
+
+def test_what_is_made_up_is_unknown_to_the_platform(platform: Api, world: World) -> None:
+    for name, place in NAMED:
+        if is_the_platforms(name):
+            assert call(platform, name, made_up(), place).status_code == 404, (name, place)
 
 
 def test_the_platform_reads_what_is_anybodys(platform: Api, world: World, stranger: World) -> None:

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from apps.api.door import ApiView
 from apps.api.pagination import ListQuery, page
 from apps.api.schema import operation
-from apps.api.shapes import Body, Choice, Kind, LiveMode, Shape, Text, list_of, public_id
+from apps.api.shapes import Body, Choice, Flag, Kind, LiveMode, Shape, Text, list_of, public_id
 from apps.api.v1.invoices import UpcomingInvoiceShape, upcoming_view
 from apps.invoicing import selectors as invoicing
 from apps.subscriptions import selectors as subscriptions
@@ -28,16 +28,6 @@ TERMS = frozenset({
     "invoice_hold",
 })  # fmt: skip
 PLATFORM_ONLY = "platform keys only"
-
-
-class Flag(serializers.BooleanField):
-    """A JSON boolean; words and numbers are not turned into one."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        """Return the boolean."""
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
 
 
 class OrganizationShape(Shape):

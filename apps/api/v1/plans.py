@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -21,52 +22,115 @@ from apps.api.shapes import (
     Kind,
     LiveMode,
     Open,
+    Query,
     Shape,
     list_of,
     public_id,
 )
+from apps.engine.price_rules import Conversion, Operation, QuantityRounding
+from apps.engine.prices import BlockMode
 from apps.plans import selectors
 from apps.plans.errors import UnknownPlan
 from apps.plans.models import Plan, PlanVersion, Price
-from apps.plans.selectors import PlanOffer, VersionTerms
+from apps.plans.selectors import PlanOffer, PriceAmounts, ThresholdTerms, VersionTerms
 from apps.subscriptions.models import Subscription
 
 TAG = "Plans"
-_TIER = {
-    "type": "object",
-    "required": ["up_to", "unit_amount", "flat_amount"],
-    "properties": {
-        "up_to": {"oneOf": [DECIMAL_SCHEMA, {"type": "null"}]},
-        "unit_amount": DECIMAL_SCHEMA,
-        "flat_amount": DECIMAL_SCHEMA,
-    },
+_OPEN_END = {"oneOf": [DECIMAL_SCHEMA, {"type": "null"}]}
+
+
+def _object(required: Mapping[str, Any], **optional: Any) -> dict[str, Any]:
+    properties = {**required, **optional}
+    return {"type": "object", "required": [*required], "properties": properties}
+
+
+def _model(name: str, required: Mapping[str, Any], **optional: Any) -> dict[str, Any]:
+    return _object({"model": {"type": "string", "const": name}, **required}, **optional)
+
+
+def _tiers(**tier: Any) -> dict[str, Any]:
+    return {"tiers": {"type": "array", "items": _object(tier)}}
+
+
+_FLAGS = {"zero_quantity_flat": {"type": "boolean"}, "bounded": {"type": "boolean"}}
+_BY_UNIT = _tiers(up_to=_OPEN_END, unit_amount=DECIMAL_SCHEMA, flat_amount=DECIMAL_SCHEMA)
+_BY_RATE = _tiers(up_to=_OPEN_END, rate_percent=DECIMAL_SCHEMA, flat_amount=DECIMAL_SCHEMA)
+_BY_BLOCK = _tiers(block_size=DECIMAL_SCHEMA, max_blocks=_OPEN_END, block_amount=DECIMAL_SCHEMA)
+_BY_CAPACITY = _tiers(
+    amount=DECIMAL_SCHEMA, limits={"type": "object", "additionalProperties": _OPEN_END}
+)
+TERMS_SCHEMA: dict[str, Any] = {
+    "oneOf": [
+        _model("flat", {"amount": DECIMAL_SCHEMA}),
+        _model("per_unit", {"unit_amount": DECIMAL_SCHEMA}),
+        _model(
+            "package",
+            {"package_size": DECIMAL_SCHEMA, "unit_amount": DECIMAL_SCHEMA},
+            rounding={"type": "string", "const": "down"},
+        ),
+        _model("graduated", _BY_UNIT, **_FLAGS),
+        _model("volume", _BY_UNIT, **_FLAGS),
+        _model("graduated_percentage", _BY_RATE, **_FLAGS),
+        _model(
+            "percentage",
+            {"rate_percent": DECIMAL_SCHEMA},
+            fixed_amount=DECIMAL_SCHEMA,
+            free_events={"type": "integer"},
+            free_amount=DECIMAL_SCHEMA,
+            event_minimum=DECIMAL_SCHEMA,
+            event_maximum=DECIMAL_SCHEMA,
+        ),
+        _model("dynamic", {"multiplier": DECIMAL_SCHEMA}),
+        _model("blocks", {"mode": {"type": "string", "enum": [*BlockMode]}, **_BY_BLOCK}),
+        _model("capacity", _BY_CAPACITY),
+    ],
 }
-
-
-def _model(name: str, **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": ["model", *properties],
-        "properties": {"model": {"type": "string", "const": name}, **properties},
-    }
-
-
-_TIERED = {"tiers": {"type": "array", "items": _TIER}}
-
-
-@extend_schema_field(
+AMOUNTS_SCHEMA = _object(
+    {"terms": TERMS_SCHEMA}, minimum_amount=DECIMAL_SCHEMA, maximum_amount=DECIMAL_SCHEMA
+)
+CONVERSION_SCHEMA = _object(
     {
-        "oneOf": [
-            _model("flat", amount=DECIMAL_SCHEMA),
-            _model("per_unit", unit_amount=DECIMAL_SCHEMA),
-            _model("package", package_size=DECIMAL_SCHEMA, unit_amount=DECIMAL_SCHEMA),
-            _model("graduated", **_TIERED),
-            _model("volume", **_TIERED),
-        ],
+        "operation": {"type": "string", "enum": [*Operation]},
+        "factor": DECIMAL_SCHEMA,
+        "rounding": {"type": "string", "enum": [*QuantityRounding]},
+        "places": {"type": "integer"},
     }
 )
+THRESHOLD_SCHEMA = _object(
+    {"amounts": {"type": "array", "items": DECIMAL_SCHEMA}}, step=DECIMAL_SCHEMA
+)
+
+
+@extend_schema_field(TERMS_SCHEMA)
 class Terms(Open):
     """What a price charges, in major units of the version's currency, as exact decimals."""
+
+
+@extend_schema_field(CONVERSION_SCHEMA)
+class HowConverted(Open):
+    """How what a meter counts becomes what a price bills; null: it is the same."""
+
+    def to_representation(self, value: Conversion) -> Any:
+        """Return it as plain JSON."""
+        return value.as_dict()
+
+
+@extend_schema_field({"type": "object", "additionalProperties": AMOUNTS_SCHEMA})
+class ByCurrency(Open):
+    """What a price charges in each currency that it is sold in."""
+
+    def to_representation(self, value: Mapping[str, PriceAmounts]) -> Any:
+        """Return it as plain JSON."""
+        return {code: amounts.as_dict() for code, amounts in value.items()}
+
+
+@extend_schema_field({"type": "object", "additionalProperties": THRESHOLD_SCHEMA})
+class Thresholds(Open):
+    """At which sums usage is billed within a period, by currency."""
+
+    def to_representation(self, value: Mapping[str, ThresholdTerms]) -> Any:
+        """Return it as plain JSON."""
+        return {code: terms.as_dict() for code, terms in value.items()}
 
 
 @extend_schema_field(
@@ -90,6 +154,16 @@ class PriceShape(Shape):
     unit = serializers.CharField()
     included = Exact(help_text="units that cost nothing")
     terms = Terms(source="terms.as_dict", help_text="major units, exact decimals")
+    minimum_amount = Exact(allow_null=True, help_text="owed a period at least, major units")
+    maximum_amount = Exact(allow_null=True, help_text="owed a period at most, major units")
+    conversion = HowConverted(allow_null=True)
+    proration = Choice(choices=Price.Proration.choices)
+    quantity_policy = Choice(choices=Price.QuantityPolicy.choices)
+    filters = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text="which usage it prices: values by dimension; the most specific price wins",
+    )
+    currencies = ByCurrency(source="amounts", help_text="the same in all of its currencies")
 
 
 class IntervalShape(Shape):
@@ -109,9 +183,16 @@ class PlanVersionShape(Shape):
     plan = public_id("plan", source="terms.plan_public_id")
     number = serializers.IntegerField(source="terms.number")
     status = Choice(source="terms.status", choices=PlanVersion.Status.choices)
-    currency = serializers.CharField(source="terms.currency")
+    currency = serializers.CharField(source="terms.currency", help_text="of the terms shown first")
+    currencies = serializers.ListField(
+        source="terms.currencies", child=serializers.CharField(), help_text="all it is sold in"
+    )
     interval = IntervalShape(source="terms.interval")
     trial_days = serializers.IntegerField(source="terms.trial_days")
+    trial_requires_card = serializers.BooleanField(source="terms.trial_requires_card")
+    thresholds = Thresholds(
+        source="terms.thresholds", help_text="sums at which usage is billed within a period"
+    )
     prices = PriceShape(source="terms.prices", many=True)
     entitlements = Grants(source="terms.entitlements")
 
@@ -149,6 +230,41 @@ class PlanView(NamedTuple):
     created_at: datetime
     offer: PlanOffer
     version: VersionView
+
+
+class DifferenceShape(Shape):
+    """One thing that is not the same; null where there was or is nothing."""
+
+    what = serializers.CharField(help_text="`prices.base.amount`, `entitlements.max_devices`, …")
+    old = serializers.CharField(allow_null=True)
+    new = serializers.CharField(allow_null=True)
+
+
+class ComparedShape(Shape):
+    """One side of a comparison."""
+
+    plan = serializers.CharField(source="plan_code")
+    name = serializers.CharField(source="plan_name")
+    version = public_id("plv", source="public_id")
+    number = serializers.IntegerField()
+
+
+class ComparisonShape(Shape):
+    """How two plans differ: what a subscriber of the one would find in the other."""
+
+    object = Kind("plan_comparison")
+    old = ComparedShape()
+    new = ComparedShape()
+    changes = DifferenceShape(many=True)
+
+
+class ComparisonQuery(Query):
+    """With which plan."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Add `with`, which is no Python name."""
+        other = serializers.CharField(help_text="the other plan: code or id")
+        return {**super().get_fields(), "with": other}
 
 
 class PlanQuery(ListQuery):
@@ -195,6 +311,23 @@ class OnePlan(ApiView):
         """Get a plan with its current version."""
         [seen] = _views([visible_plan(self, plan)])
         return self.answer(PlanShape, seen)
+
+
+class PlanComparison(ApiView):
+    """It beside another one."""
+
+    @operation(
+        "compare_plans",
+        tag=TAG,
+        scope="plans:read",
+        query=ComparisonQuery,
+        answers={200: ComparisonShape},
+    )
+    def get(self, request: Request, plan: str) -> Response:
+        """Compare the version of a plan that is for sale with another plan's."""
+        [old, new] = _views([visible_plan(self, plan), visible_plan(self, self.query()["with"])])
+        found = selectors.compare(old.offer.version, new.offer.version)
+        return self.answer(ComparisonShape, found)
 
 
 class PlanVersions(ApiView):

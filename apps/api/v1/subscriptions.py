@@ -20,9 +20,11 @@ from apps.api.shapes import (
     Body,
     Choice,
     Exact,
+    Flag,
     Instant,
     Kind,
     LiveMode,
+    Open,
     Shape,
     Span,
     Text,
@@ -31,13 +33,15 @@ from apps.api.shapes import (
     public_id,
 )
 from apps.api.v1.invoices import UpcomingInvoiceShape, upcoming_view
-from apps.api.v1.plans import Terms, visible_plan
+from apps.api.v1.plans import IntervalShape, Terms, visible_plan
+from apps.engine.money import Money
 from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
-from apps.plans.models import Price
+from apps.plans.models import Coupon, Price
 from apps.subscriptions import selectors, services
-from apps.subscriptions.models import Subscription
-from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
+from apps.subscriptions.models import Change, Subscription
+from apps.subscriptions.selectors import DiscountFacts, ItemFacts, SubscriptionFacts
+from apps.subscriptions.services import Begin
 
 TAG = "Subscriptions"
 
@@ -55,6 +59,9 @@ class ItemShape(Shape):
     included = Exact(source="item.included")
     terms = Terms(source="item.terms.as_dict", help_text="major units, exact decimals")
     agreed = serializers.BooleanField(help_text="whether the terms were agreed with this customer")
+    plan = serializers.CharField(source="version.plan_code", help_text="or add-on: its code")
+    start = serializers.DateTimeField(source="item.start")
+    end = serializers.DateTimeField(source="item.end", allow_null=True)
 
 
 class LicensedItemShape(ItemShape):
@@ -71,6 +78,66 @@ class SubscribedPlanShape(Shape):
     name = serializers.CharField(source="plan_name")
     version = public_id("plv", source="public_id")
     number = serializers.IntegerField()
+
+
+class PhaseShape(Shape):
+    """A plan version and a cycle during a range of time."""
+
+    plan = serializers.CharField(source="version.plan_code")
+    version = public_id("plv", source="version.public_id")
+    interval = IntervalShape()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField(allow_null=True)
+
+
+class ChangeShape(Shape):
+    """A change that was asked for: carried out, to come, or called off."""
+
+    object = Kind("subscription_change")
+    id = public_id("chg", source="public_id")
+    created_at = serializers.DateTimeField(source="requested_at")
+    action = serializers.CharField()
+    behaviour = Choice(choices=Change.Behaviour.choices)
+    arguments = Open(help_text="what was wished, by the action")
+    effective_at = serializers.DateTimeField()
+    status = Choice(choices=Change.Status.choices)
+    reason = serializers.CharField()
+    quoted_amount = serializers.IntegerField(
+        allow_null=True, help_text="what it was shown to cost, minor units"
+    )
+
+
+class CouponShape(Shape):
+    """What comes off: a percentage, or an amount of the invoice's currency."""
+
+    code = serializers.CharField()
+    name = serializers.CharField()
+    percent = Exact(allow_null=True)
+    amounts = serializers.DictField(child=Exact(), help_text="major units, by currency")
+    duration = Choice(choices=Coupon.Duration.choices)
+    months = serializers.IntegerField(allow_null=True)
+    plans = serializers.ListField(child=serializers.CharField(), help_text="codes; none: all")
+    prices = serializers.ListField(child=serializers.CharField(), help_text="keys; none: all")
+
+
+class DiscountShape(Shape):
+    """A coupon that was redeemed; without a subscription it counts on all of them."""
+
+    object = Kind("discount")
+    id = public_id("disc", source="public_id")
+    coupon = CouponShape()
+    promotion_code = serializers.CharField()
+    whole_organization = serializers.SerializerMethodField(
+        help_text="whether it counts on all subscriptions of the organization"
+    )
+    start = serializers.DateTimeField(source="starts")
+    end = serializers.DateTimeField(source="ends", allow_null=True)
+    spent_at = serializers.DateTimeField(allow_null=True)
+    removed_at = serializers.DateTimeField(allow_null=True)
+
+    def get_whole_organization(self, facts: DiscountFacts) -> bool:
+        """Return whether it names no subscription."""
+        return facts.subscription_id is None
 
 
 class SubscriptionShape(Shape):
@@ -96,7 +163,17 @@ class SubscriptionShape(Shape):
     cancel_at = serializers.DateTimeField(source="facts.cancel_at", allow_null=True)
     cancel_reason = serializers.CharField(source="facts.cancel_reason")
     ended_at = serializers.DateTimeField(source="facts.ended_at", allow_null=True)
-    items = LicensedItemShape(many=True)
+    pause_at = serializers.DateTimeField(source="facts.pause_at", allow_null=True)
+    follows = public_id(
+        "sub",
+        source="row.follows.public_id",
+        allow_null=True,
+        help_text="the canceled one that it takes up",
+    )
+    items = LicensedItemShape(many=True, help_text="in force, and to come")
+    phases = PhaseShape(source="facts.phases", many=True)
+    scheduled_changes = ChangeShape(source="facts.scheduled", many=True)
+    discounts = DiscountShape(source="facts.discounts", many=True)
 
 
 class ItemView(NamedTuple):
@@ -171,6 +248,15 @@ class NewSubscription(Body):
         required=False,
         help_text="amounts by price key, in major units; custom plans and platform keys only",
     )
+    anchor = Instant(
+        required=False,
+        help_text="puts the cycle on another day, such as the first of the month: the part up to "
+        "it is billed first, by its share",
+    )
+    promotion_code = Text(max_length=100, required=False, help_text="redeemed for it at once")
+    payment_method_saved = Flag(
+        default=False, help_text="some plans want that for a trial; platform keys only"
+    )
 
 
 class QuantityChange(Body):
@@ -180,16 +266,6 @@ class QuantityChange(Body):
         min_value=0, max_value=services.MAX_QUANTITY, help_text="total, included ones too"
     )
     item = Text(max_length=50, required=False, help_text="key; needed where several are licensed")
-
-
-class Cancellation(Body):
-    """Why."""
-
-    reason = Text(max_length=200, default="", allow_blank=True)
-
-
-class NoBody(Body):
-    """Nothing: an empty object, or no body at all."""
 
 
 EXAMPLE = OpenApiExample("Five seats", value={"plan": "gateway", "seats": 5}, request_only=True)
@@ -245,10 +321,24 @@ class Subscriptions(ApiView):
             seats=wanted.get("seats"),
             collection=wanted["collection"],
             agreed=wanted.get("agreed"),
+            begin=Begin(wanted.get("anchor"), wanted["payment_method_saved"]),
             actor=self.actor,
             at=self.at,
         )
+        if "promotion_code" in wanted:
+            facts = self._discounted(facts, wanted["promotion_code"])
         return self.answer(SubscriptionShape, seen(facts, self.at), status=201)
+
+    def _discounted(self, facts: SubscriptionFacts, code: str) -> SubscriptionFacts:
+        services.apply_discount(
+            facts.organization_id,
+            code=code,
+            subscription_id=facts.public_id,
+            owed=next_total(facts.public_id, at=self.at),
+            actor=self.actor,
+            at=self.at,
+        )
+        return selectors.by_id(facts.id)
 
     def _check_terms(self, wanted: dict[str, Any]) -> None:
         """Keep customers from agreeing prices with themselves, and from rewriting the past."""
@@ -256,6 +346,9 @@ class Subscriptions(ApiView):
             return
         if "agreed" in wanted:
             raise PlatformKeyNeeded("Only keys of the platform agree prices.", param="agreed")
+        if wanted["payment_method_saved"]:
+            said = "Only keys of the platform say that a payment method is saved."
+            raise PlatformKeyNeeded(said, param="payment_method_saved")
         if wanted.get("start", self.at) < self.at:
             raise PlatformKeyNeeded("Only keys of the platform backdate.", param="start")
 
@@ -299,63 +392,6 @@ class OneSubscription(ApiView):
         return self.answer(SubscriptionShape, seen(facts, self.at))
 
 
-class Cancel(ApiView):
-    """Its end."""
-
-    @operation(
-        "cancel_subscription",
-        tag=TAG,
-        scope="subscriptions:write",
-        body=Cancellation,
-        answers={200: SubscriptionShape},
-    )
-    def post(self, request: Request, subscription: str) -> Response:
-        """Cancel at the end of the current period or trial.
-
-        The boundary that ends it bills the usage behind it and nothing ahead. Safe to repeat.
-        """
-        row = self.own(Subscription.objects.all(), subscription, "subscription")
-        reason = self.body()["reason"]
-        facts = services.cancel(row.public_id, reason=reason, actor=self.actor, at=self.at)
-        return self.answer(SubscriptionShape, seen(facts, self.at))
-
-
-class Uncancel(ApiView):
-    """Its end, taken back."""
-
-    @operation(
-        "uncancel_subscription",
-        tag=TAG,
-        scope="subscriptions:write",
-        body=NoBody,
-        answers={200: SubscriptionShape},
-    )
-    def post(self, request: Request, subscription: str) -> Response:
-        """Take back a cancellation that has not come into force. Safe to repeat."""
-        row = self.own(Subscription.objects.all(), subscription, "subscription")
-        self.body()
-        facts = services.uncancel(row.public_id, actor=self.actor, at=self.at)
-        return self.answer(SubscriptionShape, seen(facts, self.at))
-
-
-class Resume(ApiView):
-    """Its going on after a pause."""
-
-    @operation(
-        "resume_subscription",
-        tag=TAG,
-        scope="subscriptions:write",
-        body=NoBody,
-        answers={200: SubscriptionShape},
-    )
-    def post(self, request: Request, subscription: str) -> Response:
-        """Take up a paused subscription; a new cycle starts now, paid by manual collection."""
-        row = self.own(Subscription.objects.all(), subscription, "subscription")
-        self.body()
-        facts = services.resume(row.public_id, actor=self.actor, at=self.at)
-        return self.answer(SubscriptionShape, seen(facts, self.at))
-
-
 class UpcomingInvoice(ApiView):
     """What is about to be billed."""
 
@@ -379,9 +415,15 @@ class UpcomingInvoice(ApiView):
         return self.answer(UpcomingInvoiceShape, view)
 
 
+def next_total(subscription: str, *, at: datetime) -> Money | None:
+    """Return what the next invoice of a subscription comes to; None when there will be none."""
+    document = invoicing.upcoming(subscription, at=at)
+    return None if document is None else Money(document.total, document.currency)
+
+
 def with_content(rows: QuerySet[Subscription]) -> QuerySet[Subscription]:
     """Return the query with all that a subscription's shape shows, in three statements."""
-    return rows.select_related("organization").prefetch_related("items__steps")
+    return rows.select_related("organization", "follows").prefetch_related("items__steps")
 
 
 def views(rows: Iterable[Subscription], at: datetime) -> list[SubscriptionView]:
@@ -393,5 +435,5 @@ def views(rows: Iterable[Subscription], at: datetime) -> list[SubscriptionView]:
 
 def seen(facts: SubscriptionFacts, at: datetime) -> SubscriptionView:
     """Return what a service answered, for its shape."""
-    row = Subscription.objects.select_related("organization").get(pk=facts.id)
+    row = Subscription.objects.select_related("organization", "follows").get(pk=facts.id)
     return SubscriptionView(row, facts, at)
