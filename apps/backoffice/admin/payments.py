@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django import forms
+from django.http import HttpRequest, HttpResponse
+
+from apps.backoffice.access import actor_of
 from apps.backoffice.admin import cells
-from apps.backoffice.admin.asking import column
+from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.panels import Fact
 from apps.backoffice.admin.screen import Screen
+from apps.core import clock
+from apps.payments import services
 from apps.payments.models import Payment
+
+
+class ReversalForm(Question):
+    """Why it never was."""
+
+    reason = forms.CharField(max_length=200)
 
 
 class PaymentScreen(Screen):
@@ -25,6 +37,7 @@ class PaymentScreen(Screen):
     search_help_text = "Reference, invoice number or customer"
     date_hierarchy = "received_at"
     ordering = ("-id",)
+    actions_detail = ("reverse",)
 
     @column("Organization", order="organization__name")
     def customer(self, row: Payment) -> object:
@@ -45,6 +58,9 @@ class PaymentScreen(Screen):
         """What came in, for what, recorded by whom."""
         return [
             Fact("Amount", cells.money(row.amount, row.currency)),
+            Fact("Kept as credit", cells.money(row.excess, row.currency) if row.excess else ""),
+            Fact("Takes back", cells.link_to(row.reverses)),
+            Fact("Because", row.reason),
             Fact("Invoice", cells.link_to(row.invoice)),
             Fact("Organization", cells.link_to(row.organization)),
             Fact("Reference", row.reference),
@@ -54,3 +70,31 @@ class PaymentScreen(Screen):
             Fact("Recorded by", cells.code(row.recorded_by)),
             Fact("Id", cells.code(row.public_id)),
         ]
+
+    @act(
+        "Take back",
+        capability="record_payments",
+        icon="undo",
+        danger=True,
+        applies=lambda row: row.reverses_id is None and not row.reversals.exists(),
+        otherwise=lambda row: f"Payment {row.reference} was taken back already.",
+    )
+    def reverse(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask why a payment never was."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Take payment {row.reference} back",
+            f"{cells.money(row.amount, row.currency)} is due again on {row.invoice}. For a payment "
+            "that was recorded by mistake; money that goes back is a refund.",
+            "Take back",
+            ReversalForm,
+            danger=True,
+        )
+
+        def run(answers: Answers) -> str:
+            services.reverse_payment(
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+            )
+            return f"Payment {row.reference} was taken back."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
