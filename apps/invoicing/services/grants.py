@@ -166,6 +166,7 @@ def _create(
         granted_by=actor.id,
     )
     _move(row, CreditMovement.Kind.GRANTED, amount.minor, at)
+    row.remaining = amount.minor  # as the movement's trigger has stored it
     after = {"kind": kind, **money(amount.minor, amount.currency)}
     _record(row, "credit.granted", actor, at, after)
     fact = CreditGranted(row.public_id, organization_id)

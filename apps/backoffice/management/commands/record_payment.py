@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     help = (
         "Record a payment on an invoice, also a partial one. A reference counts once an invoice, so"
-        " entering the same bank line again is refused; so is more than is due."
+        " entering the same bank line again is refused; so is more than is due, unless it is kept."
     )
     examples = (
         "  manage.py record_payment CH-000003 --amount 262.99 --reference 'SEPA 2023-12-05/17'\n"
@@ -30,6 +30,9 @@ class Command(BaseCommand):
         parser.add_argument("number", metavar="NUMBER", help="the invoice's number or id")
         parser.add_argument("--amount", type=decimal, required=True, help="such as 262.99")
         parser.add_argument("--reference", default="", metavar="TEXT", help="the bank's reference")
+        parser.add_argument(
+            "--keep-excess", action="store_true", help="keep what is more than is due as credit"
+        )
         parser.add_argument("--received", type=instant, help="when it came; default now")
 
     def run(self, **options: Any) -> None:
@@ -40,6 +43,7 @@ class Command(BaseCommand):
                 amount=options["amount"],
                 reference=options["reference"],
                 received_at=options["received"],
+                keep_excess=options["keep_excess"],
                 actor=self.actor,
                 at=now(),
             )
@@ -48,6 +52,7 @@ class Command(BaseCommand):
             "id": payment.public_id,
             "invoice": invoice.number,
             "amount": payment.amount,
+            "excess": payment.excess,
             "currency": payment.currency,
             "reference": payment.reference,
             "received_at": iso(payment.received_at),
