@@ -12,6 +12,7 @@ from apps.core import idempotency, rls
 from apps.core.idempotency import Answer
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice, Parked
+from apps.invoicing.services import Split
 from apps.payments import services as payments
 from apps.subscriptions.models import Change, Discount
 from apps.tenants import services as tenants
@@ -117,6 +118,7 @@ def _answer() -> Answer:
 def _settle_and_park(organization_id: int) -> None:
     invoice = Invoice.objects.filter(organization_id=organization_id).order_by("id")[0]
     payments.record_payment(str(invoice.number), amount=Decimal("1.00"), actor=ACTOR, at=NOW)
+    _credited(organization_id, str(invoice.number))
     _changed_and_discounted(organization_id, invoice.subscription_id or 0)
     Parked.objects.create(
         organization_id=organization_id,
@@ -126,6 +128,23 @@ def _settle_and_park(organization_id: int) -> None:
         parked_at=NOW,
         released_at=NOW,
     )
+
+
+def _credited(organization_id: int, number: str) -> None:
+    """Credit, a note that pays one cent back, and a rule that asks for more credit."""
+    invoicing.grant_credit(organization_id, amount=Decimal("1.00"), actor=ACTOR, at=NOW)
+    invoicing.set_recharge(
+        organization_id, threshold=Decimal(0), amount=Decimal(1), actor=ACTOR, at=NOW
+    )
+    note = invoicing.issue_credit_note(
+        number,
+        reason="other",
+        total=Decimal("0.01"),
+        split=Split(refund=Decimal("0.01")),
+        actor=ACTOR,
+        at=NOW,
+    )
+    payments.record_refund(note.public_id, actor=ACTOR, at=NOW)
 
 
 def _changed_and_discounted(organization_id: int, subscription_id: int) -> None:
