@@ -35,7 +35,7 @@ class Profile:
 
 PROFILES = {
     "push": Profile(examples=300, years=1, customers=3),
-    "long": Profile(examples=6_000, years=20, customers=8),
+    "long": Profile(examples=6_000, years=20, customers=4),
 }
 
 

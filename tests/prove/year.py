@@ -28,11 +28,11 @@ from tests.prove import processes
 from tests.prove.billing_workers import BILLING_POINTS
 from tests.prove.ground import ask
 from tests.prove.year_catalog import catalog
-from tests.prove.year_customers import ACTOR, COUPONS, GERMAN_VAT, Customer
+from tests.prove.year_customers import ACTOR, COUPONS, FIRST, GERMAN_VAT, Customer
 from tests.prove.year_oracle import Bill
 
-FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 LAST = datetime(2026, 1, 1, tzinfo=UTC)
+POINTS = (*BILLING_POINTS, "healing.before_commit")
 MOST_DAYS_BETWEEN_BILLS = 12
 
 
@@ -113,7 +113,7 @@ def _bill(chance: random.Random, at: datetime) -> int:
     """Bill what is due, killed on the way perhaps, and then undisturbed; return the kills."""
     kills = 0
     while chance.random() < 0.5:
-        point = f"{chance.choice(BILLING_POINTS)}:{chance.randint(1, 3)}"
+        point = f"{chance.choice(POINTS)}:{chance.randint(1, 3)}"
         kills += processes.start(partial(_run, at, point)).wait() < 0
     if processes.start(partial(_run, at, "")).wait() != 0:
         raise RuntimeError(f"billing at {at} failed; see its traceback")
@@ -122,12 +122,14 @@ def _bill(chance: random.Random, at: datetime) -> int:
 
 def _told(alive: list[Customer], at: datetime) -> None:
     for customer in alive:
+        customer.account.heal()
         customer.account.bill(at)
 
 
 def _run(at: datetime, point: str) -> None:
     os.environ["FAULT_POINT"] = point
     logging.disable()
+    invoicing.heal_usage(actor=ACTOR, at=at)
     invoicing.bill_due(as_of=at, actor=ACTOR, at=at)
 
 
@@ -162,10 +164,10 @@ def _stored(organization: int) -> dict[datetime, Bill]:
     rows = ask(
         """
         SELECT i.boundary_at, array_agg(l.key || ' ' || l.kind), array_agg(l.amount),
-          i.discount, i.tax, i.credits, i.total, i.amount_paid
+          i.discount, i.tax, i.credits, i.total, i.amount_paid, i.credited
         FROM invoicing_invoice i JOIN invoicing_invoiceline l ON l.invoice_id = i.id
         WHERE i.organization_id = %s AND i.status <> 'draft'
-          AND (i.status = 'paid') = (i.amount_paid = i.total) GROUP BY i.id""",
+          AND (i.status = 'paid') = (i.amount_paid + i.credited = i.total) GROUP BY i.id""",
         organization,
     )
     return {

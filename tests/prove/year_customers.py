@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from random import Random
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from apps.core import rls
 from apps.core.actor import operator
+from apps.invoicing import services as invoicing
 from apps.payments import services as payments
 from apps.plans.offers import CouponRules
 from apps.subscriptions import services as subscriptions
@@ -27,6 +28,7 @@ from tests.prove.year_oracle import Account
 
 ACTOR = operator("prove")
 ZONES = ("UTC", "America/New_York", "Asia/Kolkata", "Europe/Berlin")
+FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 GERMAN_VAT = 19
 SOURCE = "year"
 COUPONS = {
@@ -113,6 +115,8 @@ class Customer:
             (self._void, 2),
             (self._redeem, 2),
             (self._pay, 6),
+            (self._grant, 1),
+            (self._take_back, 1),
             (self._pause, 1),
             (self._cancel, 1),
         ]
@@ -152,11 +156,12 @@ class Customer:
         """Take some calls of the last days, at the edges of a day too."""
         events = []
         for number in range(self.chance.randint(1, 25)):
-            when = at - timedelta(seconds=self.chance.randint(0, 9 * 86_400))
+            days = 40 if self.chance.random() < 0.1 else 9
+            when = at - timedelta(seconds=self.chance.randint(0, days * 86_400))
             if self.chance.random() < 0.2:
                 zone = ZoneInfo(self.account.zone)
                 when = when.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-            if self.account.takes(when):
+            if when > FIRST:
                 events.append(NewEvent(SOURCE, f"{at.timestamp()}-{number}", CALL, when, {}))
         with rls.tenant_scope(self.organization):
             outcome = usage.ingest(self.organization, events=events, actor=ACTOR, at=at)
@@ -166,11 +171,10 @@ class Customer:
         self._note(at, f"{len(events)} calls")
 
     def _void(self, at: datetime) -> None:
-        """Take a call back that no bill has counted."""
-        known = [key for key, when in self.account.calls.items() if self.account.takes(when)]
-        if not known:
+        """Take a call back, be it on a bill or not."""
+        if not self.account.calls:
             return
-        key = self.chance.choice(known)
+        key = self.chance.choice(list(self.account.calls))
         with rls.tenant_scope(self.organization):
             usage.void_event(self.organization, event=key, source=SOURCE, actor=ACTOR, at=at)
         del self.account.calls[key]
@@ -208,22 +212,53 @@ class Customer:
 
     def _pay(self, at: datetime) -> None:
         """Pay something, or all of it, of the oldest bill that is open."""
-        owed = [(day, bill) for day, bill in self.account.bills.items() if bill.total > bill.paid]
+        owed = [(day, bill) for day, bill in self.account.bills.items() if bill.due > 0]
         if not owed:
             return
         day, bill = owed[0]
-        due = bill.total - bill.paid
-        cents = due if self.chance.random() < 0.6 else self.chance.randint(1, due)
-        number = ask(
-            "SELECT number FROM invoicing_invoice WHERE organization_id = %s AND boundary_at = %s",
-            self.organization,
-            day,
-        )[0][0]
+        cents = bill.due if self.chance.random() < 0.6 else self.chance.randint(1, bill.due)
+        number = self._number(day)
         with rls.tenant_scope(self.organization):
             amount = Decimal(cents).scaleb(-2)
             payments.record_payment(number, amount=amount, actor=ACTOR, at=at)
         bill.paid += cents
         self._note(at, f"pays {cents} of {number}")
+
+    def _grant(self, at: datetime) -> None:
+        cents = self.chance.randint(1, 20_000)
+        expires = at + timedelta(days=50) if self.chance.random() < 0.5 else None
+        with rls.tenant_scope(self.organization):
+            invoicing.grant_credit(
+                self.organization,
+                amount=Decimal(cents).scaleb(-2),
+                terms=invoicing.GrantTerms(expires_at=expires),
+                actor=ACTOR,
+                at=at,
+            )
+        self.account.grant(cents, at, expires)
+        self._note(at, f"is given {cents} until {expires}")
+
+    def _take_back(self, at: datetime) -> None:
+        """Take all of a bill back; not of the last one, whose period is under way."""
+        found = [
+            day
+            for day, bill in list(self.account.bills.items())[:-1]
+            if bill.total + bill.credits > 0
+            and day not in self.account.taken_back
+            and all(cents > 0 for _, cents in bill.lines)
+        ]
+        if not found:
+            return
+        day = self.chance.choice(found)
+        number = self._number(day)
+        with rls.tenant_scope(self.organization):
+            invoicing.issue_credit_note(number, reason="order_change", actor=ACTOR, at=at)
+        self.account.take_back(day, at)
+        self._note(at, f"gets all of {number} back")
+
+    def _number(self, day: datetime) -> str:
+        query = "SELECT number FROM invoicing_invoice WHERE boundary_at = %s"
+        return str(ask(f"{query} AND organization_id = %s", day, self.organization)[0][0])
 
     def _pause(self, at: datetime) -> None:
         if at <= self.account.begins:

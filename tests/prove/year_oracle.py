@@ -97,7 +97,7 @@ class Discounted:
 
 @dataclass(slots=True)
 class Bill:
-    """An invoice, and what was paid of it."""
+    """An invoice, what was paid of it, and what a credit note took off it."""
 
     lines: list[tuple[str, int]]
     discount: int
@@ -105,6 +105,24 @@ class Bill:
     credits: int
     total: int
     paid: int = 0
+    credited: int = 0
+
+    @property
+    def due(self) -> int:
+        """What is still to be paid."""
+        return self.total - self.paid - self.credited
+
+
+@dataclass(slots=True)
+class Counted:
+    """Usage that was billed: what for, before and after discounts, and what it came to last."""
+
+    owned: Owned
+    lap: Lap
+    bill: datetime
+    gross: int
+    net: int
+    amount: int
 
 
 @dataclass(eq=False, slots=True)
@@ -114,7 +132,8 @@ class Account:
     `anchors` are the cycles: from when, and anchored where. `stops` are the moments at which it is
     paused or ends, `calls` the times of the events that were taken, by key. `credit` is what is
     left of every grant, in the order they are used. `net_of` remembers what was billed of a price
-    for a period: before and after discounts.
+    for a period: before and after discounts. `counted` is the usage that was billed, `corrections`
+    wait for the next bill, and `taken_back` are the bills that a credit note took back.
     """
 
     zone: str
@@ -127,6 +146,9 @@ class Account:
     credit: list[Grant] = field(default_factory=list)
     bills: dict[datetime, Bill] = field(default_factory=dict)
     net_of: dict[tuple[int, datetime], tuple[int, int]] = field(default_factory=dict)
+    counted: list[Counted] = field(default_factory=list)
+    corrections: list[Line] = field(default_factory=list)
+    taken_back: set[datetime] = field(default_factory=set)
 
     # What happens
 
@@ -169,10 +191,6 @@ class Account:
         """How many seats there are."""
         return self._seats(moment).quantity(moment)
 
-    def takes(self, moment: datetime) -> bool:
-        """Whether a call of that moment may still come: nothing behind a bill."""
-        return moment >= self.billed_until
-
     def plan_at(self, moment: datetime) -> str:
         """The plan in force, or the last one."""
         base = [one for one in self.owned if one.key == "base" and one.start <= moment][-1]
@@ -212,7 +230,38 @@ class Account:
         """Be billed for every boundary up to then."""
         for moment, behind, ahead in takewhile(lambda one: one[0] <= as_of, self.boundaries()):
             if moment not in self.bills:
-                self.bills[moment] = self._bill(moment, self.lines(behind, ahead), ahead)
+                lines = self.lines(behind, ahead) + self.corrections
+                self.corrections = []
+                self.bills[moment] = self._bill(moment, lines, behind, ahead)
+
+    def grant(self, cents: int, at: datetime, expires: datetime | None) -> None:
+        """Be given credit, perhaps for some time only."""
+        end = NEVER if expires is None else expires.timestamp()
+        self.credit.append(Grant(cents, 50, end, at.timestamp(), None, False))
+
+    def take_back(self, moment: datetime, at: datetime) -> None:
+        """Get all of a bill back: what is due of it is not owed, the rest becomes credit."""
+        bill = self.bills[moment]
+        back = bill.total + bill.credits - bill.due
+        bill.credited = bill.due
+        if back:
+            self.credit.append(Grant(back, 0, NEVER, at.timestamp(), None, False))
+        self.taken_back.add(moment)
+
+    def heal(self) -> None:
+        """Hold billed usage against the calls that are there now; the next bill has the difference.
+
+        It is what the discounts have left of it. Of a bill that was taken back somebody decides.
+        """
+        for one in self.counted:
+            now = next((x.cents for x in self._usage(one.owned, one.lap)), 0)
+            share = Fraction(one.net, one.gross) if one.gross else WHOLE
+            cents = oracle.rounded(now * share) - oracle.rounded(one.amount * share)
+            if cents and one.bill in self.taken_back and one.net > 0:
+                continue
+            one.amount = now
+            if cents:
+                self.corrections.append(Line(one.owned, "correction", cents))
 
     @property
     def billed_until(self) -> datetime:
@@ -221,10 +270,19 @@ class Account:
 
     # What it comes to
 
-    def _bill(self, moment: datetime, lines: list[Line], ahead: Lap | None) -> Bill:
+    def _bill(
+        self, moment: datetime, lines: list[Line], behind: Lap | None, ahead: Lap | None
+    ) -> Bill:
         tax = Tax("vat", Fraction(self.tax_percent), inside=False)
         items = [
-            Item(str(n), one.cents, one.owned.key, (tax,), taxed=True, discountable=one.cents >= 0)
+            Item(
+                str(n),
+                one.cents,
+                one.owned.key,
+                (tax,),
+                taxed=True,
+                discountable=_may_be_discounted(one),
+            )
             for n, one in enumerate(lines)
         ]
         mine = [one for one in self.discounts if one.counts_at(moment)]
@@ -235,27 +293,32 @@ class Account:
         for one, net in zip(lines, left, strict=True):
             if one.kind == "advance" and ahead is not None:
                 self.net_of[id(one.owned), ahead.start] = (one.cents, net)
+            if one.kind == "arrears" and behind is not None:
+                self.counted.append(
+                    Counted(one.owned, behind, moment, one.cents, net, amount=one.cents)
+                )
         sums = oracle_documents.totals(
             items,
             coupons,
             rounding="per_line",
             first="net",
             notes=[],
-            grants=self.credit,
+            grants=[grant for grant in self.credit if grant.expires > moment.timestamp()],
             balance=0,
         )
-        self._use_up(sums.credits)
+        self._use_up(sums.credits, moment)
         if sums.total < 0:
             self.credit.append(Grant(-sums.total, 0, NEVER, moment.timestamp(), None, False))
             sums = replace(sums, credits=sums.total)
         told = sorted((one.name, one.cents) for one in lines if one.cents)
         return Bill(told, sums.discount, sums.tax, sums.credits, sums.total - sums.credits)
 
-    def _use_up(self, cents: int) -> None:
+    def _use_up(self, cents: int, moment: datetime) -> None:
         """Take it from the grants in their order; all of them pay every line."""
         left = []
         for grant in sorted(self.credit, key=lambda g: (g.priority, g.expires, g.since)):
-            used = min(grant.available, cents)
+            over = grant.expires <= moment.timestamp()
+            used = 0 if over else min(grant.available, cents)
             cents -= used
             if grant.available > used:
                 left.append(replace(grant, available=grant.available - used))
@@ -359,6 +422,10 @@ class Account:
     def _share(self, one: Owned, at: datetime, behind: Lap, charged: bool) -> Fraction:
         mode = one.price.get("proration", "second") if charged else "none"
         return oracle_time.share_after(mode, self.zone, at, behind.whole)
+
+
+def _may_be_discounted(line: Line) -> bool:
+    return line.cents >= 0 and line.kind != "correction"
 
 
 def _cents(dollars: Fraction) -> int:
