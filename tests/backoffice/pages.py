@@ -28,6 +28,13 @@ def post(client: Client, url_: str, /, **answers: Any) -> Any:
     return client.post(url_, answers)
 
 
+def confirm(client: Client, url_: str, /, **answers: Any) -> Any:
+    """Answer a page that quotes a change, and confirm what it quotes."""
+    shown = post(client, url_, **answers)
+    assert shown.status_code == 200, text(shown)
+    return client.post(url_, dict(shown.context["answers"]))
+
+
 def text(response: Any) -> str:
     """Return what the page says."""
     return str(response.content.decode())

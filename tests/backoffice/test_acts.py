@@ -29,7 +29,7 @@ from apps.tenants.models import (
 from apps.usage.models import RejectedEvent
 from tests import worlds
 from tests.backoffice.conftest import pay
-from tests.backoffice.pages import acts, again, page, post, rows, text, url
+from tests.backoffice.pages import acts, again, confirm, page, post, rows, text, url
 from tests.worlds import NOW, World
 
 CATALOG = b"""
@@ -155,7 +155,7 @@ def test_a_payment_is_recorded_and_the_rest_stays_due(finance: Client, world: Wo
 @pytest.mark.parametrize(
     ("amount", "status", "says"),
     [
-        ("54.52", 422, "Record at most what is due"),
+        ("54.52", 422, "Record what is due, or keep the rest"),
         ("0", 400, "more than nothing"),
         ("1.001", 400, "more decimals than USD"),
         ("many", 400, "digits and a point only"),
@@ -271,7 +271,8 @@ def subscription_of(world: World) -> Any:
 
 def test_seats_are_changed_from_now_on(finance: Client, world: World) -> None:
     row = subscription_of(world)
-    answer = post(finance, page(row, "change_quantity"), key="seats", quantity=8)
+    answers = {"key": "seats", "quantity": 8, "behaviour": "next_invoice"}
+    answer = confirm(finance, page(row, "change_quantity"), **answers)
     assert answer.status_code == 302
     assert max(rows(QuantityStep), key=lambda step: step.effective_at).quantity == 8
     assert ("staff", "subscription.quantity_changed", row.public_id) in acts()
@@ -279,7 +280,8 @@ def test_seats_are_changed_from_now_on(finance: Client, world: World) -> None:
 
 def test_an_absurd_quantity_is_refused(finance: Client, world: World) -> None:
     row = subscription_of(world)
-    answer = post(finance, page(row, "change_quantity"), key="seats", quantity=10_000_000)
+    answers = {"key": "seats", "quantity": 10_000_000, "behaviour": "next_invoice"}
+    answer = post(finance, page(row, "change_quantity"), **answers)
     assert answer.status_code == 400
     assert len(rows(QuantityStep)) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -27,3 +28,16 @@ class AmountField(forms.CharField):
             raise forms.ValidationError(
                 "Write the amount with digits and a point only, such as 262.99."
             ) from None
+
+
+def agreed_amounts(text: str) -> dict[str, Decimal]:
+    """Read KEY=AMOUNT, one a line: prices agreed with a customer, in major units."""
+    return dict(_agreed(line) for line in text.splitlines() if line.strip())
+
+
+def _agreed(line: str) -> tuple[str, Decimal]:
+    key, _, amount = line.partition("=")
+    try:
+        return key.strip(), decimal_of(amount.strip())
+    except NotADecimal:
+        raise forms.ValidationError(f"'{line}' is no price; write it like base=1200.00") from None

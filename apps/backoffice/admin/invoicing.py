@@ -45,7 +45,7 @@ from apps.usage.models import Event
 class PaymentForm(Question):
     """Money that came in."""
 
-    amount = AmountField(help_text="Such as 262.99; at most what is due.")
+    amount = AmountField(help_text="Such as 262.99.")
     reference = forms.CharField(
         max_length=100, required=False, help_text="The bank line's; unique per invoice."
     )
@@ -54,6 +54,9 @@ class PaymentForm(Question):
         label="Received (UTC)",
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
         help_text="Empty: now.",
+    )
+    keep_excess = forms.BooleanField(
+        required=False, label="Keep what is more than due as the customer's credit"
     )
 
 

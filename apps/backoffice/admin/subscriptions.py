@@ -17,23 +17,24 @@ from django.utils.html import format_html
 
 from apps.backoffice.access import actor_of, may
 from apps.backoffice.admin import cells, words
+from apps.backoffice.admin.agreements import AgreementActs
+from apps.backoffice.admin.amounts import agreed_amounts
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.invoicing import standing
+from apps.backoffice.admin.lives import LifeActs, change_words
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen, Tab
+from apps.backoffice.admin.sums import document_panel
 from apps.core import clock
 from apps.core.errors import Invalid
-from apps.engine.decimals import NotADecimal, decimal_of, plain
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.models import Invoice, Parked
 from apps.plans import selectors as plans
 from apps.plans.models import Plan
 from apps.subscriptions import selectors, services
+from apps.subscriptions.facts import DiscountFacts, ItemFacts, SubscriptionFacts
 from apps.subscriptions.models import Subscription
-from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
 from apps.tenants import selectors as tenants
-
-BOUGHT = {"licensed": "seats"}
 
 
 class SubscribeForm(Question):
@@ -64,34 +65,7 @@ class SubscribeForm(Question):
 
     def clean_agreed(self) -> dict[str, Decimal]:
         """Read KEY=AMOUNT, one a line."""
-        lines = [line for line in self.cleaned_data["agreed"].splitlines() if line.strip()]
-        return dict(_agreed(line) for line in lines)
-
-
-def _agreed(line: str) -> tuple[str, Decimal]:
-    key, _, amount = line.partition("=")
-    try:
-        return key.strip(), decimal_of(amount.strip())
-    except NotADecimal:
-        raise forms.ValidationError(f"'{line}' is no price; write it like base=1200.00") from None
-
-
-class QuantityForm(Question):
-    """A new quantity."""
-
-    key = forms.ChoiceField(label="Item")
-    quantity = forms.IntegerField(min_value=0, help_text="In all, included ones too.")
-
-    def __init__(self, *args: Any, keys: Sequence[str] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        chosen: Any = self.fields["key"]
-        chosen.choices = [(key, key) for key in keys]
-
-
-class CancelForm(Question):
-    """Why it ends."""
-
-    reason = forms.CharField(max_length=200, required=False)
+        return agreed_amounts(self.cleaned_data["agreed"])
 
 
 def subscribe(request: HttpRequest, answers: Answers) -> str:
@@ -176,7 +150,7 @@ def full_name(row: Subscription) -> str:
     return f"{row.application.name} · {row.plan_version}"
 
 
-class SubscriptionScreen(Screen):
+class SubscriptionScreen(AgreementActs, LifeActs, Screen):
     """Subscriptions in every state."""
 
     list_display = (
@@ -196,7 +170,27 @@ class SubscriptionScreen(Screen):
     search_help_text = "Customer or id"
     ordering = ("-id",)
     actions_list = ("subscribe",)
-    actions_detail = ("change_quantity", "resume", "uncancel", "cancel")
+    actions_detail = (
+        {
+            "title": "Change",
+            "icon": "edit",
+            "items": [
+                "change_plan",
+                "change_quantity",
+                "add_on",
+                "remove_add_on",
+                "agree_price",
+                "call_off",
+            ],
+        },
+        {"title": "Discounts", "icon": "loyalty", "items": ["redeem", "remove_discount"]},
+        "bill_now",
+        "extend_trial",
+        "resume",
+        "uncancel",
+        "reactivate",
+        {"title": "End", "icon": "event_busy", "items": ["pause", "cancel"]},
+    )
 
     @column("Organization", order="organization__name")
     def customer(self, row: Subscription) -> object:
@@ -275,6 +269,7 @@ class SubscriptionScreen(Screen):
             Fact("Next boundary", cells.when(row.next_boundary_at) if row.is_live else cells.EMPTY),
             Fact("Boundaries billed", str(row.next_boundary)),
             Fact("Entered", cells.when(row.recorded_at)),
+            Fact("Pauses", cells.when(row.pause_at)),
             Fact("Ends", cells.when(row.ended_at or row.cancel_at)),
             Fact("Reason", row.cancel_reason),
         ]
@@ -282,7 +277,7 @@ class SubscriptionScreen(Screen):
     def panels(self, request: HttpRequest, row: Subscription) -> Sequence[Panel]:
         """Items, quantities, the next invoice, and those before it."""
         found = selectors.by_id(row.pk)
-        panels = [_items(found), _steps(found)]
+        panels = [_items(found), _steps(found), _changes(found), _discounts(found)]
         if may(request, "view_invoices"):
             panels += [_upcoming(found), _invoices(row)]
         return [*panels, _parked(row)]
@@ -299,109 +294,6 @@ class SubscriptionScreen(Screen):
         )
         back = cells.list_url(Subscription)
         return ask(self, request, question, run=partial(subscribe, request), back=back)
-
-    @act(
-        "Change quantity",
-        capability="manage_billing",
-        icon="group_add",
-        applies=lambda row: row.is_live,
-        otherwise=lambda _: "It has ended: there is nothing left to count.",
-    )
-    def change_quantity(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask for a new number of seats."""
-        row = self.row(request, object_id)
-        now = selectors.by_id(row.pk).quantities(clock.now())
-        question = Ask(
-            f"Quantity of {row.organization}",
-            "Counts from now on. The next invoice carries the difference, by the second.",
-            "Change quantity",
-            partial(QuantityForm, keys=list(now)),  # type: ignore[arg-type]
-            initial={"quantity": next((plain(value) for value in now.values()), "")},
-        )
-
-        def run(answers: Answers) -> str:
-            services.change_quantity(
-                row.public_id, **answers, actor=actor_of(request), at=clock.now()
-            )
-            return f"{row.organization} has {answers['quantity']} {answers['key']} now."
-
-        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
-
-    @act(
-        "Cancel",
-        capability="manage_billing",
-        icon="event_busy",
-        danger=True,
-        applies=lambda row: row.is_live and row.cancel_at is None,
-        otherwise=lambda row: (
-            "It has ended."
-            if not row.is_live
-            else f"It ends on {row.cancel_at:%Y-%m-%d %H:%M} UTC already."
-        ),
-    )
-    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask whether it shall end with its period."""
-        row = self.row(request, object_id)
-        question = Ask(
-            f"Cancel {row.plan_version} of {row.organization}",
-            "It ends when the period that is paid for does; usage up to then is billed.",
-            "Cancel subscription",
-            CancelForm,
-            danger=True,
-        )
-
-        def run(answers: Answers) -> str:
-            found = services.cancel(
-                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
-            )
-            ends = found.ended_at or found.cancel_at
-            return f"The subscription ends on {ends:%Y-%m-%d %H:%M} UTC."
-
-        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
-
-    @act(
-        "Take back cancellation",
-        capability="manage_billing",
-        icon="undo",
-        applies=lambda row: row.is_live and row.cancel_at is not None,
-        otherwise=lambda row: "No cancellation is scheduled that could be taken back.",
-    )
-    def uncancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask whether it shall go on."""
-        row = self.row(request, object_id)
-        question = Ask(
-            f"Keep {row.plan_version} of {row.organization}",
-            "The cancellation is taken back and the subscription goes on as before.",
-            "Keep subscription",
-        )
-
-        def run(answers: Answers) -> str:
-            services.uncancel(row.public_id, actor=actor_of(request), at=clock.now())
-            return "The subscription goes on."
-
-        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
-
-    @act(
-        "Resume",
-        capability="manage_billing",
-        icon="play_arrow",
-        applies=lambda row: row.status == "paused",
-        otherwise=lambda row: f"Only a paused subscription resumes; this one is {row.status}.",
-    )
-    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask whether a paused one shall start again."""
-        row = self.row(request, object_id)
-        question = Ask(
-            f"Resume {row.plan_version} of {row.organization}",
-            "A new cycle starts now, paid by bank transfer. Paused time is not billed.",
-            "Resume",
-        )
-
-        def run(answers: Answers) -> str:
-            services.resume(row.public_id, actor=actor_of(request), at=clock.now())
-            return "The subscription is active again."
-
-        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 
 
 def _items(found: SubscriptionFacts) -> Panel:
@@ -438,28 +330,60 @@ def _steps(found: SubscriptionFacts) -> Panel:
     )
 
 
+def _changes(found: SubscriptionFacts) -> Panel:
+    return Panel(
+        "Changes",
+        ("Change", "Billed", "Status", "By", "Asked", ">Quoted", "Reason"),
+        [
+            (
+                change_words(one),
+                one.behaviour.replace("_", " "),
+                cells.badge(one.status),
+                one.requested_by,
+                cells.when(one.requested_at),
+                "" if one.quoted_amount is None else cells.money(one.quoted_amount, found.currency),
+                one.reason,
+            )
+            for one in selectors.changes_of(found.id)[:50]
+        ],
+        empty="Nothing was changed, and nothing is scheduled.",
+    )
+
+
+def _discounts(found: SubscriptionFacts) -> Panel:
+    return Panel(
+        "Discounts",
+        ("Discount", "Code", "From", "Until", "For", "State"),
+        [
+            (
+                one.coupon.name,
+                cells.code(one.promotion_code or one.coupon.code),
+                cells.when(one.during[0]),
+                cells.when(one.during[1]),
+                "this subscription" if one.subscription_id else "everything",
+                cells.badge(_discount_state(one)),
+            )
+            for one in found.discounts
+        ],
+        empty="Nothing comes off.",
+    )
+
+
+def _discount_state(one: DiscountFacts) -> str:
+    if one.removed_at is not None:
+        return "removed"
+    if one.spent_at is not None:
+        return "used"
+    return "active" if one.counts_at(clock.now()) else "over"
+
+
 def _upcoming(found: SubscriptionFacts) -> Panel:
     document = invoicing.upcoming(found.public_id, at=clock.now())
     if document is None:
         return Panel("Next invoice", empty="The next boundary bills nothing.")
-    lines = [
-        (
-            one.name,
-            cells.span(one.period.start, one.period.end, document.timezone),
-            cells.number(one.quantity),
-            cells.money(one.amount, document.currency),
-        )
-        for one in document.lines
-    ]
-    total = ("Total", "", "", cells.money(document.total, document.currency))
-    return Panel(
-        "Next invoice",
-        ("Line", "Period", ">Quantity", ">Amount"),
-        [*lines, total],
-        note="As it would be with the usage so far; issued on "
-        f"{document.issued_at.astimezone(ZoneInfo(document.timezone)):%Y-%m-%d} "
-        f"({document.timezone}).",
-    )
+    issued = document.issued_at.astimezone(ZoneInfo(document.timezone))
+    note = f"With the usage so far; issued on {issued:%Y-%m-%d} ({document.timezone})."
+    return document_panel("Next invoice", document, note)
 
 
 def _invoices(row: Subscription) -> Panel:
