@@ -13,6 +13,7 @@ from django.db import transaction
 from apps.audit import services as audit
 from apps.core.actor import Actor, require
 from apps.core.errors import Conflict, Invalid
+from apps.engine.calendar import Interval, calendar_cycle
 from apps.engine.charges import charge as price_of
 from apps.engine.decimals import NotADecimal, plain
 from apps.engine.money import UnknownCurrency
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from apps.tenants.models import Organization
 
 MOST_UNITS = Decimal(10) ** 12
-INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class NewCharge:
     decimal places, and negative for an allowance.
 
     For one `subscription` (public id) or the whole organization; without a `currency` in that of
-    either, without a `period` for the moment it is added. A `source` makes adding it repeatable.
+    either, without a `period` for the local day it is added. A `source` makes adding it repeatable.
     """
 
     name: str
@@ -81,7 +81,7 @@ def add_charge(organization_id: int, *, new: NewCharge, actor: Actor, at: dateti
         quantity=new.quantity,
         unit_amount=new.unit_amount,
         amount=_amount(new.quantity, new.unit_amount, currency),
-        during=as_range(new.period or Period(at, at + INSTANT)),
+        during=as_range(new.period or day_of(at, organization.timezone)),
         source=new.source,
         recorded_at=at,
         recorded_by=actor.id,
@@ -89,6 +89,11 @@ def add_charge(organization_id: int, *, new: NewCharge, actor: Actor, at: dateti
     after = {"amount": row.amount, "currency": row.currency, "quantity": plain(new.quantity)}
     _record(row, "charge.added", actor, at, after)
     return row
+
+
+def day_of(at: datetime, timezone: str) -> Period:
+    """Return the local day of an instant: what a single charge is for, unless somebody says."""
+    return calendar_cycle(Interval.of("day"), timezone).period_at(at)
 
 
 def _check(name: str, quantity: Decimal) -> None:

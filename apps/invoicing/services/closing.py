@@ -33,7 +33,7 @@ def void_invoice(reference: str, *, reason: str, actor: Actor, at: datetime) -> 
     row = find_and_lock(reference, actor=actor, capability="manage_invoices")
     if not reason.strip():
         raise NotVoidable("Say why the invoice is void.", param="reason")
-    if row.status not in STANDING or row.amount_paid or row.credited:
+    if row.status not in STANDING or row.amount_paid or row.credit_notes.exists():
         raise NotVoidable(
             f"Invoice {row} is {row.status}; only an unpaid open one without credit notes can be "
             "voided."

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import connection
 
 from apps.audit import services as audit
-from apps.core import outbox
+from apps.core import bulk, outbox
 from apps.core.actor import Actor
 from apps.core.faults import point
 from apps.invoicing import recognition, selectors
@@ -60,7 +60,7 @@ def issue(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> None:
 
 def _move_credit(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> None:
     """Use grants up, and keep what a negative sum owes as a grant of its own."""
-    CreditMovement.objects.bulk_create(
+    bulk.insert(
         CreditMovement(
             organization_id=draft.row.organization_id,
             grant=grant,
@@ -72,7 +72,7 @@ def _move_credit(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> N
         for draft in drafted
         for grant, used in _used(draft)
     )
-    owed = CreditGrant.objects.bulk_create(
+    owed = bulk.insert(
         CreditGrant(
             organization_id=draft.row.organization_id,
             kind=CreditGrant.Kind.REFUND,
@@ -87,7 +87,7 @@ def _move_credit(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> N
         for draft in drafted
         if draft.row.credits < 0
     )
-    CreditMovement.objects.bulk_create(
+    bulk.insert(
         CreditMovement(
             organization_id=grant.organization_id,
             grant=grant,

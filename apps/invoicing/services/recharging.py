@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 
@@ -12,14 +13,16 @@ from apps.core.actor import Actor, require
 from apps.core.errors import Invalid
 from apps.engine.calendar import zone
 from apps.engine.money import InvalidAmount, Money, UnknownCurrency
-from apps.engine.period import Period
 from apps.invoicing import credit
 from apps.invoicing.errors import ChargeBilled
 from apps.invoicing.models import Charge, CreditGrant, Invoice, InvoiceLine, RechargeRule
-from apps.invoicing.services.charges import INSTANT, bill_charges
+from apps.invoicing.services.charges import bill_charges, day_of
 from apps.invoicing.services.drafting import as_range
 from apps.invoicing.services.grants import NAMES, GrantTerms, amount_of
 from apps.tenants import services as tenants
+
+if TYPE_CHECKING:
+    from apps.tenants.models import Organization
 
 Kind = CreditGrant.Kind
 SOLD = (Kind.PURCHASED, Kind.COMMITMENT)
@@ -57,12 +60,12 @@ def buy_credit(  # noqa: PLR0913 - a purchase says this much
     if kind == Kind.COMMITMENT and terms.expires_at is None:
         raise Invalid("Say until when the commitment is to be used.", param="expires_at")
     price = amount_of(amount, currency or organization.currency)
-    charge = _charge(organization_id, price, kind, terms, source, actor=actor, at=at)
+    charge = _charge(organization, price, kind, terms, source, actor=actor, at=at)
     return bill_charges([charge], actor=actor, at=at, due_in_days=due_in_days)
 
 
 def _charge(
-    organization_id: int,
+    organization: Organization,
     price: Money,
     kind: str,
     terms: GrantTerms,
@@ -72,14 +75,14 @@ def _charge(
     at: datetime,
 ) -> Charge:
     row = Charge.objects.create(
-        organization_id=organization_id,
+        organization_id=organization.pk,
         key="credit",
         name=terms.name.strip()[:200] or NAMES[Kind(kind)],
         currency=price.currency,
         quantity=Decimal(1),
         unit_amount=price.major,
         amount=price.minor,
-        during=as_range(Period(at, at + INSTANT)),
+        during=as_range(day_of(at, organization.timezone)),
         source=source.strip()[:60],
         buys={"kind": str(kind), "bought_at": at.isoformat(), **terms.as_dict()},
         recorded_at=at,
@@ -90,7 +93,7 @@ def _charge(
         target=row.public_id,
         actor=actor,
         at=at,
-        organization_id=organization_id,
+        organization_id=organization.pk,
         after={"kind": str(kind), "amount": price.minor, "currency": price.currency},
     )
     return row
