@@ -8,7 +8,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from apps.core import rls
 from apps.engine.money import Money
 from apps.invoicing import books, selectors, services
-from apps.invoicing.errors import FutureBilling, NotVoidable, Overpayment
+from apps.invoicing.errors import FutureBilling, NotVoidable
 from apps.invoicing.models import (
     CreditGrant,
     Invoice,

