@@ -226,6 +226,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "heal usage": {
+        "task": "invoicing.heal_usage",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
     "expire credit": {
         "task": "invoicing.expire_credit",
         "schedule": 300.0,

@@ -29,6 +29,7 @@ from apps.core.actor import Actor, operator
 from apps.core.errors import Conflict, DomainError, NotFound
 from apps.engine.decimals import NotADecimal, decimal_of
 from apps.engine.money import Money
+from apps.engine.recognition import Month
 from apps.invoicing import selectors as invoices
 from apps.subscriptions import selectors as subscriptions
 from apps.tenants import selectors as tenants
@@ -212,6 +213,14 @@ def instant(text: str) -> datetime:
             f"'{text}' is no instant; write 2026-01-31T00:00:00Z"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def month(text: str) -> Month:
+    """Read a calendar month for argparse: 2026-01."""
+    try:
+        return Month.of(datetime.strptime(text, "%Y-%m").date())  # noqa: DTZ007 - a month has no zone
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no month; write 2026-01") from None
 
 
 def now() -> datetime:

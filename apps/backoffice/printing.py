@@ -7,14 +7,16 @@ from typing import Any
 
 from apps.core import clock
 from apps.engine.decimals import plain
+from apps.engine.money import Money
 from apps.engine.period import iso
 from apps.invoicing.document import Deduction, Document, Line, Tax
-from apps.invoicing.models import Charge, Invoice
+from apps.invoicing.models import Charge, Correction, Invoice
 from apps.invoicing.paper.arithmetic import Sum, working
 from apps.invoicing.paper.words import Words
 from apps.invoicing.quoting import Quoted
 from apps.subscriptions.facts import ChangeFacts
 from apps.subscriptions.selectors import SubscriptionFacts
+from apps.usage.selectors import EvidenceEvent
 
 
 def invoice_json(document: Document) -> dict[str, Any]:
@@ -186,3 +188,58 @@ def _sum_text(part: Sum) -> list[str]:
         cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         rows.append("    " + "   ".join([row[0].ljust(widths[0]), *cells]))
     return rows
+
+
+CORRECTION_HEADS = (
+    "Correction", "Organization", "Invoice", "Line", ">Billed", ">Now", ">Difference", "Status",
+)  # fmt: skip
+
+
+def correction_row(row: Correction) -> tuple[str, ...]:
+    """Return a correction as a table shows it; the difference is what discounts leave of it."""
+    amounts = (row.amount_before, row.amount, row.net_difference)
+    return (
+        row.public_id,
+        row.organization.slug,
+        str(row.line.invoice.number),
+        row.line.key,
+        *(str(Money(minor, row.currency)) for minor in amounts),
+        row.status,
+    )
+
+
+def correction_json(row: Correction) -> dict[str, Any]:
+    """Return a correction as JSON values; amounts are whole minor units of `currency`."""
+    return {
+        "id": row.public_id,
+        "organization": row.organization.slug,
+        "invoice": row.line.invoice.number,
+        "line": row.line.public_id,
+        "key": row.line.key,
+        "revision": row.revision,
+        "status": row.status,
+        "currency": row.currency,
+        "quantity_before": number_json(Decimal(row.quantity_before)),
+        "quantity": number_json(Decimal(row.quantity)),
+        "amount_before": row.amount_before,
+        "amount": row.amount,
+        "difference": row.net_difference,
+        "reason": row.reason,
+        "found_at": iso(row.found_at),
+        "explanation": row.explanation,
+    }
+
+
+def event_json(event: EvidenceEvent) -> dict[str, Any]:
+    """Return an event under a line as JSON values; numbers in its data are exact."""
+    return {
+        "id": event.public_id,
+        "source": event.source,
+        "key": event.key,
+        "type": event.type,
+        "time": iso(event.occurred_at),
+        "received_at": iso(event.received_at),
+        "value": None if event.value is None else plain(event.value),
+        "data": dict(event.data),
+        "status": event.status,
+    }

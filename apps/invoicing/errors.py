@@ -102,6 +102,12 @@ class ChargeBilled(Conflict):
     code = "charge_billed"
 
 
+class UnknownLine(NotFound):
+    """No final invoice has a line with this id."""
+
+    code = "unknown_line"
+
+
 class UnknownCorrection(NotFound):
     """No correction has this id."""
 

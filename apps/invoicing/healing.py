@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
 
 from apps.engine.invoice import LineKind
 from apps.invoicing import evidence
+from apps.invoicing.errors import UnknownCorrection
 from apps.invoicing.evidence import Evidence
 from apps.invoicing.models import Correction, HealingMark, InvoiceLine
 from apps.usage import selectors as usage
@@ -24,7 +25,8 @@ CHUNK = 200
 
 # No transaction that bills takes as long: lines above this one may still be on their way.
 SETTLED = """
-SELECT id FROM invoicing_invoiceline WHERE created_at < statement_timestamp() - interval '15 minutes'
+SELECT id FROM invoicing_invoiceline
+WHERE created_at < statement_timestamp() - interval '15 minutes'
 ORDER BY id DESC LIMIT 1
 """
 # Of the days of a running period no line has an end after them: the index says so at once.
@@ -176,3 +178,34 @@ def late_usage(*, organization_id: int | None = None) -> list[Late]:
             return found
         last = chunk[-1]
         found += changed(chunk)
+
+
+def corrections(
+    *, status: str = "", organization_id: int | None = None, before: str = "", limit: int = 100
+) -> list[Correction]:
+    """Return corrections with their lines and invoices, the latest first; needs a scope.
+
+    `before` is the public id of the last one of the page before.
+    """
+    rows = Correction.objects.select_related("line__invoice", "organization")
+    if status:
+        rows = rows.filter(status=status)
+    if organization_id is not None:
+        rows = rows.filter(organization_id=organization_id)
+    if before:
+        rows = rows.filter(pk__lt=Subquery(rows.filter(public_id=before).values("pk")))
+    return list(rows.order_by("-pk")[:limit])
+
+
+def named(ids: Sequence[int]) -> list[Correction]:
+    """Return corrections by their integer ids, with their lines, invoices and organizations."""
+    rows = Correction.objects.select_related("line__invoice", "organization")
+    return list(rows.filter(pk__in=ids).order_by("pk"))
+
+
+def owner_of(correction_id: str) -> int:
+    """Return whose correction it is, or raise UnknownCorrection; needs the ops scope."""
+    row = Correction.objects.filter(public_id=correction_id).first()
+    if row is None:
+        raise UnknownCorrection(f"There is no correction '{correction_id}'.")
+    return row.organization_id

@@ -28,3 +28,13 @@ def expire_credit() -> int:
 def bill_thresholds() -> int:
     """Bill the usage that has passed a threshold of its plan."""
     return len(services.bill_thresholds(actor=system("scheduler"), at=clock.now()))
+
+
+@shared_task(name="invoicing.heal_usage", time_limit=3600)
+def heal_usage() -> int:
+    """Correct final lines whose usage came late, was voided or corrected.
+
+    The first look, and one after a restore, takes all lines ever billed: hence its time.
+    """
+    report = services.heal_usage(actor=system("scheduler"), at=clock.now())
+    return len(report.found)

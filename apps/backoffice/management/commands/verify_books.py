@@ -19,23 +19,28 @@ class Command(Base):
     """Prove the books."""
 
     help = (
-        "Recompute every final invoice from stored facts, check events, buckets, ledger, numbers "
-        "and audit chains. Exit code 1 and one line per finding when anything differs."
+        "Recompute every final invoice from stored facts, check events, buckets, corrections, "
+        "credit, ledger, deferred revenue, numbers and audit chains. Exit code 1 and one line per "
+        "finding when anything differs."
     )
     examples = (
-        "  manage.py verify_books\n  manage.py verify_books --organization acme --format json"
+        "  manage.py verify_books --jobs 4\n"
+        "  manage.py verify_books --organization acme --format json"
     )
 
     def arguments(self, parser: CommandParser) -> None:
         """Add the choice of one organization."""
         parser.add_argument("--organization", metavar="SLUG", help="prove one organization only")
+        parser.add_argument(
+            "--jobs", type=int, default=1, metavar="N", help="share the work among N processes"
+        )
 
     def run(self, **options: Any) -> None:
         """Verify, print and say with the exit code whether the books hold."""
         organization_id, total = self._scope(options["organization"])
         started = time.monotonic()
         with self.progress("invoices", total) as step:
-            found = books.verify(organization_id=organization_id, step=step)
+            found = books.verify(organization_id=organization_id, step=step, jobs=options["jobs"])
         with rls.ops_scope("books: late usage"):
             late = books.late_usage(organization_id=organization_id)
         if self.as_json:
@@ -66,8 +71,8 @@ class Command(Base):
         for one in late:
             self.note(
                 f"Not billed: {one.events} late events ({plain(one.quantity)} of {one.key}) of "
-                f"{one.organization}, after {one.invoice} was final. Void and rebill it, if it is "
-                "unpaid, to bill them."
+                f"{one.organization}, after {one.invoice} was final. heal_usage bills them, unless "
+                "the issuer's late usage is rejected."
             )
         seconds = time.monotonic() - started
         verdict = "the books hold" if found.hold else f"{len(found.findings)} findings"

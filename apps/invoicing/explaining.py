@@ -1,0 +1,58 @@
+"""From a line's amount down to the very events: what a measurement counted, and what came since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apps.invoicing import evidence
+from apps.invoicing.errors import UnknownLine
+from apps.invoicing.models import InvoiceLine
+from apps.usage import selectors as usage
+from apps.usage.selectors import EvidenceEvent, HourOfUse
+
+
+@dataclass(frozen=True, slots=True)
+class EventsOfLine:
+    """A page of the events under a line; `more` tells whether another page follows."""
+
+    line_id: str
+    meter: str
+    events: Sequence[EvidenceEvent]
+    more: bool
+
+
+def events_of_line(
+    line_id: str, *, organization_id: int | None = None, after: str = "", limit: int = 50
+) -> EventsOfLine:
+    """Return the events under an invoice line (its public id), by time; none without a meter.
+
+    Each is `counted`, `voided` since it was counted, or `late`: it came since. `after` is the
+    public id of the last event of the page before. Raises UnknownLine, also to strangers and for
+    lines of drafts, and UnknownEvent.
+    """
+    row = _line(line_id, organization_id)
+    if row.usage_epoch is None:
+        return EventsOfLine(row.public_id, "", (), more=False)
+    claim = evidence.of_line(row).claim
+    last = usage.get_event(row.organization_id, after).pk if after else None
+    found = usage.evidence_events(row.organization_id, claim, after=last, limit=limit + 1)
+    return EventsOfLine(row.public_id, claim.want.meter_key, found[:limit], more=len(found) > limit)
+
+
+def hours_of_line(line_id: str, *, organization_id: int | None = None) -> Sequence[HourOfUse]:
+    """Return the hours (UTC) of the events that a line counted; raises UnknownLine."""
+    row = _line(line_id, organization_id)
+    if row.usage_epoch is None:
+        return ()
+    return usage.hours_of(row.organization_id, evidence.of_line(row).claim)
+
+
+def _line(line_id: str, organization_id: int | None) -> InvoiceLine:
+    rows = InvoiceLine.objects.filter(public_id=line_id).exclude(invoice__status="draft")
+    if organization_id is not None:
+        rows = rows.filter(organization_id=organization_id)
+    found = rows.first()
+    if found is None:
+        raise UnknownLine(f"There is no invoice line '{line_id}'.")
+    return found
