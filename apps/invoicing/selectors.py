@@ -379,12 +379,17 @@ def final_invoices(
     return list(rows.order_by("-issued_at", "-id")[:limit])
 
 
-def final_document(reference: str, *, organization_id: int) -> Document:
+def final(reference: str, *, organization_id: int) -> Invoice:
     """Return a final invoice of the organization, or raise: its drafts are nobody's business."""
     row = get(reference, organization_id=organization_id)
     if row.status == Invoice.Status.DRAFT:
         raise UnknownInvoice(f"There is no invoice '{reference}'.")
-    return document(row)
+    return row
+
+
+def final_document(reference: str, *, organization_id: int) -> Document:
+    """Return a final invoice of the organization as a document, or raise UnknownInvoice."""
+    return document(final(reference, organization_id=organization_id))
 
 
 def _final(organization_id: int) -> QuerySet[Invoice]:

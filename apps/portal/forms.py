@@ -10,10 +10,12 @@ from babel import Locale
 from django import forms
 from django.contrib.auth import forms as auth
 from django.contrib.auth.password_validation import password_validators_help_texts
+from django.core.validators import DecimalValidator
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.errors import DomainError
+from apps.engine.money import exponent
 from apps.portal import words
 from apps.portal.refusals import sentence
 from apps.subscriptions.changes import PERIOD_END
@@ -146,6 +148,43 @@ class CodeForm(forms.Form):
         max_length=60,
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
+
+
+def money_field(label: Any, *, required: bool = True) -> forms.DecimalField:
+    """Return a field for an amount in major units, with the reader's decimal sign or a point."""
+    return forms.DecimalField(
+        label=label,
+        required=required,
+        min_value=0,
+        max_digits=15,
+        localize=True,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )
+
+
+class MoneyForm(forms.Form):
+    """A form with amounts in one currency, never finer than it is."""
+
+    def __init__(self, *args: Any, currency: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field, forms.DecimalField):
+                field.validators.append(DecimalValidator(15, exponent(currency)))
+
+
+class AmountForm(MoneyForm):
+    """Credit to buy. `once` is this form's own: what is sent twice is bought once."""
+
+    amount = money_field(_("Amount"))
+    once = forms.RegexField(r"^[0-9a-f]{32}$", widget=forms.HiddenInput)
+
+
+class RechargeForm(MoneyForm):
+    """When to buy credit by itself, how much, and how much at most in a month."""
+
+    threshold = money_field(_("When less is left than"))
+    amount = money_field(_("Buy"))
+    monthly_cap = money_field(_("At most in a month"), required=False)
 
 
 class DetailsForm(forms.Form):

@@ -39,6 +39,7 @@ SECTIONS = (
     Section("usage", _("Usage"), "chart", "view_usage", "portal:usage"),
     Section("plan", _("Plan"), "layers", "manage_billing", "portal:plan"),
     Section("invoices", _("Invoices"), "receipt", "view_invoices", "portal:invoices"),
+    Section("credit", _("Credit"), "wallet", "view_invoices", "portal:credit"),
     Section("details", _("Billing details"), "building", "manage_organization", "portal:details"),
     Section("team", _("Team"), "people", "view_members", "portal:team"),
     Section("developers", _("Developers"), "key", "manage_api_keys", "portal:developers"),

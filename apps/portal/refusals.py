@@ -35,6 +35,8 @@ FIXED = (
     gettext_noop("A pause ends after it begins."),
     gettext_noop("This quote is more than an hour old; look at it again."),
     gettext_noop("Look at what it costs first, and confirm that."),
+    gettext_noop("Credit is more than nothing."),
+    gettext_noop("This purchase was billed, and its invoice is void; buy anew."),
     gettext_noop("Credit cannot have expired before it is there."),
     gettext_noop("A recharge adds credit, and its threshold is not below nothing."),
     gettext_noop("This person is a member already."),

@@ -63,6 +63,36 @@ KINDS: Words = {
     "change": _("For a change"),
     "progressive": _("For usage so far"),
 }
+GRANT_KINDS: Words = {
+    "promotional": _("Promotional"),
+    "purchased": _("Prepaid"),
+    "refund": _("Owed to you"),
+    "commitment": _("Commitment"),
+}
+# Names that credit has where nobody gave it another.
+GRANT_NAMES: Words = {
+    "Promotional credit": _("Promotional credit"),
+    "Credit": _("Credit"),
+    "Prepaid credit": _("Prepaid credit"),
+    "Prepaid commitment": _("Prepaid commitment"),
+    "Kept as your credit": _("Kept as your credit"),
+}
+MOVEMENTS: Words = {
+    "granted": _("Added"),
+    "used": _("Used"),
+    "returned": _("Given back by a void invoice"),
+    "expired": _("Expired"),
+    "voided": _("Withdrawn"),
+}
+NOTE_REASONS: Words = {
+    "duplicate": _("Billed twice"),
+    "product_unsatisfactory": _("Not as agreed"),
+    "order_change": _("The order was changed"),
+    "order_cancellation": _("The order was canceled"),
+    "fraudulent": _("Fraud"),
+    "usage_corrected": _("The usage was corrected"),
+    "other": _("Another reason"),
+}
 CANCEL_REASONS: Words = {
     "too_expensive": _("It is too expensive"),
     "missing_features": _("It lacks features we need"),
@@ -131,6 +161,8 @@ ACTIONS: Words = {
     "invoice.finalized": _("Issued an invoice"),
     "invoice.payment_applied": _("Counted a payment"),
     "invoice.paid": _("Invoice paid"),
+    "recharge.set": _("Set the automatic recharge"),
+    "recharge.stopped": _("Stopped the automatic recharge"),
     "invoice.voided": _("Declared an invoice void"),
     "billing.parked": _("Billing set aside"),
     "billing.released": _("Billing taken up again"),

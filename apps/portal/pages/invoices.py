@@ -8,11 +8,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
 from apps.core import clock
-from apps.invoicing import einvoice, pdf
+from apps.invoicing import credit, einvoice, pdf
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document, Line
 from apps.invoicing.paper.arithmetic import Working, heading, working
 from apps.invoicing.paper.totals import notices, shown, totals
+from apps.payments import selectors as payments
 from apps.portal import words
 from apps.portal.access import PortalRequest, page
 from apps.portal.balances import balances
@@ -50,6 +51,7 @@ def invoices(request: PortalRequest) -> HttpResponse:
         "rows": rows[:PAGE],
         "next": rows[PAGE - 1].public_id if len(rows) > PAGE else "",
         "is_first": not before,
+        "notes": credit.credit_notes_of(organization_id, limit=PAGE) if not before else (),
         "owed": balances(organization_id, at=at),
         "live": subscriptions.of_organization(organization_id, live=True) if not before else [],
     }
@@ -59,13 +61,38 @@ def invoices(request: PortalRequest) -> HttpResponse:
 @page("invoices", "view_invoices")
 def invoice(request: PortalRequest, reference: str) -> HttpResponse:
     """Show one invoice with every line explained."""
-    found = invoicing.final_document(reference, organization_id=request.organization.pk)
-    made = einvoice.of(found)
-    context = _shown(found, request.formats) | {
-        "has_xml": made.xml is not None,
-        "no_xml": [words.OBSTACLES[obstacle] for obstacle in made.obstacles],
-    }
-    return render(request, "portal/invoice.html", context)
+    row = invoicing.final(reference, organization_id=request.organization.pk)
+    found = invoicing.document(row)
+    notes = credit.credit_notes_of_invoice(row.pk) if row.credited else ()
+    context = _shown(found, request.formats) | _machine(found)
+    return render(request, "portal/invoice.html", context | {"kind": row.kind, "notes": notes})
+
+
+@page("invoices", "view_invoices")
+def credit_note(request: PortalRequest, reference: str) -> HttpResponse:
+    """Show one credit note: what it takes back, and where that went."""
+    row = credit.get_credit_note(reference, organization_id=request.organization.pk)
+    found = credit.credit_note_document(row)
+    paid = sum(refund.amount for refund in payments.refunds_of_credit_note(row.pk))
+    context = _shown(found, request.formats) | _machine(found)
+    return render(request, "portal/credit_note.html", context | {"note": row, "paid_out": paid})
+
+
+@page("invoices", "view_invoices")
+def pdf_of_note(request: PortalRequest, reference: str) -> HttpResponse:
+    """Send the credit note as PDF."""
+    return _pdf(_note(request, reference))
+
+
+@page("invoices", "view_invoices")
+def xml_of_note(request: PortalRequest, reference: str) -> HttpResponse:
+    """Send the credit note as XML for machines."""
+    return _xml(_note(request, reference))
+
+
+def _note(request: PortalRequest, reference: str) -> Document:
+    row = credit.get_credit_note(reference, organization_id=request.organization.pk)
+    return credit.credit_note_document(row)
 
 
 @page("invoices", "view_invoices")
@@ -81,22 +108,35 @@ def upcoming(request: PortalRequest, subscription: str) -> HttpResponse:
 @page("invoices", "view_invoices")
 def pdf_of_invoice(request: PortalRequest, reference: str) -> HttpResponse:
     """Send the invoice as PDF."""
-    found = invoicing.final_document(reference, organization_id=request.organization.pk)
-    response = HttpResponse(pdf.render(found), content_type="application/pdf")
-    response["Content-Disposition"] = f'attachment; filename="{found.number}.pdf"'
-    return response
+    return _pdf(invoicing.final_document(reference, organization_id=request.organization.pk))
 
 
 @page("invoices", "view_invoices")
 def xml_of_invoice(request: PortalRequest, reference: str) -> HttpResponse:
     """Send the invoice as XML for machines: EN 16931, as it lies inside the PDF."""
-    found = invoicing.final_document(reference, organization_id=request.organization.pk)
-    made = einvoice.of(found)
+    return _xml(invoicing.final_document(reference, organization_id=request.organization.pk))
+
+
+def _pdf(document: Document) -> HttpResponse:
+    response = HttpResponse(pdf.render(document), content_type="application/pdf")
+    response["Content-Disposition"] = f'attachment; filename="{document.number}.pdf"'
+    return response
+
+
+def _xml(document: Document) -> HttpResponse:
+    made = einvoice.of(document)
     if made.xml is None:
         raise Http404
     response = HttpResponse(made.xml, content_type="application/xml")
-    response["Content-Disposition"] = f'attachment; filename="{found.number}.xml"'
+    response["Content-Disposition"] = f'attachment; filename="{document.number}.xml"'
     return response
+
+
+def _machine(document: Document) -> dict[str, object]:
+    """Tell whether there is an XML of it, and why not."""
+    made = einvoice.of(document)
+    reasons = [words.OBSTACLES[obstacle] for obstacle in made.obstacles]
+    return {"has_xml": made.xml is not None, "no_xml": reasons}
 
 
 def _shown(document: Document, formats: Formats) -> dict[str, object]:

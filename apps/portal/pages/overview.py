@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from apps.core import clock
+from apps.invoicing import credit
 from apps.invoicing import selectors as invoicing
 from apps.portal.access import PortalRequest, page
 from apps.portal.agreements import standing
@@ -25,6 +26,7 @@ def overview(request: PortalRequest) -> HttpResponse:
         "now": at,
         "standings": [standing(facts, at=at) for facts in live],
         "owed": balances(organization_id, at=at) if with_money else [],
+        "credit": credit.credit_of(organization_id, at=at) if with_money else [],
         "recent": invoicing.final_invoices(organization_id, at=at, limit=RECENT)
         if with_money
         else [],

@@ -12,6 +12,8 @@ from django.utils.safestring import SafeString
 
 from apps.engine.calendar import Interval
 from apps.engine.period import Period
+from apps.invoicing.document import Document
+from apps.invoicing.paper.totals import Total, totals
 from apps.plans.selectors import VersionTerms
 from apps.portal import words
 from apps.portal.formats import Formats, utc_text
@@ -128,3 +130,33 @@ def scope(value: str) -> str:
 def kind_words(value: str) -> str:
     """Return an invoice's kind in words; nothing for the usual one."""
     return str(words.KINDS.get(value, ""))
+
+
+@register.filter
+def grant_kind(value: str) -> str:
+    """Return what kind of credit it is, in words."""
+    return str(words.GRANT_KINDS.get(value, value))
+
+
+@register.filter
+def grant_name(value: str) -> str:
+    """Return the name of credit, those of ours in the reader's language."""
+    return str(words.GRANT_NAMES.get(value, value))
+
+
+@register.filter
+def movement(value: str) -> str:
+    """Return what moved credit, in words."""
+    return str(words.MOVEMENTS.get(value, value))
+
+
+@register.filter
+def note_reason(value: str) -> str:
+    """Return why a credit note was issued, in words."""
+    return str(words.NOTE_REASONS.get(value, value))
+
+
+@register.simple_tag(takes_context=True)
+def sums(context: Context, document: Document) -> list[Total]:
+    """Return the sums of a document as the paper shows them."""
+    return totals(document, _formats(context).words(document.currency, document.timezone))
