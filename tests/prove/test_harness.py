@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import types
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.engine.oracle_documents import Coupon
 from tests.prove import billing_oracle as oracle
-from tests.prove import mutation
+from tests.prove import mutation, year_oracle
 from tests.prove.billing_oracle import Agreement, Reading
+from tests.prove.year_oracle import Account, Discounted
 
+NEW_YEAR = datetime(2025, 1, 1, tzinfo=UTC)
 START = datetime(2023, 1, 31, tzinfo=ZoneInfo("America/New_York"))
 
 
@@ -72,3 +76,45 @@ def test_a_mutant_is_the_real_function_with_one_line_changed() -> None:
 def test_a_mutant_of_a_line_that_is_gone_is_refused() -> None:
     with pytest.raises(LookupError, match="no longer says"):
         mutation.mutate(oracle, "_rounded", ("never written", "pass"))
+
+
+def test_a_mutant_of_a_method_changes_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Discounted, "counts_at", Discounted.counts_at)  # put back at the end
+    coupon = Coupon(Fraction(50), None, None, None, None)
+    spent = Discounted((0, 0), coupon, once=True, start=NEW_YEAR, end=None, spent=True)
+    assert not spent.counts_at(NEW_YEAR)
+    mutation.mutate(year_oracle, "Discounted.counts_at", ("not self.spent and ", ""))
+    assert spent.counts_at(NEW_YEAR)
+
+
+def test_a_year_is_billed_from_what_happened_alone() -> None:
+    account = Account("UTC", tax_percent=19)
+    account.subscribe("solo", begins=NEW_YEAR, start=NEW_YEAR, seats=5)
+    account.grant(20_00, NEW_YEAR, expires=None)
+    account.bill(NEW_YEAR)
+    account.change_seats(7, NEW_YEAR + timedelta(days=15, hours=12))
+    account.bill(datetime(2025, 2, 1, tzinfo=UTC))
+    january, february = account.bills.values()
+    # 29.00 and 2 seats of 12.50 beyond three; 19 % are 10.26; credit pays 20.00
+    assert january.lines == [("base advance", 29_00), ("seats advance", 25_00)]
+    assert (january.tax, january.credits, january.total) == (10_26, 20_00, 44_26)
+    # 4 seats beyond three, and 2 of them for half of January
+    assert february.lines == [
+        ("base advance", 29_00),
+        ("seats advance", 50_00),
+        ("seats proration", 12_50),
+    ]
+
+
+def test_calls_that_come_late_are_on_the_next_bill() -> None:
+    account = Account("UTC", tax_percent=0)
+    account.subscribe("solo", begins=NEW_YEAR, start=NEW_YEAR, seats=3)
+    account.bill(datetime(2025, 2, 1, tzinfo=UTC))
+    account.calls |= {str(n): NEW_YEAR + timedelta(hours=n) for n in range(7)}
+    account.heal()
+    account.bill(datetime(2025, 3, 1, tzinfo=UTC))
+    # 7 calls, 5 of them included: 0.75
+    assert account.bills[datetime(2025, 3, 1, tzinfo=UTC)].lines == [
+        ("base advance", 29_00),
+        ("calls correction", 75),
+    ]
