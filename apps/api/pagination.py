@@ -63,8 +63,13 @@ def _key(rows: QuerySet[M], name: str, cursor: str) -> int:
     keys = rows.values_list("pk", flat=True)
     found = keys.filter(public_id=cursor).first() if ids.is_public_id(cursor) else None
     if found is None:
-        _refuse(name, "There is no such object in this list.")
+        refuse_cursor(name)
     return int(found)
+
+
+def refuse_cursor(name: str) -> NoReturn:
+    """Refuse a cursor that names nothing in the list."""
+    _refuse(name, "There is no such object in this list.")
 
 
 def _refuse(name: str, said: str) -> NoReturn:

@@ -30,6 +30,10 @@ REFERENCES = {
     "meter": "Key of the meter.",
     "change": "Public id (`chg_…`) of the change.",
     "charge": "Public id (`charge_…`) of the charge.",
+    "grant": "Public id (`cg_…`) of the credit grant.",
+    "credit_note": "Public id (`cn_…`) or number of the credit note.",
+    "payment": "Public id (`pay_…`) of the payment.",
+    "line": "Public id (`il_…`) of the invoice line.",
     "discount": "Public id (`disc_…`) of the discount.",
 }
 REFUSALS = {

@@ -10,13 +10,17 @@ from apps.api.door import NoSuchPath
 from apps.api.v1 import (
     changes,
     charges,
+    credit,
+    credit_notes,
     discounts,
     drafts,
     events,
     invoices,
     lifecycle,
+    lines,
     me,
     organizations,
+    payments,
     plans,
     subscriptions,
     usage,
@@ -43,6 +47,15 @@ v1 = [
     path(
         "organizations/<str:organization>/promotion-codes/validate", discounts.CheckCode.as_view()
     ),
+    path("organizations/<str:organization>/credit", credit.Balances.as_view()),
+    path("organizations/<str:organization>/credit-grants", credit.Grants.as_view()),
+    path(
+        "organizations/<str:organization>/credit-grants/<str:grant>/void",
+        credit.VoidGrant.as_view(),
+    ),
+    path("organizations/<str:organization>/credit-movements", credit.Movements.as_view()),
+    path("organizations/<str:organization>/credit-purchases", credit.Purchases.as_view()),
+    path("organizations/<str:organization>/recharge-rules", credit.Recharges.as_view()),
     path("plans", plans.Plans.as_view()),
     path("plans/<str:plan>", plans.OnePlan.as_view()),
     path("plans/<str:plan>/versions", plans.PlanVersions.as_view()),
@@ -78,6 +91,15 @@ v1 = [
     path("invoices/<str:invoice>/void", drafts.Void.as_view()),
     path("invoices/<str:invoice>/uncollectible", drafts.Uncollectible.as_view()),
     path("invoices/<str:invoice>/rebill", drafts.Rebill.as_view()),
+    path("invoices/<str:invoice>/payments", payments.Payments.as_view()),
+    path("invoices/<str:invoice>/credit-notes", credit_notes.IssueCreditNote.as_view()),
+    path("lines/<str:line>/events", lines.LineEvents.as_view()),
+    path("payments/<str:payment>/reverse", payments.ReversePayment.as_view()),
+    path("credit-notes", credit_notes.CreditNotes.as_view()),
+    path("credit-notes/<str:credit_note>", credit_notes.OneCreditNote.as_view()),
+    path("credit-notes/<str:credit_note>/pdf", credit_notes.CreditNotePdf.as_view()),
+    path("credit-notes/<str:credit_note>/xml", credit_notes.CreditNoteXml.as_view()),
+    path("credit-notes/<str:credit_note>/refunds", credit_notes.Refunds.as_view()),
 ]
 
 urlpatterns = [

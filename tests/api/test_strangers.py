@@ -12,14 +12,24 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db.models import Model
 
 from apps.api.urls import v1
 from apps.audit.models import AuditEntry
 from apps.core import rls
 from apps.core.ids import new_id
 from apps.invoicing import services as billing
-from apps.invoicing.models import Charge, Invoice
+from apps.invoicing.models import (
+    Charge,
+    CreditGrant,
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+    RechargeRule,
+)
 from apps.invoicing.services import NewCharge
+from apps.payments import services as payments
+from apps.payments.models import Payment
 from apps.plans import services as plans
 from apps.plans.offers import CouponRules
 from apps.subscriptions import services as agreements
@@ -35,6 +45,7 @@ from tests.worlds import NOW, World
 
 ORGANIZATION, SUBSCRIPTION, INVOICE = "organization", "subscription", "invoice"
 CHANGE, DISCOUNT, CHARGE = "change", "discount", "charge"
+GRANT, NOTE, PAYMENT, LINE = "grant", "credit_note", "payment", "line"
 PREFIXES = {
     ORGANIZATION: "org",
     SUBSCRIPTION: "sub",
@@ -42,6 +53,10 @@ PREFIXES = {
     CHANGE: "chg",
     DISCOUNT: "disc",
     CHARGE: "charge",
+    GRANT: "cg",
+    NOTE: "cn",
+    PAYMENT: "pay",
+    LINE: "il",
 }
 SEATS = {"action": "quantity", "quantity": 9}
 EVENT = {
@@ -128,6 +143,19 @@ PROBES: dict[str, Probe] = {
     "create_invoice": Probe(
         {"organization": ORGANIZATION}, body={"charges": [new_id("charge")]}, ok=403
     ),
+    "get_credit": Probe({"organization": ORGANIZATION}),
+    "list_credit_grants": Probe({"organization": ORGANIZATION, "?starting_after": GRANT}),
+    "grant_credit": Probe({"organization": ORGANIZATION}, body={"amount": 1_00}, ok=403),
+    "void_credit_grant": Probe(
+        {"organization": ORGANIZATION, "grant": GRANT}, body={"reason": "wrong"}, ok=403
+    ),
+    "list_credit_movements": Probe({"organization": ORGANIZATION, "?grant": GRANT}),
+    "buy_credit": Probe({"organization": ORGANIZATION}, body={"amount": 10_00}, ok=201),
+    "list_recharge_rules": Probe({"organization": ORGANIZATION}),
+    "set_recharge_rule": Probe(
+        {"organization": ORGANIZATION}, body={"threshold": 5_00, "amount": 20_00}, ok=201
+    ),
+    "stop_recharge": Probe({"organization": ORGANIZATION}, body={}),
     "send_events": Probe({"/subject": ORGANIZATION}, body=EVENT),
     "list_usage": Probe({"?organization": ORGANIZATION}),
     "get_usage": Probe({"?organization": ORGANIZATION}, path={"meter": "ai_requests"}),
@@ -150,6 +178,28 @@ PROBES: dict[str, Probe] = {
     "void_invoice": act(reason="wrong"),
     "mark_uncollectible": act(reason="bankrupt"),
     "rebill_invoice": act(),
+    "list_payments": Probe({"invoice": INVOICE, "?starting_after": PAYMENT}),
+    "record_payment": act(amount=1_00),
+    "reverse_payment": Probe({"payment": PAYMENT}, body={"reason": "wrong"}, ok=403),
+    "list_line_events": Probe({"line": LINE}),
+    "list_credit_notes": Probe(
+        {"?organization": ORGANIZATION, "?invoice": INVOICE, "?starting_after": NOTE}
+    ),
+    "issue_credit_note": act(reason="other"),
+    "get_credit_note": Probe({"credit_note": NOTE}),
+    "get_credit_note_pdf": Probe({"credit_note": NOTE}),
+    "get_credit_note_xml": Probe({"credit_note": NOTE}, ok=404),
+    "list_refunds": Probe({"credit_note": NOTE}),
+    "record_refund": Probe({"credit_note": NOTE}, body={}, ok=403),
+}
+OTHERS: Mapping[str, type[Model]] = {
+    CHANGE: Change,
+    DISCOUNT: Discount,
+    CHARGE: Charge,
+    GRANT: CreditGrant,
+    NOTE: CreditNote,
+    PAYMENT: Payment,
+    LINE: InvoiceLine,
 }
 # Filters that answer an empty list for whatever is not there.
 EMPTY = {("list_invoices", "?subscription")}
@@ -167,41 +217,44 @@ def scope_of(name: str) -> str:
 
 def things(world: World) -> dict[str, str]:
     """Return the public ids of a world, by what they name."""
-    change, discount, charge = waiting(world)
     return {
         ORGANIZATION: world.organization.public_id,
         SUBSCRIPTION: world.subscription.public_id,
         INVOICE: world.second_invoice,
-        CHANGE: change,
-        DISCOUNT: discount,
-        CHARGE: charge,
+        **made(world),
     }
 
 
-def waiting(world: World) -> tuple[str, str, str]:
-    """Return the ids of a world's scheduled change, discount and charge; the first time, make
-    them."""
+def made(world: World) -> dict[str, str]:
+    """Return the ids of what a world has besides; the first time, make it."""
     with rls.ops_scope("test"):
-        found = Change.objects.filter(organization_id=world.id).first()
-        if found is None:
-            return make_waiting(world)
-        discount = Discount.objects.get(organization_id=world.id)
-        charge = Charge.objects.get(organization_id=world.id)
-    return found.public_id, discount.public_id, charge.public_id
+        if not Change.objects.filter(organization_id=world.id).exists():
+            make(world)
+        return {
+            thing: model._default_manager.filter(organization_id=world.id)
+            .values_list("public_id", flat=True)
+            .order_by("id")[0]
+            for thing, model in OTHERS.items()
+        }
 
 
-def make_waiting(world: World) -> tuple[str, str, str]:
+def make(world: World) -> None:
+    """Schedule a change, redeem a coupon, charge, grant, record a payment, issue a note."""
     wish, code = ChangeQuantity(Decimal(7)), f"for-{world.organization.slug}"
-    later = agreements.Behaviour.NEXT_PERIOD
-    by = {"actor": STAFF, "at": NOW}
-    subscription = world.subscription.public_id
-    facts = agreements.change(subscription, wish, behaviour=later, **by)
+    later, subscription = agreements.Behaviour.NEXT_PERIOD, world.subscription.public_id
+    agreements.change(subscription, wish, behaviour=later, actor=STAFF, at=NOW)
     rules = CouponRules(code=code, name="Ten percent", percent=Decimal(10), duration="forever")
-    plans.define_coupon(rules, **by)
-    discount = agreements.apply_discount(world.id, code=code, subscription_id=subscription, **by)
+    plans.define_coupon(rules, actor=STAFF, at=NOW)
+    agreements.apply_discount(
+        world.id, code=code, subscription_id=subscription, actor=STAFF, at=NOW
+    )
     setup = NewCharge(name="Setup", unit_amount=Decimal("5.00"))
-    charge = billing.add_charge(world.id, new=setup, **by)
-    return facts.scheduled[0].public_id, discount.public_id, charge.public_id
+    billing.add_charge(world.id, new=setup, actor=STAFF, at=NOW)
+    billing.grant_credit(world.id, amount=Decimal("3.00"), actor=STAFF, at=NOW)
+    payments.record_payment(world.second_invoice, amount=Decimal("4.51"), actor=STAFF, at=NOW)
+    billing.issue_credit_note(
+        world.second_invoice, reason="other", total=Decimal("1.00"), actor=STAFF, at=NOW
+    )
 
 
 def made_up() -> dict[str, str]:
@@ -237,8 +290,8 @@ def seen(reply: Any) -> tuple[int, dict[str, Any]]:
 def everything(world: World) -> list[list[Any]]:
     """Return all that a refused request might have touched."""
     models = (
-        Organization, Subscription, QuantityStep, Change, Discount, Charge, Invoice, Event,
-        AuditEntry,
+        Organization, Subscription, QuantityStep, Invoice, Event, AuditEntry, RechargeRule,
+        *OTHERS.values(),
     )  # fmt: skip
     with rls.tenant_scope(world.id):
         return [[*model._default_manager.order_by("pk").values()] for model in models]
@@ -277,7 +330,7 @@ def test_a_foreign_id_is_as_unknown_as_a_made_up_one(api: Api, stranger: World) 
             assert (status, body["data"]) == (200, []), (name, place)
         elif is_the_platforms(name):
             assert (status, body["code"]) == (403, "platform_key_needed"), (name, place)
-        elif name in {"list_changes", "list_charges"}:
+        elif "{" in operations()[name][1]:
             assert status == 404, (name, place)  # whose it is counts first
         elif place.endswith(("starting_after", "ending_before")) or name == "send_events":
             assert status == 400, (name, place)
@@ -326,6 +379,9 @@ def test_the_one_scope_is_enough(world: World, name: str) -> None:
         ("list_discounts", "?subscription"),
         ("list_changes", "?starting_after"),
         ("list_charges", "?starting_after"),
+        ("list_credit_grants", "?starting_after"),
+        ("list_credit_movements", "?grant"),
+        ("list_payments", "?starting_after"),
     ],
 )
 def test_a_foreign_part_of_ones_own_is_as_unknown_as_a_made_up_one(
