@@ -14,7 +14,7 @@ from apps.core.actor import system
 from apps.core.models import OutboxDelivery
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Parked
-from apps.invoicing.services import run
+from apps.invoicing.services import Split, run
 from apps.payments import services as payments
 from apps.plans import services as plans
 from apps.plans.catalog import read_catalog
@@ -141,3 +141,13 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
         plans.load_catalog(read_catalog("payments"), actor=STAFF, at=NOW)
         new = invoicing.NewCharge(name="Training", unit_amount=Decimal("950.00"))
         invoicing.add_charge(world.id, new=new, actor=STAFF, at=NOW)
+        invoicing.grant_credit(world.id, amount=Decimal(10), actor=STAFF, at=NOW)
+        note = invoicing.issue_credit_note(
+            world.second_invoice,
+            reason="other",
+            total=Decimal("1.00"),
+            split=Split(refund=Decimal("1.00")),
+            actor=STAFF,
+            at=NOW,
+        )
+        payments.record_refund(note.public_id, actor=STAFF, at=NOW)

@@ -17,7 +17,7 @@ def test_granted_credit_is_withdrawn(acme: str) -> None:
     assert (made["name"], made["remaining"], made["kind"]) == ("Welcome", 12_50, "promotional")
     assert run_json("grant_credit", acme, "99", "--source", "T-7")["id"] == made["id"]
     gone = run("void_credit", made["id"], "--reason", "granted twice")
-    assert (gone.code, gone.err) == (0, "12.50 USD of Welcome was withdrawn.")
+    assert (gone.code, gone.err.strip()) == (0, "12.50 USD of Welcome was withdrawn.")
     again = run("void_credit", made["id"], "--reason", "granted twice")
     assert (again.code, again.out) == (1, "")
 

@@ -175,6 +175,24 @@ def test_what_a_void_invoice_gives_back_to_an_expired_grant_expires_too(
     assert books.verify().hold
 
 
+def test_the_history_tells_every_movement_newest_first(customer: Organization) -> None:
+    row = money.grant(customer, "100.00")
+    invoice = money.bill(customer, "50.00")
+    other = money.grant(customer, "5.00")
+    with rls.tenant_scope(customer.pk):
+        found = credit.movements_of(customer.pk)
+        assert [(one.kind, one.amount, one.invoice) for one in found] == [
+            ("granted", 5_00, ""),
+            ("used", -59_50, invoice.number),
+            ("granted", 100_00, ""),
+        ]
+        assert credit.movements_of(customer.pk, before=found[0].id, limit=1) == [found[1]]
+        assert [one.amount for one in credit.movements_of(customer.pk, grant=other.public_id)] == [
+            5_00
+        ]
+        assert [one.id for one in credit.grants_of(customer.pk)] == [other.public_id, row.public_id]
+
+
 # --- bought ---------------------------------------------------------------------------------------
 def test_bought_credit_is_there_when_it_is_paid_and_is_no_revenue(customer: Organization) -> None:
     invoice = buy(customer, "100.00")
