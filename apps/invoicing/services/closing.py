@@ -12,12 +12,11 @@ from apps.core.errors import Conflict
 from apps.invoicing.errors import NotUncollectible, NotVoidable
 from apps.invoicing.events import InvoiceUncollectible, InvoiceVoided
 from apps.invoicing.models import CreditMovement, Invoice, InvoiceLine, LedgerTransaction
-from apps.invoicing.services import run
+from apps.invoicing.services import drafts, run
 from apps.invoicing.services.booking import RECEIVABLE, WRITE_OFF, Movement, book
 from apps.invoicing.services.finding import find_and_lock, record
 from apps.invoicing.services.issuing import issue
 from apps.invoicing.services.standing import corrections_of_void, refuse_when_corrected
-from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscriptions
 
 STANDING = (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE)
@@ -113,23 +112,23 @@ def rebill_invoice(reference: str, *, actor: Actor, at: datetime) -> Invoice:
     there is nothing to bill.
     """
     row = find_and_lock(reference, actor=actor, capability="manage_invoices")
-    if row.status != Invoice.Status.VOID or row.subscription_id is None or row.boundary_at is None:
+    if row.status != Invoice.Status.VOID or row.boundary_at is None:
         raise Conflict(f"Only a void invoice of a subscription is billed anew; {row} is not one.")
-    subscriptions.lock(row.subscription_id)
-    facts = subscription_selectors.by_id(row.subscription_id)
-    if facts.agreement.cycle.boundary(row.boundary_index or 0) != row.boundary_at:
+    boundaries = drafts.boundaries_of(row)
+    subscriptions.lock_many([facts.id for facts, _ in boundaries])
+    if any(facts.agreement.cycle.boundary(k) != row.boundary_at for facts, k in boundaries):
         raise Conflict("The subscription has started a new cycle since; its old one is closed.")
     standing = Invoice.objects.filter(
         organization_id=row.organization_id,
         subscription_id=row.subscription_id,
         boundary_at=row.boundary_at,
+        currency=row.currency,
     )
     if standing.exclude(status=Invoice.Status.VOID).exists():
         raise Conflict(f"The period of {row} has been billed anew already.")
-    (drafted,) = run.draft_boundaries(
-        [(facts, row.boundary_index or 0)], revision=standing.count(), actor=actor, at=at
-    )
-    if drafted is None:
+    drafted = run.draft_boundaries(boundaries, revision=standing.count(), actor=actor, at=at)
+    made = [draft for draft in drafted if draft is not None]
+    if not made:
         raise Conflict(f"There is nothing to bill anew for {row}.")
-    issue([drafted], actor=actor, at=at)
-    return drafted.row
+    issue(made, actor=actor, at=at)
+    return made[0].row

@@ -104,7 +104,15 @@ def boundaries_of(row: Invoice) -> list[Boundary]:
     found = subscription_selectors.by_ids(_subscriptions_of(row))
     if row.boundary_at is None:
         return []
-    return [(facts, facts.agreement.cycle.index_at(row.boundary_at)) for facts in found.values()]
+    return [
+        (
+            facts,
+            facts.agreement.cycle.index_at(row.boundary_at)
+            if row.boundary_index is None
+            else row.boundary_index,
+        )
+        for facts in found.values()
+    ]
 
 
 def _subscriptions_of(row: Invoice) -> set[int]:

@@ -1,0 +1,169 @@
+"""Changes that are quoted, confirmed, and billed at once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from apps.core import rls
+from apps.engine.money import Money
+from apps.invoicing import books, quoting, services
+from apps.invoicing.errors import QuoteExpired, QuoteMoved
+from apps.invoicing.models import Invoice
+from apps.invoicing.services import Confirmed
+from apps.plans import selectors as plans
+from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions.changes import Behaviour, ChangePlan, ChangeQuantity, Wish
+from apps.subscriptions.facts import SubscriptionFacts
+from apps.subscriptions.models import Change
+from apps.tenants.models import Organization
+from tests.conftest import STAFF
+from tests.invoicing.world import day
+from tests.scenarios import shop
+
+HALF = day(6, 16)
+
+
+@pytest.fixture(autouse=True)
+def _shop(committed_db: str) -> None:
+    shop.open_shop()
+
+
+@pytest.fixture
+def acme() -> Organization:
+    return shop.customer("acme")
+
+
+@pytest.fixture
+def basic(acme: Organization) -> SubscriptionFacts:
+    facts = shop.buy(acme, "basic", day(6, 1))
+    shop.bill(day(6, 1))
+    return facts
+
+
+def pro() -> Wish:
+    with rls.ops_scope("test: the plan"):
+        return ChangePlan(plans.current_version("pro").public_id)
+
+
+def change(
+    facts: SubscriptionFacts,
+    wish: Wish,
+    behaviour: Behaviour,
+    *,
+    at: datetime = HALF,
+    confirmed: Confirmed | None = None,
+) -> services.Changed:
+    with rls.tenant_scope(facts.organization_id):
+        return services.change_subscription(
+            facts.public_id,
+            wish=wish,
+            behaviour=behaviour,
+            actor=STAFF,
+            at=at,
+            confirmed=confirmed,
+        )
+
+
+def test_an_upgrade_now_is_billed_at_once_and_not_again(
+    acme: Organization, basic: SubscriptionFacts
+) -> None:
+    changed = change(basic, pro(), Behaviour.NOW)
+    # half of June is left: 50.00 ÷ 2 − 20.00 ÷ 2 = 15.00
+    assert changed.quoted.amount == Money(15_00, "USD")
+    assert changed.invoice is not None
+    assert (changed.invoice.kind, changed.invoice.total) == ("change", 15_00)
+    shop.bill(day(7, 1))
+    assert [document.total for document in shop.invoices(acme)] == [20_00, 15_00, 50_00]
+    assert books.verify().hold
+
+
+def test_the_same_upgrade_with_the_next_invoice(
+    acme: Organization, basic: SubscriptionFacts
+) -> None:
+    changed = change(basic, pro(), Behaviour.NEXT_INVOICE)
+    # the next invoice would have been 20.00; with the change it is 15.00 + 50.00
+    assert (changed.invoice, changed.quoted.amount) == (None, Money(45_00, "USD"))
+    shop.bill(day(7, 1))
+    assert [document.total for document in shop.invoices(acme)] == [20_00, 65_00]
+    assert books.verify().hold
+
+
+def test_a_reset_begins_a_new_cycle_at_full_price(
+    acme: Organization, basic: SubscriptionFacts
+) -> None:
+    changed = change(basic, pro(), Behaviour.RESET)
+    # 10.00 of the old month comes back, and a whole month of the new plan begins
+    assert changed.invoice is not None
+    assert changed.invoice.total == 40_00
+    assert changed.quoted.amount == Money(40_00, "USD")
+    assert changed.facts.next_boundary_at == day(7, 16)
+    shop.bill(day(7, 16))
+    assert [document.total for document in shop.invoices(acme)] == [20_00, 40_00, 50_00]
+    assert books.verify().hold
+
+
+def test_what_was_quoted_is_carried_out_as_of_the_moment_it_was_quoted(
+    basic: SubscriptionFacts,
+) -> None:
+    confirmed = Confirmed(Money(15_00, "USD"), HALF)
+    changed = change(
+        basic, pro(), Behaviour.NOW, at=HALF + timedelta(minutes=59), confirmed=confirmed
+    )
+    assert changed.invoice is not None
+    assert changed.invoice.total == 15_00
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "at", "error"),
+    [
+        (Confirmed(Money(14_99, "USD"), HALF), HALF, QuoteMoved),
+        (Confirmed(Money(15_00, "EUR"), HALF), HALF, QuoteMoved),
+        (Confirmed(Money(15_00, "USD"), HALF), HALF + timedelta(hours=2), QuoteExpired),
+        (Confirmed(Money(15_00, "USD"), HALF + timedelta(hours=1)), HALF, QuoteExpired),
+    ],
+)
+def test_a_quote_that_moved_changes_nothing(
+    confirmed: Confirmed,
+    at: datetime,
+    error: type[Exception],
+    acme: Organization,
+    basic: SubscriptionFacts,
+) -> None:
+    with pytest.raises(error):
+        change(basic, pro(), Behaviour.NOW, at=at, confirmed=confirmed)
+    with rls.tenant_scope(acme.pk):
+        assert subscriptions.get(basic.public_id).version.plan_code == "basic"
+        assert not Change.objects.exists()
+        assert Invoice.objects.count() == 1
+
+
+def test_a_preview_stores_nothing(acme: Organization, basic: SubscriptionFacts) -> None:
+    with rls.tenant_scope(acme.pk):
+        quote = quoting.quote_change(basic.public_id, wish=pro(), behaviour=Behaviour.NOW, at=HALF)
+        assert quote.now is not None
+        assert quote.upcoming is not None
+        assert (quote.now.total, quote.upcoming.total) == (15_00, 50_00)
+        assert not Change.objects.exists()
+        assert subscriptions.get(basic.public_id) == subscriptions.get(basic.public_id)
+
+
+def test_changing_twice_changes_once(basic: SubscriptionFacts) -> None:
+    change(basic, pro(), Behaviour.NOW)
+    again = change(basic, pro(), Behaviour.NOW)
+    assert again.invoice is None
+    assert again.quoted.amount == Money(0, "USD")
+
+
+def test_seats_bought_and_given_back_in_a_day_cost_nothing(acme: Organization) -> None:
+    facts = shop.buy(acme, "world", day(6, 1), seats=5)
+    shop.bill(day(6, 1))
+    change(facts, ChangeQuantity(Decimal(15)), Behaviour.NEXT_INVOICE, at=day(6, 11))
+    change(facts, ChangeQuantity(Decimal(5)), Behaviour.NEXT_INVOICE, at=day(6, 12))
+    shop.bill(day(7, 1))
+    # 10 seats of 10.00 for one day of thirty: 66.67 − 63.33 = 3.34, then the month as before
+    first, second = shop.invoices(acme)
+    assert second.total - first.total == 3_34
+    assert books.verify().hold
