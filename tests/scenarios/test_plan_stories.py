@@ -59,6 +59,33 @@ def test_a_downgrade_waits_for_the_next_period() -> None:
     assert books.verify().hold
 
 
+def test_who_changes_again_before_the_bill_is_made_changes_what_came_before() -> None:
+    acme = shop.customer("acme")
+    facts = shop.buy(acme, "pro", day(6, 1))
+    shop.bill(day(6, 1))
+    with rls.tenant_scope(acme.pk):
+        subscriptions.change_plan(
+            facts.public_id,
+            plan="basic",
+            behaviour=Behaviour.NEXT_PERIOD,
+            actor=STAFF,
+            at=day(6, 10),
+        )
+        # 1 July has passed, and its invoice is not made yet
+        subscriptions.change_plan(facts.public_id, plan="metered", actor=STAFF, at=day(7, 3))
+    shop.bill(day(8, 1))
+    # July began as basic; 29 of its 31 days come back (18.71) and are owed for the other plan
+    june, july, august = shop.invoices(acme)
+    assert (june.total, july.total) == (50_00, 20_00)
+    assert shop.lines(august) == [
+        ("base ended", -18_71),
+        ("base recurring", 20_00),
+        ("base started", 18_71),
+        ("calls usage", 0),
+    ]
+    assert books.verify().hold
+
+
 def test_a_downgrade_at_once_is_credit_that_pays_the_next_months() -> None:
     acme = shop.customer("acme")
     facts = shop.buy(acme, "pro", day(6, 1))

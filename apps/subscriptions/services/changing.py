@@ -88,6 +88,7 @@ def change(
     Raises what `changes.consider` does.
     """
     row = mine(subscription_id, actor=actor)
+    apply_due(row, as_of=at, actor=actor, at=at)  # what was to happen before happens before
     facts = selectors.by_id(row.pk)
     considered = consider(facts, wish, behaviour=behaviour, at=at, effective_at=effective_at)
     if not considered.changes or _is_scheduled(facts, considered):

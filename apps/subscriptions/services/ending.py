@@ -24,7 +24,7 @@ from apps.subscriptions.changes import (
 from apps.subscriptions.errors import AlreadyBilled, WrongState
 from apps.subscriptions.facts import SubscriptionFacts
 from apps.subscriptions.models import Change, Subscription
-from apps.subscriptions.services.changing import call_off, change
+from apps.subscriptions.services.changing import apply_due, call_off, change
 from apps.subscriptions.services.rows import go, mine, record, store
 
 
@@ -47,6 +47,7 @@ def cancel(
     Raises WrongState, AlreadyBilled, Invalid.
     """
     row = mine(subscription_id, actor=actor)
+    apply_due(row, as_of=at, actor=actor, at=at)
     facts = selectors.by_id(row.pk)
     if not facts.is_live:
         raise WrongState("The subscription has ended already.")
@@ -97,6 +98,7 @@ def pause(
     Raises WrongState, AlreadyBilled, Invalid.
     """
     row = mine(subscription_id, actor=actor)
+    apply_due(row, as_of=at, actor=actor, at=at)
     facts = selectors.by_id(row.pk)
     if facts.status == states.PAUSED or facts.pause_at is not None:
         return facts
