@@ -165,5 +165,9 @@ def test_the_command_shows_it_and_writes_nothing(acme: Organization) -> None:
     shown = run("preview_billing", "--as-of", "2026-06-01T00:00:00Z", "--organization", "acme")
     assert "74.00 USD" in shown.out
     assert "3 invoices, 222.00 USD would be made; nothing was written." in shown.err
+    assert run_json("bill_due", "--as-of", "2026-06-01T00:00:00Z", "--dry-run") == run_json(
+        "preview_billing", "--as-of", "2026-06-01T00:00:00Z"
+    )
+    assert run_json("bill_due", "--as-of", "2027-06-01", "--dry-run")["totals"] == {"USD": 1_110_00}
     assert written() == before
     assert run("preview_billing", "--organization", "nobody").code == 1

@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, instant, now
+from apps.backoffice.foreseeing import foresee_and_show
 from apps.backoffice.running import print_report, report_json, told
 from apps.invoicing import services
 
@@ -22,11 +23,12 @@ class Command(BaseCommand):
         " too, and the drafts whose grace is over. Drafts out of bounds are held for review, with"
         " the reason; approve_invoice issues them. Safe to repeat, to run twice at once (runs share"
         " the work) and to kill. Exit code 1 when a subscription could not be billed and was set"
-        " aside; release_parked lets it in again."
+        " aside; release_parked lets it in again. --dry-run shows what would be billed, also at an"
+        " instant to come, and writes nothing."
     )
     examples = (
         "  manage.py bill_due --as-of 2023-12-01T00:00:00Z\n"
-        "  manage.py bill_due --keep-drafts --format json"
+        "  manage.py bill_due --as-of 2027-01-01 --dry-run --format json"
     )
 
     def arguments(self, parser: CommandParser) -> None:
@@ -35,10 +37,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--keep-drafts", action="store_true", help="write drafts; finalize_invoice issues them"
         )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="show it only; see preview_billing for more"
+        )
 
     def run(self, **options: Any) -> None:
         """Bill, report, and tell with the exit code whether anything was set aside."""
         at, started = now(), time.monotonic()
+        if options["dry_run"]:
+            foresee_and_show(self, options["as_of"] or at)
+            return
         with self.progress("Chunks") as step:
             report = services.bill_due(
                 as_of=options["as_of"] or at,
