@@ -98,6 +98,7 @@ def sums(document: Document) -> list[tuple[str, str, str]]:
     taxes = [
         (tax.name, "included" if tax.inclusive else tax.treatment.replace("_", " "), tax.amount)
         for tax in document.taxes
+        if tax.treatment != "none"
     ]
     rows = [
         *((one.name, "discount", -one.amount) for one in document.discounts),

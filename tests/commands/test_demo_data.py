@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from apps.backoffice import demo
+from apps.backoffice.demo import showcase
 from apps.core import clock, rls
 from apps.invoicing import books
 from apps.invoicing import selectors as invoicing
@@ -36,10 +37,13 @@ def test_the_world_is_alive_and_a_second_call_changes_nothing() -> None:
     with clock.frozen(TODAY):
         first = run_json("demo_data")
         second = run_json("demo_data")
-    assert (first["made"]["organizations"], first["made"]["users"]) == (3, len(demo.LOGINS))
+    made = first["made"]
+    assert made["organizations"] == len(demo.CUSTOMERS)
+    assert made["users"] == len(demo.LOGINS)
     assert [login["email"] for login in first["logins"]] == [one.email for one in demo.LOGINS]
     assert second == {**first, "made": {}}
     _check_that_it_looks_alive()
+    _check_what_each_customer_shows()
     _check_the_month_of_the_real_trace()
     assert books.verify().hold
     assert set(build(TODAY + timedelta(days=2)).made) == {"events"}
@@ -54,6 +58,24 @@ def _check_that_it_looks_alive() -> None:
         assert len(tenants.open_invitations(acme, at=TODAY)) == 1
         latest = max(event.occurred_at for event in usage.latest_events(acme, limit=5000))
         assert timedelta(0) < TODAY - latest < timedelta(days=1)
+
+
+def _check_what_each_customer_shows() -> None:
+    with rls.ops_scope("test: look at the showcase"):
+        shown = {
+            customer.slug: [
+                invoicing.document(row)
+                for row in invoicing.of_organization(tenants.get_organization(customer.slug).pk)
+            ]
+            for customer in showcase.CUSTOMERS
+        }
+    assert {one.name for one in shown["wonka"][0].discounts} == {"Welcome"}
+    assert "priority" in {line.key for line in shown["wonka"][0].lines}
+    assert shown["moulin"][0].taxes[0].treatment == "reverse_charge"
+    assert (shown["lindenhof"][0].status, shown["lindenhof"][0].tax) == ("draft", 22_23)
+    assert shown["nakatomi"][0].currency == "JPY"
+    assert sum(one.credits_total for one in shown["vandelay"]) == 150_00
+    assert {one.status for one in shown["monarch"]} == {"open"}
 
 
 def _check_the_month_of_the_real_trace() -> None:

@@ -1,4 +1,4 @@
-"""A world to look at: three customers with agreements, usage, invoices and people.
+"""A world to look at: customers with agreements, usage, invoices and people.
 
 Everything is made through the services that everybody uses; nothing is faked in the database.
 """
@@ -6,6 +6,6 @@ Everything is made through the services that everybody uses; nothing is faked in
 from __future__ import annotations
 
 from apps.backoffice.demo.people import LOGINS, PASSWORD, Login
-from apps.backoffice.demo.world import Outcome, build
+from apps.backoffice.demo.world import CUSTOMERS, Outcome, build
 
-__all__ = ["LOGINS", "PASSWORD", "Login", "Outcome", "build"]
+__all__ = ["CUSTOMERS", "LOGINS", "PASSWORD", "Login", "Outcome", "build"]

@@ -94,4 +94,10 @@ HABITS: dict[str, tuple[Habit, ...]] = {
         Habit("transfer", 6, lambda dice: {"gigabytes": Decimal(dice.randint(20, 240)) / 100}),
         Habit("storage", 2, _storage),
     ),
+    "wonka": (Habit("atlas.report", 9),),
+    "moulin": (Habit("atlas.report", 7),),
+    "lindenhof": (Habit("atlas.report", 5),),
+    "nakatomi": (Habit("atlas.report", 8),),
+    "vandelay": (Habit("atlas.report", 4),),
+    "monarch": (Habit("atlas.report", 30),),
 }

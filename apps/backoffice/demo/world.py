@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from apps.backoffice.demo import showcase
 from apps.backoffice.demo import usage as story
 from apps.backoffice.demo.people import LOGINS, PASSWORD
+from apps.backoffice.demo.showcase import Customer
 from apps.core import outbox, rls
 from apps.core.actor import Actor
 from apps.engine.calendar import zone
@@ -39,19 +41,6 @@ PILOT_START = datetime(2023, 11, 1, tzinfo=UTC)
 PILOT_END = datetime(2023, 12, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Customer:
-    """An organization of the story."""
-
-    slug: str
-    name: str
-    timezone: str
-    country: str
-    locale: str
-    industry: str
-    address: str
-
-
 CUSTOMERS: tuple[Customer, ...] = (
     Customer(
         "acme", "Acme Corporation", "UTC", "US", "en", "sales", "500 Main Street\nSpringfield, IL"
@@ -62,6 +51,7 @@ CUSTOMERS: tuple[Customer, ...] = (
     Customer(
         "initech", "Initech KK", "Asia/Tokyo", "JP", "en", "ret", "1-2-3 Marunouchi\nTokyo 100-0005"
     ),
+    *showcase.CUSTOMERS,
 )
 
 
@@ -87,11 +77,16 @@ def build(*, actor: Actor, at: datetime) -> Outcome:
     with rls.ops_scope("demo: build"):
         for name in shipped():
             plans.load_catalog(read_catalog(name), actor=actor, at=at)
+        plans.load_catalog(read_catalog(str(showcase.CATALOG)), actor=actor, at=at)
+        showcase.issuers(teller, at)
         new = teller.organizations()
         teller.people()
         teller.tell(new)
         teller.go_on(new)
     # Nobody wants mails about the past: it is delivered before the addresses are known.
+    if "monarch" in new:
+        made = invoicing.bill_thresholds(actor=actor, at=teller.at)
+        teller.outcome.count("invoices", len(made))
     if new:
         outbox.deliver_due()
         with rls.ops_scope("demo: what comes next"):
@@ -131,10 +126,17 @@ class _Teller:
             timezone=customer.timezone,
             country=customer.country,
             industry=customer.industry,
+            currency=customer.currency,
+            billing_entity=customer.issuer,
             actor=self.actor,
             at=began,
         )
-        told = {"locale": customer.locale, "address": customer.address, "metadata": MARK}
+        told = {
+            "locale": customer.locale,
+            "address": customer.address,
+            "tax_id": customer.tax_id,
+            "metadata": MARK,
+        }
         return tenants.update_organization(row.pk, changes=told, actor=self.actor, at=began)
 
     def people(self) -> None:
@@ -203,7 +205,7 @@ class _Teller:
         return day.replace(year=index // 12, month=index % 12 + 1, day=min(day.day, 28))
 
     def _use(self, organization: Organization, since: datetime, until: datetime) -> None:
-        habits = story.HABITS[organization.slug]
+        habits = story.HABITS.get(organization.slug, ())
         self._ingest(
             organization,
             story.events(organization.slug, habits, since.astimezone(UTC).date(), until.date()),
@@ -226,13 +228,12 @@ class _Teller:
             if not due:
                 break
             first = min(due, key=lambda facts: (facts.next_boundary_at, facts.id))
-            one = invoicing.bill_boundary(
+            issued += invoicing.bill_boundary(
                 Due(first.id, first.organization_id),
                 as_of=first.next_boundary_at,
                 actor=self.actor,
                 at=min(self.at, first.next_boundary_at + timedelta(minutes=1)),
             )
-            issued += [] if one is None else [one]
         self.outcome.count("invoices", len(issued))
         return issued
 
@@ -313,4 +314,4 @@ def _initech(teller: _Teller, initech: Organization) -> list[SubscriptionFacts]:
 
 
 # The last agreement of each is the one whose usage the story tells from its start.
-_AGREEMENTS = {"acme": _acme, "globex": _globex, "initech": _initech}
+_AGREEMENTS = {"acme": _acme, "globex": _globex, "initech": _initech, **showcase.AGREEMENTS}

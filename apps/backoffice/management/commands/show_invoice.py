@@ -83,8 +83,9 @@ class Command(BaseCommand):
                 for line in document.lines
             ],
         )
-        if document.discounts or document.taxes or document.credits:
-            self.print_table(["Sum", "", ">Amount"], sums(document))
+        below = sums(document)
+        if len(below) > 1:
+            self.print_table(["Sum", "", ">Amount"], below)
 
     def _write(self, content: bytes, output: Path | None) -> None:
         if output is not None:
