@@ -19,6 +19,7 @@ from apps.backoffice.access import is_staff
 from apps.backoffice.admin.audit import AuditScreen
 from apps.backoffice.admin.charges import ChargeScreen
 from apps.backoffice.admin.core import OutboxDeliveryScreen, OutboxEventScreen
+from apps.backoffice.admin.corrections import CorrectionScreen
 from apps.backoffice.admin.coupons import CouponScreen, PromotionCodeScreen
 from apps.backoffice.admin.credit import CreditGrantScreen, CreditNoteScreen, RefundScreen
 from apps.backoffice.admin.invoicing import InvoiceScreen, LedgerScreen, ParkedScreen
@@ -48,6 +49,7 @@ from apps.core import clock
 from apps.core.models import OutboxDelivery, OutboxEvent
 from apps.invoicing.models import (
     Charge,
+    Correction,
     CreditGrant,
     CreditNote,
     Invoice,
@@ -92,6 +94,7 @@ SCREENS: dict[type[Model], type[Screen]] = {
     CreditGrant: CreditGrantScreen,
     CreditNote: CreditNoteScreen,
     LedgerTransaction: LedgerScreen,
+    Correction: CorrectionScreen,
     Parked: ParkedScreen,
     Event: EventScreen,
     RejectedEvent: RejectedEventScreen,

@@ -63,6 +63,7 @@ NAVIGATION = [
         _list("Payments", "payments", "payments_payment", "invoices"),
         _list("Refunds", "undo", "payments_refund", "invoices"),
         _list("Credit", "savings", "invoicing_creditgrant", "invoices"),
+        _list("Corrections", "healing", "invoicing_correction", "invoices"),
         _list("Parked", "car_crash", "invoicing_parked", "invoices"),
         _list("Ledger", "account_balance", "invoicing_ledgertransaction", "invoices"),
         _page("Books", "verified", "books", "invoices"),
