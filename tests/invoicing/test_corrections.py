@@ -10,7 +10,7 @@ from apps.core import rls
 from apps.core.errors import Invalid
 from apps.invoicing import books, healing, services
 from apps.invoicing.errors import CorrectionDecided, NotVoidable, UnknownCorrection
-from apps.invoicing.models import Correction, HealingMark
+from apps.invoicing.models import Correction, CreditNote, HealingMark
 from apps.invoicing.services import HealingReport
 from apps.plans import services as plans
 from apps.plans.offers import CouponRules
@@ -180,6 +180,22 @@ def test_an_issuer_may_leave_invoices_as_they_are(january: Organization) -> None
     world.use(january, day(1, 20))
     assert heal().found == []
     assert corrections(january) == []
+
+
+def test_an_issuer_may_give_back_by_credit_note(january: Organization) -> None:
+    set_terms(late_usage="credit_note")
+    with rls.tenant_scope(january.pk):
+        usage.void_event(january.pk, "2026-01-05T03:00:00Z-3", source="test", actor=STAFF, at=NOW)
+    heal()
+    (requests,) = [row for row in corrections(january) if row.net_difference]
+    assert (requests.net_difference, requests.status) == (-5, "billed")
+    with rls.tenant_scope(january.pk):
+        (note,) = CreditNote.objects.all()
+        assert (note.total, note.reason, note.memo) == (5, "usage_corrected", requests.public_id)
+        assert note.invoice.number == "CH-000002"
+    world.bill(day(3, 1))
+    assert world.invoices(january)[2].total == 50_00
+    assert books.verify().findings == ()
 
 
 def test_a_void_invoice_lets_its_corrections_wait_again(january: Organization) -> None:

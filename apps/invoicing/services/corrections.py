@@ -25,10 +25,11 @@ from apps.core.faults import point
 from apps.engine.money import Money
 from apps.invoicing import healing
 from apps.invoicing.composition import Composed, difference, recomposed
-from apps.invoicing.errors import CorrectionDecided, UnknownCorrection
+from apps.invoicing.errors import CorrectionDecided, NotCreditable, UnknownCorrection
 from apps.invoicing.events import CorrectionFound
-from apps.invoicing.models import Correction, HealingMark, InvoiceLine
+from apps.invoicing.models import Correction, CreditNote, HealingMark, InvoiceLine
 from apps.invoicing.services.charges import bill_waiting
+from apps.invoicing.services.notes import NoteLine, issue_credit_note
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions.facts import SubscriptionFacts
 from apps.tenants import selectors as tenant_selectors
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Status = Correction.Status
-LEFT_ALONE = "reject"
+LEFT_ALONE, GIVEN_BACK = "reject", "credit_note"
 NOTHING_OWED = "It comes to the same amount."
 SUPERSEDED = "More usage changed; revision {} has all of it."
 
@@ -213,11 +214,43 @@ def _remember(look: healing.Look, at: datetime) -> None:
 
 
 def _settle(rows: Sequence[Correction], *, actor: Actor, at: datetime) -> None:
-    """Bill at once what no boundary will take along: those of subscriptions that have ended."""
-    subscriptions = {_subscription(row.line) for row in rows}
-    for facts in subscription_selectors.by_ids(subscriptions).values():
+    """Settle approved corrections of one organization that no boundary is to take along: what an
+    issuer gives back by credit notes, and those of subscriptions that have ended.
+    """
+    if not rows:
+        return
+    entity = tenant_selectors.organization(rows[0].organization_id).billing_entity
+    if entity.late_usage == GIVEN_BACK:
+        for row in rows:
+            _give_back(row, actor=actor, at=at)
+    left = {_subscription(row.line) for row in rows if row.status == Status.APPROVED}
+    for facts in subscription_selectors.by_ids(left).values():
         if not facts.is_live:
             bill_waiting(facts.id, actor=actor, at=at, everything=True)
+
+
+def _give_back(row: Correction, *, actor: Actor, at: datetime) -> None:
+    """Take less usage back with a credit note on the line; where less is left of that than it would
+    take, the next invoice has it.
+    """
+    if row.net_difference >= 0:
+        return
+    taken = NoteLine(line=row.line.public_id, amount=Money(-row.difference, row.currency).major)
+    try:
+        with transaction.atomic():
+            issue_credit_note(
+                str(row.line.invoice.number),
+                lines=[taken],
+                reason=CreditNote.Reason.USAGE_CORRECTED,
+                memo=row.public_id,
+                actor=actor,
+                at=at,
+            )
+    except NotCreditable:
+        log.info("correction_not_credited", extra={"correction": row.public_id})
+        return
+    row.status = Status.BILLED
+    row.save(update_fields=["status"])
 
 
 @transaction.atomic
