@@ -7,7 +7,7 @@ moment, or shows the new quote where the old one no longer holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -81,7 +81,8 @@ def propose(
         except (QuoteMoved, QuoteExpired) as refusal:
             return _show(screen, request, proposal, answers, row=row, refusal=refusal)
 
-    return ask(screen, request, proposal.question, run=run, back=back, row=row)
+    first = replace(proposal.question, submit="See what it costs")
+    return ask(screen, request, first, run=run, back=back, row=row)
 
 
 def _confirmed(request: HttpRequest, facts: SubscriptionFacts) -> Confirmed | None:

@@ -11,6 +11,9 @@ from apps.engine.decimals import plain
 from apps.invoicing.document import Document, Line, Tax
 
 
+BLANK = "\u00a0"
+
+
 @dataclass(frozen=True, slots=True)
 class Sum:
     """One amount below the lines; a whole one stands out."""
@@ -62,7 +65,7 @@ def _tax_note(tax: Tax, currency: str) -> str:
     said += [tax.jurisdiction] if tax.jurisdiction else []
     said += ["included in the lines"] if tax.inclusive else []
     if not tax.is_charged:
-        said.append(tax.treatment.replace("_", " "))
+        said += [tax.treatment.replace("_", " ")] if tax.name else []
         said += [tax.ground] if tax.ground else []
     return ", ".join(said)
 
@@ -90,7 +93,7 @@ def document_panel(title: str, document: Document, note: str = "") -> Panel:
         for line in document.lines
     ]
     sums: list[tuple[Cell, ...]] = [
-        (f"{one.name} ({one.note})" if one.note else one.name, "", "", one.amount)
+        (f"{one.name} ({one.note})" if one.note else one.name, BLANK, BLANK, one.amount)
         for one in sums_of(document)
     ]
     headings = ("Line", "Period", ">Quantity", ">Amount")
