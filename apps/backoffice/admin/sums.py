@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.utils.safestring import mark_safe
+
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.panels import Cell, Panel
 from apps.engine.decimals import plain
 from apps.invoicing.document import Document, Line, Tax
 
-
-BLANK = "\u00a0"
+# A cell without a value; on small screens, where cells stand one below the other, it is left out.
+BLANK = mark_safe('<span class="ch-blank"></span>')
 
 
 @dataclass(frozen=True, slots=True)
