@@ -13,7 +13,7 @@ from apps.backoffice.admin import cells, words
 from apps.backoffice.admin.asking import Answers, Ask, act, ask, column
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import Screen
-from apps.backoffice.pages import catalog
+from apps.backoffice.pages import catalog, whatif
 from apps.core import clock
 from apps.engine.decimals import plain
 from apps.plans import selectors as plans
@@ -32,7 +32,7 @@ class PlanScreen(Screen):
     list_select_related = ("application",)
     search_fields = ("name", "^code", "=public_id")
     actions_list = ("load",)
-    actions_detail = ("retire",)
+    actions_detail = ("compare", "retire")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """Return the plans with their published version."""
@@ -87,6 +87,11 @@ class PlanScreen(Screen):
     def load(self, request: HttpRequest) -> HttpResponse:
         """Ask for a file, show what it would change, and apply it."""
         return catalog.page(self, request)
+
+    @act("Compare on usage", capability="view_invoices", icon="compare_arrows")
+    def compare(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for another version, and show what customers would have paid under it."""
+        return whatif.page(self, request, self.row(request, object_id))
 
     @act(
         "Stop selling",
