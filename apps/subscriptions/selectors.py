@@ -170,7 +170,7 @@ def preview_cancel(
 ) -> SubscriptionFacts:
     """Return the facts that `services.cancel` would leave; stores nothing."""
     found = get(subscription_id, organization_id=organization_id)
-    return changes.canceled(found, when=when, at=at, prorate=prorate)
+    return _without_later(changes.canceled(found, when=when, at=at, prorate=prorate))
 
 
 def preview_pause(
@@ -183,7 +183,14 @@ def preview_pause(
 ) -> SubscriptionFacts:
     """Return the facts that `services.pause` would leave; stores nothing."""
     found = get(subscription_id, organization_id=organization_id)
-    return changes.paused(found, when=when, at=at, prorate=prorate)
+    return _without_later(changes.paused(found, when=when, at=at, prorate=prorate))
+
+
+def _without_later(facts: SubscriptionFacts) -> SubscriptionFacts:
+    """Leave out the changes that an end or a pause calls off."""
+    ends = facts.pause_at or facts.cancel_at
+    kept = [one for one in facts.scheduled if ends is None or one.effective_at < ends]
+    return facts.rebuilt(scheduled=tuple(kept))
 
 
 def changes_due(as_of: datetime, *, organization_ids: Collection[int] | None = None) -> list[Due]:

@@ -267,6 +267,18 @@ def test_a_trial_can_be_ended_now_and_a_running_plan_cannot(
     assert rows(trial)[0].status == "canceled"
 
 
+def test_an_end_calls_off_what_was_scheduled_for_later(
+    shop: Customer, owner: Client, path: str
+) -> None:
+    address = f"{path}/change/pro/?when=next_period"
+    owner.post(f"{path}/change/pro/", confirmation(owner, address))
+    page = plain(owner.get(f"{path}/cancel/").content)
+    assert "Changes scheduled for later are called off." in page
+    owner.post(f"{path}/cancel/", {"reason": "unused", "comment": ""})
+    with rls.tenant_scope(shop.organization.pk):
+        assert Change.objects.get().status == "canceled"
+
+
 def test_a_pause_is_scheduled_taken_back_and_comes_into_force(
     shop: Customer, owner: Client, path: str
 ) -> None:
