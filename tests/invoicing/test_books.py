@@ -13,7 +13,7 @@ from apps.invoicing import books, selectors, services
 from apps.payments import services as payments
 from apps.tenants.models import Organization
 from tests.conftest import STAFF, make_organization
-from tests.invoicing import world
+from tests.invoicing import rich, world
 from tests.invoicing.world import NOW, day
 from tests.races import at_once
 
@@ -211,3 +211,118 @@ def test_two_runs_at_once_bill_each_boundary_once(committed_db: str) -> None:
     with rls.tenant_scope(organization.pk):
         rows = selectors.of_organization(organization.pk)
         assert sorted(row.sequence or 0 for row in rows) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.fixture
+def rich_books(committed_db: str) -> Organization:
+    """A month with a coupon, a tax, credit, a correction, a charge, a note and a refund."""
+    return rich.build()
+
+
+MOVING = "WHERE amount <> amount_before"
+
+
+def test_rich_books_hold(rich_books: Organization) -> None:
+    assert books.verify().findings == ()
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "names"),
+    [
+        (
+            f"UPDATE invoicing_correction SET amount = amount + 1 {MOVING}",
+            "line",
+            "its correction 1",
+        ),
+        (f"UPDATE invoicing_correction SET amount_before = 1 {MOVING}", "line", "starts from 1"),
+        (
+            f"UPDATE invoicing_correction SET revision = 2 {MOVING}",
+            "line",
+            "correction 1 is missing",
+        ),
+        (f"UPDATE invoicing_correction SET status = 'waiting' {MOVING}", "line", "is waiting"),
+        (f"DELETE FROM invoicing_correction {MOVING}", "line", "there is no correction 1"),
+        ("UPDATE invoicing_charge SET amount = 1", "line", "its charge gives 1"),
+        (
+            "UPDATE invoicing_invoicediscount SET amount = amount + 1 WHERE id = "
+            "(SELECT min(id) FROM invoicing_invoicediscount)",
+            "invoice",
+            "discounts are not those that were settled",
+        ),
+        (
+            "UPDATE invoicing_invoicetax SET amount = amount + 1 WHERE id = "
+            "(SELECT min(id) FROM invoicing_invoicetax)",
+            "invoice",
+            "taxes are not those that were settled",
+        ),
+        (
+            "UPDATE invoicing_invoiceline SET discount = discount + 1 WHERE id = "
+            "(SELECT min(id) FROM invoicing_invoiceline)",
+            "invoice",
+            "discounts and taxes are not those that were settled",
+        ),
+        (
+            "UPDATE invoicing_invoice SET settlement = jsonb_set(settlement, "
+            "'{totals,tax_minor}', '1') WHERE number = 'CH-000001'",
+            "invoice",
+            "settlement contradicts itself",
+        ),
+        (
+            "UPDATE invoicing_creditgrant SET remaining = remaining + 1 WHERE kind = 'promotional'",
+            "ledger",
+            "what remains is not",
+        ),
+        (
+            "UPDATE invoicing_creditmovement SET amount = amount - 1 WHERE kind = 'used'",
+            "invoice",
+            "credits are not those that were settled",
+        ),
+        ("DELETE FROM invoicing_creditmovement WHERE kind = 'used'", "ledger", "credit it used"),
+        (
+            "UPDATE invoicing_creditnote SET tax = tax + 1, subtotal = subtotal - 1",
+            "ledger",
+            "does not add up",
+        ),
+        (
+            "UPDATE invoicing_creditnoteline SET amount = amount + 1 WHERE id = "
+            "(SELECT min(id) FROM invoicing_creditnoteline)",
+            "ledger",
+            "what was credited is not what credit notes took back",
+        ),
+        ("DELETE FROM invoicing_creditnote", "ledger", "gap"),
+        ("UPDATE payments_refund SET amount = amount - 1", "ledger", "cash is not what was paid"),
+        (
+            "UPDATE invoicing_ledgerentry SET account = 'revenue' WHERE account = 'tax_payable' "
+            "AND id = (SELECT min(id) FROM invoicing_ledgerentry WHERE account = 'tax_payable')",
+            "ledger",
+            "tax is not what",
+        ),
+        (
+            "UPDATE invoicing_ledgerentry SET account = 'revenue' WHERE id = (SELECT min(id) "
+            "FROM invoicing_ledgerentry WHERE account = 'deferred_revenue')",
+            "invoice",
+            "of its revenue is deferred",
+        ),
+        (
+            "UPDATE invoicing_ledgerentry SET account = 'customer_credit' WHERE account = "
+            "'promotion'",
+            "ledger",
+            "promotional credit used",
+        ),
+    ],
+)
+def test_an_alteration_of_what_goes_with_invoices_is_named(
+    committed_db: str, rich_books: Organization, statement: str, kind: str, names: str
+) -> None:
+    as_superuser(committed_db, statement)
+    findings = books.verify().findings
+    assert any(f.kind == kind and names in f.message for f in findings), findings
+
+
+def test_several_processes_find_what_one_finds(
+    committed_db: str, books_of_two_months: Organization
+) -> None:
+    as_superuser(committed_db, f"UPDATE invoicing_invoiceline SET amount = 1 {ONE_LINE}")
+    alone, together = books.verify(), books.verify(jobs=2)
+    assert alone == together
+    assert not together.hold

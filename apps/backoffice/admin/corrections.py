@@ -90,7 +90,7 @@ class CorrectionScreen(Screen):
     def facts(self, row: Correction) -> Sequence[Fact]:
         """Both amounts, the usage behind them, and who decided."""
         return [
-            Fact("State", self.state(row)),
+            Fact("State", cells.badge(row.status, TONES.get(row.status, ""))),
             Fact("Organization", cells.link_to(row.organization)),
             Fact("Invoice", cells.link_to(row.line.invoice)),
             Fact("Line", row.line.name),

@@ -26,7 +26,7 @@ def chunk(organization_id: int | None, first: int, last: int) -> list[Invoice]:
     corrections = Correction.objects.order_by("revision")
     parts = (
         InvoiceLine.objects.select_related("item", "charge", "corrects")
-        .prefetch_related(Prefetch("corrections", corrections), "credit_lines__credit_note")
+        .prefetch_related(Prefetch("corrections", corrections), "credit_lines")
         .order_by("position")
     )
     plain = rows.prefetch_related(None).prefetch_related(

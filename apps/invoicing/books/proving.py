@@ -13,7 +13,9 @@ from django.db import close_old_connections
 
 from apps.audit import selectors as audit
 from apps.core import rls
-from apps.invoicing.books import documents, ledger
+from apps.invoicing.books import ledger
+from apps.invoicing.books.documents import chunk, final
+from apps.invoicing.books.documents import findings as findings_of
 from apps.invoicing.books.findings import Books, Finding
 from apps.invoicing.models import Invoice
 from apps.usage import selectors as usage
@@ -82,7 +84,7 @@ def _invoices(organization_id: int | None) -> Iterator[Part]:
     last = 0
     while True:
         with rls.ops_scope("books: the next invoices"):
-            rows = documents.final(organization_id).filter(pk__gt=last)
+            rows = final(organization_id).filter(pk__gt=last)
             ids = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
         if not ids:
             return
@@ -110,8 +112,8 @@ def prove(part: Part) -> Proven:
     """Prove a part, in one transaction."""
     with rls.ops_scope(f"books: {part.proof}"):
         if part.proof == "invoices":
-            rows = documents.chunk(part.organization_id, part.first, part.last)
-            found = documents.findings(rows)
+            rows = chunk(part.organization_id, part.first, part.last)
+            found = findings_of(rows)
             return Proven(len(rows), sum(len(row.lines.all()) for row in rows), tuple(found))
         return Proven(0, 0, tuple(_PROOFS[part.proof](part.organization_id)))
 

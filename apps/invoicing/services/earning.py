@@ -95,7 +95,7 @@ def _earn(ids: Sequence[int], month: Month, done: Recognized, at: datetime) -> N
     """Book a chunk. Whoever voids or credits one of the invoices waits, or is waited for."""
     list(Invoice.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk"))
     rows = Invoice.objects.filter(pk__in=ids).exclude(status=Invoice.Status.VOID)
-    rows = rows.prefetch_related("lines__credit_lines__credit_note").order_by("pk")
+    rows = rows.prefetch_related("lines__credit_lines", "credit_notes").order_by("pk")
     for row in rows:
         movements = [
             movement for movement in _movements(row, month, at) if movement.amounts[DEFERRED]
