@@ -289,7 +289,7 @@ def seen(reply: Any) -> tuple[int, dict[str, Any]]:
 
 def everything(world: World) -> list[list[Any]]:
     """Return all that a refused request might have touched."""
-    models = (
+    models: tuple[type[Model], ...] = (
         Organization, Subscription, QuantityStep, Invoice, Event, AuditEntry, RechargeRule,
         *OTHERS.values(),
     )  # fmt: skip

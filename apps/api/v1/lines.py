@@ -9,11 +9,11 @@ from rest_framework.response import Response
 from apps.api.door import ApiView
 from apps.api.pagination import DEFAULT, LARGEST, refuse_cursor
 from apps.api.schema import operation
-from apps.api.shapes import Digits, Exact, Kind, Open, Query, Shape, list_of, public_id
+from apps.api.shapes import Digits, Exact, Kind, Open, Query, Shape, list_of
 from apps.api.v1.invoices import TAG
-from apps.core.ids import is_public_id
 from apps.invoicing import explaining
 from apps.invoicing.models import Invoice, InvoiceLine
+from apps.usage import selectors as usage
 from apps.usage.errors import UnknownEvent
 
 
@@ -21,7 +21,7 @@ class EvidenceShape(Shape):
     """An event under a line: counted by it, voided since, or late (it came since)."""
 
     object = Kind("line_event")
-    id = public_id("evt", source="public_id")
+    id = serializers.CharField(source="public_id")
     key = serializers.CharField(help_text="the `id` that it was sent with")
     source = serializers.CharField()  # type: ignore[assignment] # a field, not DRF's own
     type = serializers.CharField()
@@ -59,7 +59,7 @@ class LineEvents(ApiView):
         row = self.own(final, line, "invoice line")
         query = self.query()
         after = query.get("starting_after", "")
-        if after and not is_public_id(after):
+        if after and not usage.is_public(after):
             refuse_cursor("starting_after")
         try:
             found = explaining.events_of_line(row.public_id, after=after, limit=query["limit"])
