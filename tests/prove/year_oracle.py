@@ -19,6 +19,7 @@ from tests.engine.oracle_prices import Asked, Used, line, price_of
 from tests.prove.year_catalog import PLANS, TERMS
 
 NOTHING, WHOLE = Fraction(0), Fraction(1)
+PLACES = [price["key"] for price in PLANS["solo"]]
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -355,9 +356,12 @@ class Account:
         return oracle.first_instant(oracle.months_later(wall, k), self.zone)
 
     def lines(self, behind: Lap | None, ahead: Lap | None) -> list[Line]:
-        """The lines of the invoice at a boundary, item by item."""
+        """The lines of the invoice at a boundary: by their place in the plan, then by age.
+
+        A cent that does not divide goes to the earlier line, so the order is part of the sum.
+        """
         found: list[Line] = []
-        for one in self.owned:
+        for one in sorted(self.owned, key=lambda one: PLACES.index(one.key)):
             metered = one.price["type"] == "metered"
             if ahead is not None and not metered and one.lives_at(ahead.start):
                 found.append(
