@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from apps.invoicing import services as invoicing
+from apps.invoicing.services import issuing, run
 from apps.payments import services as payments
 from apps.subscriptions import services as subscriptions
 from apps.tenants import services as tenants
@@ -28,41 +28,61 @@ class Seeded:
 def _unlocked() -> None:
     for room in (tenants, subscriptions):
         mutate(room, "lock", (".select_for_update()", ""))
+    mutate(tenants, "lock_free", (".select_for_update(skip_locked=True, no_key=True)", ".all()"))
+    mutate(subscriptions, "lock_many", (".select_for_update(no_key=True)", ".all()"))
 
 
-BILL_ONCE = """        invoice = _draft(facts, facts.next_boundary)
-        point("billing.drafted")
-        subscriptions.pass_boundary(row, actor=actor, at=at)
-        point("billing.passed")
-"""
-CURSOR_FIRST = """        subscriptions.pass_boundary(row, actor=actor, at=at)
-        point("billing.passed")
+BILL_TOGETHER = """    found = draft_boundaries(due, actor=run.actor, at=run.at)
+    drafted = [draft for draft in found if draft is not None]
     point("billing.drafted")
-    with rls.tenant_scope(due.organization_id):
-        invoice = _draft(facts, facts.next_boundary)
+    subscriptions.pass_boundaries(rows, facts=facts, actor=run.actor, at=run.at)
+    point("billing.passed")
+    ready = [] if run.keep_drafts else drafts.keep_back(drafted, at=run.at)
+    issue(ready, actor=run.actor, at=run.at)
+    return [issued(draft.row) for draft in drafted]
 """
+CURSOR_FIRST = """    subscriptions.pass_boundaries(rows, facts=facts, actor=run.actor, at=run.at)
+    point("billing.passed")
+    def bill_later() -> None:
+        point("billing.drafted")
+        with rls.ops_scope("a mutant"):
+            found = draft_boundaries(due, actor=run.actor, at=run.at)
+            issue([one for one in found if one is not None], actor=run.actor, at=run.at)
+    transaction.on_commit(bill_later)
+    return []
+"""
+BOOKED = "book_all([_issued(draft, at) for draft in drafted])"
+TOLD = "_tell(drafted, actor=actor, at=at)"
+AFTER_THE_COMMIT = (
+    "from django.db import transaction; from apps.core import rls; "
+    'transaction.on_commit(lambda: point("billing.committed")); '
+    'transaction.on_commit(rls.ops_scope("a mutant")(lambda: {}))'
+)
 
 NO_LOCK_ON_NUMBERS = """
-CREATE OR REPLACE FUNCTION invoicing_take_number(entity bigint, wanted_series text)
+CREATE OR REPLACE FUNCTION invoicing_take_numbers(
+  entity bigint, wanted_series text, how_many integer)
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE taken bigint;
 BEGIN
   SELECT coalesce(max(sequence), 0) + 1 INTO taken FROM invoicing_invoice;
   PERFORM pg_sleep(0.003);
   INSERT INTO invoicing_numberseries (billing_entity_id, series, next)
-  VALUES (entity, wanted_series, taken + 1)
-  ON CONFLICT (billing_entity_id, series) DO UPDATE SET next = taken + 1;
+  VALUES (entity, wanted_series, taken + how_many)
+  ON CONFLICT (billing_entity_id, series) DO UPDATE SET next = taken + how_many;
   RETURN taken;
 END $$
 """
 FROM_A_SEQUENCE = """
-CREATE OR REPLACE FUNCTION invoicing_take_number(entity bigint, wanted_series text)
+CREATE OR REPLACE FUNCTION invoicing_take_numbers(
+  entity bigint, wanted_series text, how_many integer)
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE taken bigint := nextval('numbers');
 BEGIN
+  PERFORM nextval('numbers') FROM generate_series(2, how_many);
   INSERT INTO invoicing_numberseries (billing_entity_id, series, next)
-  VALUES (entity, wanted_series, taken + 1)
-  ON CONFLICT (billing_entity_id, series) DO UPDATE SET next = taken + 1;
+  VALUES (entity, wanted_series, taken + how_many)
+  ON CONFLICT (billing_entity_id, series) DO UPDATE SET next = taken + how_many;
   RETURN taken;
 END $$
 """
@@ -80,7 +100,7 @@ MUTANTS = (
     ),
     Seeded(
         "the cursor moves in a transaction of its own, before the invoice",
-        partial(mutate, invoicing, "bill_boundary", (BILL_ONCE, CURSOR_FIRST)),
+        partial(mutate, run, "_bill", (BILL_TOGETHER, CURSOR_FIRST)),
         kills=(("billing.drafted", 1),),
     ),
     Seeded(
@@ -104,15 +124,9 @@ MUTANTS = (
         "the ledger is booked after the commit",
         partial(
             mutate,
-            invoicing,
-            "_finalize",
-            (
-                '_book(row, "issued", {RECEIVABLE: row.total, REVENUE: -row.total}, '
-                "source=row.public_id, at=at)",
-                'transaction.on_commit(lambda: point("billing.committed")); '
-                'transaction.on_commit(transaction.atomic(lambda: _book(row, "issued", '
-                "{RECEIVABLE: row.total, REVENUE: -row.total}, source=row.public_id, at=at)))",
-            ),
+            issuing,
+            "issue",
+            (BOOKED, AFTER_THE_COMMIT.format(BOOKED)),
         ),
         kills=(("billing.committed", 3),),
     ),
@@ -120,14 +134,9 @@ MUTANTS = (
         "the fact is told after the commit",
         partial(
             mutate,
-            invoicing,
-            "_finalize",
-            (
-                "outbox.emit(fact, at=at, organization_id=row.organization_id)",
-                'transaction.on_commit(lambda: point("billing.committed")); '
-                "transaction.on_commit(transaction.atomic(lambda: outbox.emit("
-                "fact, at=at, organization_id=row.organization_id)))",
-            ),
+            issuing,
+            "issue",
+            (TOLD, AFTER_THE_COMMIT.format(TOLD)),
         ),
         kills=(("billing.committed", 3),),
     ),

@@ -20,6 +20,7 @@ from apps.core import faults, rls
 from apps.core.errors import DomainError
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice
+from apps.invoicing.services import issuing, run
 from apps.payments import services as payments
 from apps.subscriptions import selectors as subscription_selectors
 from apps.usage import services as usage
@@ -41,6 +42,7 @@ PAYMENT_POINTS = ("payment.recorded", "payment.applied")
 USAGE_POINTS = ("usage.rolled_up",)
 POINTS = ("starting", "waiting", *BILLING_POINTS, *PAYMENT_POINTS, *USAGE_POINTS)
 STARTING, WAITING = 0, 1
+CHUNK = 5  # small, so that many meet and many are killed
 Mutant = Callable[[], None]
 
 
@@ -93,16 +95,17 @@ class Crew:
                 self.board.put(place, POINTS.index(name))
             faults.point(name)
 
-        for module in (invoicing, payments, rollup):
+        for module in (run, issuing, payments, rollup):
             vars(module)["point"] = passing
-        bill, record = invoicing.bill_boundary, payments.record_payment
+        bill, record = run._bill_chunk, payments.record_payment
 
-        def bill_boundary(*args: Any, **kwargs: Any) -> invoicing.Issued | None:
+        def bill_chunk(asked: run.Run, report: invoicing.BillingReport) -> bool:
             self.board.put(place, WAITING)
-            issued = bill(*args, **kwargs)
-            if issued is not None:
+            before = len(report.issued)
+            more = bill(asked, report)
+            for issued in report.issued[before:]:
                 self.invoices.write(f"{issued.id} {issued.number} {issued.total}")
-            return issued
+            return more
 
         def record_payment(*args: Any, **kwargs: Any) -> None:
             self.board.put(place, WAITING)
@@ -110,13 +113,13 @@ class Crew:
                 payment = record(*args, **kwargs)
             self.payments.write(payment.public_id)
 
-        vars(invoicing)["bill_boundary"] = bill_boundary
+        vars(run)["_bill_chunk"] = bill_chunk
         vars(payments)["record_payment"] = record_payment
 
 
 def bill(as_of: datetime) -> None:
     """Bill all that is due, starting anew whenever the database goes away."""
-    _persist(lambda: invoicing.bill_due(as_of=as_of, actor=ACTOR, at=NOW))
+    _persist(lambda: invoicing.bill_due(as_of=as_of, actor=ACTOR, at=NOW, chunk=CHUNK))
 
 
 def bill_in_any_order(as_of: datetime) -> None:
