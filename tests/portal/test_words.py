@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from babel.messages.pofile import read_po
+from django.utils import translation
 
+from apps.plans.errors import NotRedeemable
 from apps.portal import charts, words
 from apps.portal.charts import Column
 from apps.portal.formats import Formats
+from apps.portal.refusals import sentence
 from apps.tenants import roles
 
 CATALOG = Path("apps/portal/locale/de/LC_MESSAGES")
@@ -45,6 +48,22 @@ def _blanks(text: str) -> list[str]:
 def test_every_role_and_scope_has_its_words() -> None:
     assert set(words.ROLES) == set(words.ROLE_MEANINGS) == set(roles.ROLES)
     assert set(words.SCOPES) == set(roles.SCOPES) - {"organizations:write", "invoices:write"}
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("'Five off' counts already.", "„Five off“ gilt schon."),
+        (
+            "'Ten' needs a bill of 100.00 USD or more.",
+            "„Ten“ gilt ab einem Rechnungsbetrag von 100.00 USD.",
+        ),
+        ("'Ten' is fine.", "'Ten' is fine."),
+    ],
+)
+def test_a_refusal_keeps_its_values_in_another_language(said: str, written: str) -> None:
+    with translation.override("de"):
+        assert sentence(NotRedeemable(said)) == written
 
 
 AT = datetime(2023, 11, 30, 23, 30, tzinfo=UTC)

@@ -100,7 +100,7 @@ def upcoming(request: PortalRequest, subscription: str) -> HttpResponse:
     """Show what the next boundary would bill with the usage so far."""
     facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     found = invoicing.upcoming_of(facts)
-    context = {"facts": facts, "document": None, "now": clock.now()}
+    context: dict[str, object] = {"facts": facts, "document": None, "now": clock.now()}
     context |= _shown(found, request.formats) if found else {}
     return render(request, "portal/upcoming.html", context)
 
