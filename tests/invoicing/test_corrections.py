@@ -99,7 +99,7 @@ def test_late_usage_goes_on_the_next_invoice(january: Organization) -> None:
 def test_a_voided_event_is_given_back(january: Organization) -> None:
     with rls.tenant_scope(january.pk):
         usage.void_event(
-            january.pk, name="2026-01-05T03:00:00Z-3", source="test", actor=STAFF, at=NOW
+            january.pk, event="2026-01-05T03:00:00Z-3", source="test", actor=STAFF, at=NOW
         )
     heal()
     # 19 × 0.05 = 0.95 instead of 1.00; 2,900 tokens are 3 packages as before
@@ -188,7 +188,7 @@ def test_an_issuer_may_give_back_by_credit_note(january: Organization) -> None:
     set_terms(late_usage="credit_note")
     with rls.tenant_scope(january.pk):
         usage.void_event(
-            january.pk, name="2026-01-05T03:00:00Z-3", source="test", actor=STAFF, at=NOW
+            january.pk, event="2026-01-05T03:00:00Z-3", source="test", actor=STAFF, at=NOW
         )
     heal()
     (requests,) = [row for row in corrections(january) if row.net_difference]
