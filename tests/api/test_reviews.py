@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from apps.core import clock
 from apps.invoicing import services as billing
 from tests.api.client import Api
 from tests.conftest import STAFF
@@ -98,17 +97,3 @@ def test_a_line_leads_to_its_very_events(api: Api, world: World) -> None:
     assert api.get(f"lines/{lines['base']['id']}/events").json()["data"] == []
     for cursor in ("nov-2", "evt_1", "\x00"):
         assert api.get(path, {"starting_after": cursor}).status_code == 400
-
-
-def test_a_late_event_is_marked(api: Api, world: World) -> None:
-    lines = {
-        line["key"]: line for line in api.get(f"invoices/{world.second_invoice}").json()["lines"]
-    }
-    late = {
-        "specversion": "1.0", "id": "late", "source": "test", "type": "ai.request",
-        "time": "2023-11-30T10:00:00Z", "data": {"context_tokens": 5, "generated_tokens": 5},
-    }  # fmt: skip
-    with clock.frozen(JANUARY.replace(year=2023, month=12, day=11)):
-        assert api.post("events", late).status_code == 200
-    events = api.get(f"lines/{lines['context_tokens']['id']}/events").json()["data"]
-    assert [event["status"] for event in events] == ["counted"] * 3 + ["late"]
