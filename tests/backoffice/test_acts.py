@@ -84,8 +84,8 @@ FINANCE_MAY_NOT = {
 def test_support_acts_on_nothing(support: Client, everything: None) -> None:
     before = acts()
     for model, name, detail in all_acts():
-        if name in {"download", "xml"}:
-            continue  # reading a file is looking
+        if name in {"download", "xml", "compare"}:
+            continue  # reading a file, or what other prices would come to, is looking
         address = address_of(model, name, detail)
         assert support.get(address).status_code == 403, address
         assert support.post(address).status_code == 403, address
@@ -113,6 +113,8 @@ def test_finance_acts_on_money_and_on_nothing_else(finance: Client, everything: 
 def test_asking_changes_nothing(admin: Client, everything: None) -> None:
     before = acts()
     for model, name, detail in all_acts():
+        if detail and not rows(model):
+            continue  # corrections have tests of their own
         asked = admin.get(address_of(model, name, detail)).status_code
         assert asked in {200, 409}, (model, name)  # it asks, or says why it will not
     assert acts() == before

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, Value, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -159,7 +160,7 @@ class InvoiceScreen(DraftActs, Screen):
             if name in RARE and not found.count and chosen != name:
                 continue
             url = cells.list_url(Invoice, show=name)
-            text = cells.sums(found.amounts or {}) if found.amounts else ""
+            text = cells.sums(found.amounts) if found.amounts else ""
             tabs.append(Tab(words_, url, found.count, chosen == name, text))
         return tabs
 
@@ -467,35 +468,43 @@ class Sums:
     """How many invoices, and what they come to by currency, in minor units."""
 
     count: int = 0
-    amounts: dict[str, int] | None = None
+    amounts: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Sums) -> Sums:
+        """Return both together."""
+        both = Counter(self.amounts)
+        both.update(other.amounts)
+        return Sums(self.count + other.count, both)
 
 
 def standings() -> dict[str, Sums]:
     """Return the invoices by standing: totals, or what is unpaid of open ones.
 
-    Credits are not among the open ones; those past due are, and stand on their own as well.
+    Held drafts and those in grace are among the drafts, and those past due among the open ones;
+    each stands on its own as well. Credits are not among the open ones.
     """
-    rows = Invoice.objects.order_by().values("status", "currency")
-    credit = Q(status="open", total__lt=0)
-    found = _summed(rows.exclude(credit))
-    late = rows.filter(status="open", total__gte=0, due_at__lt=clock.now())
-    found["past_due"] = _summed(late).get("open", Sums())
-    for name, condition in (("held", HELD), ("grace", GRACE)):
-        found[name] = _summed(rows.filter(condition)).get("draft", Sums())
-    found["credit"] = _summed(rows.filter(credit)).get("open", Sums())
-    return found
+    standing_ = Case(
+        When(HELD, then=Value("held")),
+        When(GRACE, then=Value("grace")),
+        When(Q(status="open", total__lt=0), then=Value("credit")),
+        When(Q(status="open", due_at__lt=clock.now()), then=Value("past_due")),
+        default=F("status"),
+    )
+    rows = Invoice.objects.order_by().annotate(standing=standing_).values("standing", "currency")
+    found = _summed(rows)
+    draft = found["draft"] + found["held"] + found["grace"]
+    both = {"draft": draft, "open": found["open"] + found["past_due"]}
+    return defaultdict(Sums, {**found, **both})
 
 
-def _summed(rows: Any) -> dict[str, Sums]:
-    counts: dict[str, int] = {}
-    amounts: dict[str, dict[str, int]] = {}
+def _summed(rows: Any) -> defaultdict[str, Sums]:
+    found: defaultdict[str, Sums] = defaultdict(Sums)
     owed = Sum("total") - Sum("credited") - Sum("amount_paid")
     for row in rows.annotate(n=Count("id"), owed=owed, whole=Sum("total")):
-        status = row["status"]
-        counts[status] = counts.get(status, 0) + row["n"]
-        amount = row["owed"] if status in {"open", "uncollectible"} else row["whole"]
-        amounts.setdefault(status, {})[row["currency"]] = int(amount)
-    return {status: Sums(counts[status], amounts[status]) for status in counts}
+        unpaid = row["standing"] in {"open", "past_due", "credit", "uncollectible"}
+        amount = int(row["owed"] if unpaid else row["whole"])
+        found[row["standing"]] += Sums(row["n"], {row["currency"]: amount})
+    return found
 
 
 def _lines(request: HttpRequest, row: Invoice, document: Document) -> SafeString:
