@@ -248,7 +248,7 @@ class StateMachine(_TableOperation):
 
     def __init__(self, model: str, field: str, transitions: Sequence[tuple[str, str]]) -> None:
         super().__init__(model)
-        self.field, self.transitions = field, [tuple(pair) for pair in transitions]
+        self.field, self.transitions = field, [(old, new) for old, new in transitions]
 
     def forwards(self, model: type[Model]) -> Iterable[str]:
         """Create the trigger."""

@@ -18,7 +18,8 @@ from apps.invoicing import einvoice
 from apps.invoicing.document import Deduction, Document, Line, Tax
 from apps.invoicing.einvoice import Obstacle
 from tests.invoicing import papers
-from tests.invoicing.test_einvoice import broken_rules, xml_of
+from tests.invoicing.published import broken_rules
+from tests.invoicing.test_einvoice import xml_of
 
 RATES = [
     TaxRate(f"{percent} {inclusive}", Decimal(percent), inclusive)

@@ -62,6 +62,7 @@ def test_a_rich_bill_is_a_valid_electronic_invoice(tmp_path: Path) -> None:
     assert (bill.credits_total, bill.total) == (25_00, 115_42)
     paper = pdf.paper(bill)
     assert paper.einvoice.obstacles == ()
+    assert paper.einvoice.xml is not None
     assert broken_rules(paper.einvoice.xml) == []
     (tmp_path / "rich.pdf").write_bytes(paper.content)
     assert books.verify().hold
@@ -72,4 +73,5 @@ def test_a_bill_under_reverse_charge_is_one_too() -> None:
     assert (bill.tax, bill.total) == (0, 93_00)
     paper = pdf.paper(bill)
     assert paper.einvoice.obstacles == ()
+    assert paper.einvoice.xml is not None
     assert broken_rules(paper.einvoice.xml) == []

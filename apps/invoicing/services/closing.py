@@ -120,7 +120,7 @@ def rebill_invoice(reference: str, *, actor: Actor, at: datetime) -> Invoice:
         raise Conflict("The subscription has started a new cycle since; its old one is closed.")
     standing = Invoice.objects.filter(
         organization_id=row.organization_id,
-        subscription_id=row.subscription_id,
+        subscription=row.subscription,
         boundary_at=row.boundary_at,
         currency=row.currency,
     )

@@ -17,8 +17,7 @@ class Command(BaseCommand):
     """Leave a line as it was billed."""
 
     help = (
-        "Leave a line as it was billed. When its usage changes once more, somebody is asked"
-        " again."
+        "Leave a line as it was billed. When its usage changes once more, somebody is asked again."
     )
     examples = (
         "  manage.py reject_correction cor_01jz0000000000000000000000 --reason 'our delay'\n"
