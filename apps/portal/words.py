@@ -51,7 +51,7 @@ SUBSCRIPTION_STATUSES: Words = {
     "pausing": _("Pauses soon"),
 }
 WHEN: Words = {
-    "now": _("From now on; the difference comes with the next invoice"),
+    "now": _("From now on"),
     "next_period": _("From the next period on"),
 }
 CANCEL_WHEN: Words = {
