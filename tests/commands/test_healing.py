@@ -60,6 +60,7 @@ def test_late_usage_is_reviewed_decided_and_billed(acme: str) -> None:
         assert run("bill_due", "--as-of", "2026-03-01").code == 0
         explained = run("explain_invoice", "CH-000003", "--line", "4").out
         assert explained.startswith("4. Requests: $0.10"), explained
+        assert "Less $1.00 billed before" in explained
         assert run_json("verify_books", "--jobs", "2")["ok"] is True
 
 

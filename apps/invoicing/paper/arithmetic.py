@@ -80,6 +80,8 @@ def _sums(told: Explained, words: Words) -> list[Sum]:
             return [table(part["price"], words, _stretch(part, words)) for part in told["segments"]]
         case "sum":
             return [table(part, words, _share(part)) for part in told["parts"]]
+        case "difference":
+            return _sums(told["now"], words)
         case _other:
             return _price(told, words)
 
@@ -115,6 +117,9 @@ def _closing(told: Explained, words: Words) -> list[str]:
     if "net_of_discounts" in told:
         share = {"share": told["net_of_discounts"]}
         said.append(_("× %(share)s, which was paid of it after discounts") % share)
+    if told.get("rule") == "difference":
+        before = {"amount": words.money(told["before_minor"])}
+        said.append(_("Less %(amount)s billed before") % before)
     said += _bounds(told.get("bounds"), words)
     return [*said, *_rounding(told, words)]
 
@@ -128,6 +133,8 @@ def _prices(told: Explained) -> list[Explained]:
             return [part["price"] for part in told["segments"]]
         case "sum":
             return list(told["parts"])
+        case "difference":
+            return _prices(told["now"])
         case _other:
             return [told]
 
