@@ -37,14 +37,15 @@ from apps.engine.rating import Rated, rate, ratio
 
 __all__ = [
     "Agreement",
+    "Billed",
     "BilledKey",
+    "BilledOf",
     "Item",
     "ItemKind",
     "Lap",
     "LineKind",
     "Measured",
     "MissingUsage",
-    "NetOf",
     "Proposal",
     "QuantityPolicy",
     "QuantityStep",
@@ -101,8 +102,20 @@ class Window(NamedTuple):
 
 
 Usage = Mapping[Window, Measured]
-NetOf = Callable[[Item, Period], Fraction]
-"""What was really billed of an item for a period ÷ its undiscounted price, 0 to 1."""
+
+
+class Billed(NamedTuple):
+    """What was really billed of an item for a period.
+
+    `net` is what discounts left of the price, 0 to 1; `credited` what credit notes took back of
+    that since, in minor units.
+    """
+
+    net: Fraction = WHOLE
+    credited: int = 0
+
+
+BilledOf = Callable[[Item, Period], Billed]
 
 
 class BilledKey(NamedTuple):
@@ -198,19 +211,19 @@ def windows_needed(agreement: Agreement, k: int) -> list[Window]:
     return [window for item in agreement.items if (window := _window(item, behind)) is not None]
 
 
-def billed_in_full(_: Item, __: Period) -> Fraction:
-    """Say that no discount was taken off."""
-    return WHOLE
+def billed_in_full(_: Item, __: Period) -> Billed:
+    """Say that no discount was taken off, and nothing taken back."""
+    return Billed()
 
 
 def propose(
-    agreement: Agreement, k: int, usage: Usage, *, net_of: NetOf = billed_in_full
+    agreement: Agreement, k: int, usage: Usage, *, billed_of: BilledOf = billed_in_full
 ) -> list[Proposal]:
     """Every line due at boundary k: advance for the period ahead, the rest for the one behind.
 
     Lines come in the order of the items, then by kind, then by time. `usage` answers
     `windows_needed`; raises MissingUsage where it does not, and ValueError for k < 0. Credits are
-    for what was billed after discounts, which `net_of` knows.
+    for what was billed after discounts and not taken back yet, which `billed_of` knows.
     """
     ahead, behind = agreement.ahead(k), agreement.behind(k)
     lines: list[Proposal] = []
@@ -219,13 +232,13 @@ def propose(
             lines += _advance(item, ahead, agreement.currency)
         if behind is not None:
             lines += _arrears(item, behind, usage, agreement.currency)
-            lines += _changes(item, behind, agreement.currency, net_of)
+            lines += _changes(item, behind, agreement.currency, billed_of)
         lines += _one_time(item, k, ahead, behind, agreement.currency)
     return lines
 
 
 def propose_changes(
-    agreement: Agreement, k: int, at: datetime, *, net_of: NetOf = billed_in_full
+    agreement: Agreement, k: int, at: datetime, *, billed_of: BilledOf = billed_in_full
 ) -> list[Proposal]:
     """What changes up to `at` owe or give back in the period that boundary k will close.
 
@@ -239,7 +252,7 @@ def propose_changes(
     for item in agreement.items:
         lines += [
             line
-            for line in _changes(item, behind, agreement.currency, net_of)
+            for line in _changes(item, behind, agreement.currency, billed_of)
             if line.period.start <= at
         ]
         if item.start <= at:
@@ -297,7 +310,7 @@ def _one_time(
     return [_line(item, LineKind.ONE_OFF, Reason.ONE_TIME, period, rated)]
 
 
-def _changes(item: Item, behind: Lap, currency: str, net_of: NetOf) -> list[Proposal]:
+def _changes(item: Item, behind: Lap, currency: str, billed_of: BilledOf) -> list[Proposal]:
     turns = item.turns(behind) if _in_advance(item) else []
     if not turns:
         return []
@@ -306,17 +319,17 @@ def _changes(item: Item, behind: Lap, currency: str, net_of: NetOf) -> list[Prop
     if item.lives_at(behind.start):
         current = _price(item, item.quantity_at(behind.start), currency)
         paid = _opening(item, behind, currency).amount
-    net = net_of(item, behind.rest)
+    billed = billed_of(item, behind.rest)
     lines = []
     for turn in turns:
         new = _after(item, turn, current, currency)
         if _changes_something(current, new):
-            moved = _moved(current, new, turn, behind.whole, paid, WHOLE)
+            moved = _moved(current, new, turn, behind.whole, paid, Billed())
             paid += moved.amount
-            if moved.amount.minor < 0 and net != WHOLE:
-                moved = _moved(current, new, turn, behind.whole, paid - moved.amount, net)
+            if moved.amount.minor < 0 and billed != Billed():
+                moved = _moved(current, new, turn, behind.whole, paid - moved.amount, billed)
             if turn.rule.proration is not Proration.NONE:
-                lines.append(_turn_line(item, turn, behind, moved, net))
+                lines.append(_turn_line(item, turn, behind, moved, billed.net))
         current = new
     return lines
 
@@ -331,14 +344,18 @@ def _after(item: Item, turn: Turn, current: Rated | None, currency: str) -> Rate
 
 
 def _moved(
-    old: Rated | None, new: Rated | None, turn: Turn, whole: Period, paid: Money, net: Fraction
+    old: Rated | None, new: Rated | None, turn: Turn, whole: Period, paid: Money, billed: Billed
 ) -> Change:
-    """The price of a turn for the rest of the period; a credit stops at what was billed, net."""
+    """The price of a turn for the rest of the period.
+
+    A credit stops at what was billed after discounts, less what was taken back of that.
+    """
     less = (new.exact if new else 0) < (old.exact if old else 0)
     if not less:
         return change(old, new, share=turn.rule.share_after(turn.at, whole), paid=paid)
     unused = turn.rule.unused_after(turn.at, whole)
-    return change(old, new, share=unused * net, paid=paid.times(net))
+    left = max(0, paid.times(billed.net).minor - billed.credited)
+    return change(old, new, share=unused * billed.net, paid=Money(left, paid.currency))
 
 
 def _arrears(item: Item, behind: Lap, usage: Usage, currency: str) -> list[Proposal]:

@@ -14,16 +14,17 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef, Subquery, Sum
 
 from apps.engine.charges import explain_charge
 from apps.engine.consumption import Consumed
 from apps.engine.invoice import (
+    Billed,
     BilledKey,
+    BilledOf,
     Item,
     LineKind,
     Measured,
-    NetOf,
     Proposal,
     Reason,
     Window,
@@ -38,7 +39,7 @@ from apps.engine.prices import Dynamic, Percentage
 from apps.engine.rating import ratio
 from apps.engine.rules import matches
 from apps.invoicing.document import Line
-from apps.invoicing.models import Charge, Correction, InvoiceLine
+from apps.invoicing.models import Charge, Correction, CreditNoteLine, InvoiceLine
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.usage import selectors as usage
 
@@ -118,7 +119,7 @@ def compose_all(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
 def _unbilled(at: Boundary, counted: Counts, billed: _Billed) -> Iterable[Composed]:
     facts, boundary = at
     used = _as_usage(facts, counted)
-    proposals = propose(facts.agreement, boundary, used, net_of=billed.net_of)
+    proposals = propose(facts.agreement, boundary, used, billed_of=billed.of)
     for proposal in subtract_billed(proposals, billed.keys):
         yield _beyond(_composed(facts, proposal, counted), billed)
 
@@ -156,7 +157,7 @@ def compose_changes(facts: SubscriptionFacts, at: datetime) -> list[Composed]:
     Their lines are the ones that the boundary would bill, so it leaves them out later.
     """
     billed = _Billed([(facts, facts.next_boundary)])
-    proposals = propose_changes(facts.agreement, facts.next_boundary, at, net_of=billed.net_of)
+    proposals = propose_changes(facts.agreement, facts.next_boundary, at, billed_of=billed.of)
     return [_composed(facts, line, {}) for line in subtract_billed(proposals, billed.keys)]
 
 
@@ -263,9 +264,9 @@ def _composed(facts: SubscriptionFacts, proposal: Proposal, counts: Counts) -> C
     )
 
 
-def net_before(boundary: Boundary, invoice_id: int) -> NetOf:
-    """Return which part of an item's price was really billed when that invoice was composed."""
-    return _Billed([boundary], before=invoice_id).net_of
+def billed_before(boundary: Boundary, invoice_id: int) -> BilledOf:
+    """Return what was really billed of an item when that invoice was composed."""
+    return _Billed([boundary], before=invoice_id).of
 
 
 class _Billed:
@@ -276,29 +277,27 @@ class _Billed:
 
     def __init__(self, boundaries: Sequence[Boundary], *, before: int | None = None) -> None:
         self.keys: set[BilledKey] = set()
-        self._sums: defaultdict[int, list[tuple[datetime, datetime, int, int]]] = defaultdict(list)
+        self._sums: defaultdict[int, list[tuple[Period, int, int, int]]] = defaultdict(list)
         self._progressive: defaultdict[tuple[int, datetime], list[int]] = defaultdict(list)
-        for item_id, kind, during, step_id, amount, discount in _standing(boundaries, before):
+        for item_id, kind, during, step_id, *sums in _standing(boundaries, before):
+            amount, discount, credited = sums
             if kind == PROGRESSIVE:
                 self._progressive[item_id, during.lower].append(amount)
                 continue
             self.keys.add(BilledKey(item_id, kind, during.lower, during.upper, step_id))
             if amount > 0:
-                self._sums[item_id].append((during.lower, during.upper, amount, discount))
+                period = Period(during.lower, during.upper)
+                self._sums[item_id].append((period, amount, discount, credited or 0))
 
     def progressive(self, line: Composed) -> list[int]:
         """Return what progressive invoices have billed of the line's item and period."""
         return self._progressive.get((line.item_id or 0, line.period.start), [])
 
-    def net_of(self, item: Item, period: Period) -> Fraction:
-        """Return which part of an item's price was really billed for the period."""
-        found = [
-            (amount, discount)
-            for start, end, amount, discount in self._sums.get(item.id, ())
-            if start < period.end and period.start < end
-        ]
-        gross = sum(amount for amount, _ in found)
-        return Fraction(gross - sum(off for _, off in found), gross) if gross else Fraction(1)
+    def of(self, item: Item, period: Period) -> Billed:
+        """Return what was really billed of an item for the period."""
+        found = [sums for during, *sums in self._sums.get(item.id, ()) if during.overlap(period)]
+        gross, off, credited = (sum(one[n] for one in found) for n in range(3))
+        return Billed(Fraction(gross - off, gross), credited) if gross else Billed()
 
 
 def _standing(boundaries: Sequence[Boundary], before: int | None) -> Iterable[tuple[Any, ...]]:
@@ -320,9 +319,22 @@ def _standing(boundaries: Sequence[Boundary], before: int | None) -> Iterable[tu
     rows = InvoiceLine.objects.filter(
         organization_id__in=list(items), item_id__in=wanted, live=True, during__overlap=span
     )
+    credited: Any = F("credited")
     if before is not None:
         rows = rows.filter(invoice_id__lt=before)
-    return rows.values_list("item_id", "kind", "during", "step_id", "amount", "discount")
+        credited = _credited_before(before)
+    columns = ("item_id", "kind", "during", "step_id", "amount", "discount")
+    return rows.annotate(taken_back=credited).values_list(*columns, "taken_back")
+
+
+def _credited_before(invoice_id: int) -> Subquery:
+    """What notes had taken back of a line when the lines of that invoice were composed."""
+    composed = InvoiceLine.objects.filter(invoice_id=invoice_id).order_by("created_at")
+    notes = CreditNoteLine.objects.filter(
+        line_id=OuterRef("pk"), created_at__lt=Subquery(composed.values("created_at")[:1])
+    )
+    sums = notes.order_by().values("line_id").annotate(sum=Sum("amount"))
+    return Subquery(sums.values("sum"))
 
 
 def covered(lines: Iterable[Composed]) -> Period:

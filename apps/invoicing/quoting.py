@@ -56,6 +56,7 @@ def quote_change(
     Raises what `subscriptions.changes.consider` does, so a preview refuses what confirming would.
     """
     facts = subscriptions.get(subscription_id, organization_id=organization_id)
+    facts = changes.foreseen(facts, at)  # what was to happen before happens before
     considered = changes.consider(
         facts, wish, behaviour=behaviour, at=at, effective_at=effective_at
     )

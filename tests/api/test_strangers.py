@@ -242,7 +242,7 @@ def make(world: World) -> None:
     """Schedule a change, redeem a coupon, charge, grant, record a payment, issue a note."""
     wish, code = ChangeQuantity(Decimal(7)), f"for-{world.organization.slug}"
     later, subscription = agreements.Behaviour.NEXT_PERIOD, world.subscription.public_id
-    agreements.change(subscription, wish, behaviour=later, actor=STAFF, at=NOW)
+    agreements.change(subscription, wish=wish, behaviour=later, actor=STAFF, at=NOW)
     rules = CouponRules(code=code, name="Ten percent", percent=Decimal(10), duration="forever")
     plans.define_coupon(rules, actor=STAFF, at=NOW)
     agreements.apply_discount(

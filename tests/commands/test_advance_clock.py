@@ -78,7 +78,7 @@ def test_scheduled_changes_take_their_turn_and_credit_expires(
         )
         services.schedule_changes(
             facts.public_id,
-            [services.Planned(seats(3), Behaviour.NONE, day(7, 20))],
+            planned=[services.Planned(seats(3), Behaviour.NONE, day(7, 20))],
             actor=STAFF,
             at=day(6, 14),
         )

@@ -16,6 +16,7 @@ from apps.engine.consumption import Consumed
 from apps.engine.daycount import Proration, ProrationRule
 from apps.engine.grid import Grid, Stretch
 from apps.engine.invoice import (
+    Billed,
     LineKind,
     Measured,
     Proposal,
@@ -54,8 +55,12 @@ def item(kind: ItemKind, **fields: object) -> Item:
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 
-def half_off(_: Item, __: Period) -> Fraction:
-    return Fraction(1, 2)
+def half_off(_: Item, __: Period) -> Billed:
+    return Billed(Fraction(1, 2))
+
+
+def taken_back(_: Item, __: Period) -> Billed:
+    return Billed(credited=20_00)
 
 
 def test_a_change_of_plan_is_a_credit_and_a_charge() -> None:
@@ -194,13 +199,23 @@ def test_the_highest_quantity_is_billed_and_nothing_given_back_for_fewer() -> No
 
 def test_a_credit_is_for_what_was_billed_after_its_discount() -> None:
     left = replace(BASE, during=(on(11, 1), on(11, 16)))
-    lines = propose(agreed(left, TEAM), 1, {}, net_of=half_off)
+    lines = propose(agreed(left, TEAM), 1, {}, billed_of=half_off)
     assert told(lines) == [
         ("base", "ended", -12_50), ("team", "recurring", 90_00), ("team", "started", 45_00),
     ]  # fmt: skip
     assert lines[0].explain()["net_of_discounts"] == "1/2"
     assert replay(lines[0].explain()) == -12_50
     assert [line.discountable for line in lines] == [False, True, True]
+
+
+def test_a_credit_stops_at_what_no_note_has_taken_back() -> None:
+    left = replace(BASE, during=(on(11, 1), on(11, 16)))
+    [line] = propose(agreed(left), 1, {}, billed_of=taken_back)
+    # 15 of 30 days of 50.00 are 25.00; of the 50.00 billed a note took back 20.00 already
+    assert line.amount.minor == -25_00
+    [line] = propose(agreed(left), 1, {}, billed_of=lambda *_: Billed(credited=30_00))
+    assert line.amount.minor == -20_00
+    assert replay(line.explain()) == -20_00
 
 
 def test_a_minimum_and_a_maximum_hold_for_the_period() -> None:
@@ -266,7 +281,9 @@ def test_no_period_pays_out_more_than_was_billed_after_discounts(
     seats: Item, net: Fraction
 ) -> None:
     lines = [
-        line for k in range(3) for line in propose(agreed(seats), k, {}, net_of=lambda *_: net)
+        line
+        for k in range(3)
+        for line in propose(agreed(seats), k, {}, billed_of=lambda *_: Billed(net))
     ]
     for period in (NOVEMBER, DECEMBER):
         mine = [line for line in lines if line.period.end == period.end]

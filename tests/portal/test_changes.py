@@ -136,7 +136,7 @@ def test_what_the_office_scheduled_is_shown_and_stays(
     with rls.tenant_scope(shop.organization.pk):
         subscriptions.change(
             path.rsplit("/", 1)[1],
-            OverridePrice("base", Flat(Decimal(40))),
+            wish=OverridePrice("base", Flat(Decimal(40))),
             behaviour=Behaviour.NEXT_PERIOD,
             actor=STAFF,
             at=NOON,

@@ -55,7 +55,7 @@ def change(
     at: datetime = HALF_TIME,
 ) -> SubscriptionFacts:
     with rls.tenant_scope(organization.pk):
-        return services.change(facts.public_id, wish, behaviour=behaviour, actor=STAFF, at=at)
+        return services.change(facts.public_id, wish=wish, behaviour=behaviour, actor=STAFF, at=at)
 
 
 def change_plan(
@@ -160,11 +160,13 @@ def test_a_scheduled_change_can_be_called_off(organization: Organization) -> Non
     with rls.tenant_scope(organization.pk):
         for _ in range(2):
             off = services.cancel_scheduled_change(
-                facts.public_id, change_id, actor=STAFF, at=day(6, 20)
+                facts.public_id, change_id=change_id, actor=STAFF, at=day(6, 20)
             )
         assert off.scheduled == ()
         with pytest.raises(NotFound):
-            services.cancel_scheduled_change(facts.public_id, "chg_x", actor=STAFF, at=day(6, 20))
+            services.cancel_scheduled_change(
+                facts.public_id, change_id="chg_x", actor=STAFF, at=day(6, 20)
+            )
     desk.bill(day(7, 1))
     assert desk.lines(organization)[1] == FIRST
 
@@ -178,7 +180,7 @@ def test_changes_to_come_are_carried_out_in_the_order_of_their_time(
         services.Planned(ChangePlan(version("large")), Behaviour.NEXT_INVOICE, day(7, 16)),
     ]
     with rls.tenant_scope(organization.pk):
-        services.schedule_changes(facts.public_id, planned, actor=STAFF, at=day(6, 10))
+        services.schedule_changes(facts.public_id, planned=planned, actor=STAFF, at=day(6, 10))
     assert services.apply_changes_due(as_of=day(6, 22), actor=STAFF, at=day(6, 22)) == 1
     assert desk.now(organization, facts).quantities(day(6, 22)) == {"seats": Decimal(4)}
     desk.bill(day(8, 1))

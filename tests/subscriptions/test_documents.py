@@ -50,7 +50,7 @@ def test_a_change_costs_what_the_table_says(organization: Organization, row: lis
     behaviour = Behaviour(row[1])
     with rls.tenant_scope(organization.pk):
         services.change(
-            facts.public_id, WISHES[row[0]](), behaviour=behaviour, actor=STAFF, at=DAYS[0]
+            facts.public_id, wish=WISHES[row[0]](), behaviour=behaviour, actor=STAFF, at=DAYS[0]
         )
         if behaviour is Behaviour.NOW:
             invoicing.bill_waiting(facts.id, actor=STAFF, at=DAYS[0])

@@ -240,7 +240,11 @@ def test_a_scheduled_change_does_not_outlive_the_subscription(organization: Orga
         wish = ChangePlan(selectors.get(facts.public_id).version.public_id)
         assert (
             services.change(
-                facts.public_id, wish, behaviour=Behaviour.NEXT_PERIOD, actor=STAFF, at=day(6, 2)
+                facts.public_id,
+                wish=wish,
+                behaviour=Behaviour.NEXT_PERIOD,
+                actor=STAFF,
+                at=day(6, 2),
             )
             == facts
         )

@@ -414,7 +414,7 @@ class OneChange(_Changing):
         found = self.own(Change.objects.filter(subscription=row), change, "change")
         self.body()
         facts = services.cancel_scheduled_change(
-            row.public_id, found.public_id, actor=self.actor, at=self.at
+            row.public_id, change_id=found.public_id, actor=self.actor, at=self.at
         )
         return self.answer(SubscriptionShape, seen(facts, self.at))
 
@@ -439,7 +439,9 @@ class Schedule(_Changing):
             Planned(self.wish(one), Behaviour(one["behaviour"]), one["effective_at"])
             for one in self.body()["changes"]
         ]
-        facts = services.schedule_changes(row.public_id, planned, actor=self.actor, at=self.at)
+        facts = services.schedule_changes(
+            row.public_id, planned=planned, actor=self.actor, at=self.at
+        )
         return self.answer(SubscriptionShape, seen(facts, self.at))
 
 

@@ -350,7 +350,7 @@ class LifeActs:
 
         def run(answers: Answers) -> str:
             services.cancel_scheduled_change(
-                row.public_id, answers["change"], actor=actor_of(request), at=clock.now()
+                row.public_id, change_id=answers["change"], actor=actor_of(request), at=clock.now()
             )
             return "The change was called off."
 

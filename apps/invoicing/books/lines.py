@@ -12,10 +12,10 @@ from django.db.models import Sum
 from apps.engine.explanation import BrokenExplanation, replay
 from apps.engine.invoice import (
     BilledKey,
+    BilledOf,
     Item,
     LineKind,
     Measured,
-    NetOf,
     Proposal,
     Window,
     billed_in_full,
@@ -26,9 +26,9 @@ from apps.invoicing.books.findings import Finding, about_line
 from apps.invoicing.composition import (
     PROGRESSIVE,
     as_measured,
+    billed_before,
     charge_line,
     correction_line,
-    net_before,
 )
 from apps.invoicing.evidence import Evidence
 from apps.invoicing.models import Correction, CreditNoteLine, Invoice, InvoiceLine
@@ -253,20 +253,20 @@ def _expected(
 ) -> dict[BilledKey, Proposal]:
     boundary = _boundary(row, lines, facts)
     gives_back = any(line.amount < 0 for line in lines)
-    net_of = net_before((facts, boundary), row.pk) if gives_back else billed_in_full
+    billed_of = billed_before((facts, boundary), row.pk) if gives_back else billed_in_full
     metered = [
         (line.item_id or 0, line.explanation, known.counted[_name(line)])
         for line in lines
         if _name(line) in known.counted
     ]
-    return _rated(facts, boundary, metered, net_of)
+    return _rated(facts, boundary, metered, billed_of)
 
 
 def _rated(
     facts: SubscriptionFacts,
     boundary: int,
     metered: Iterable[tuple[int, Mapping[str, Any], usage.Measured]],
-    net_of: NetOf = billed_in_full,
+    billed_of: BilledOf = billed_in_full,
 ) -> dict[BilledKey, Proposal]:
     """Return what the boundary calls for with these recounts; per-event prices read the events."""
     measured: dict[Window, Measured] = {}
@@ -279,7 +279,7 @@ def _rated(
     wanted: Callable[[Item], bool] = lambda item: item.meter is None or item.id in billed  # noqa: E731
     items = tuple(filter(wanted, facts.agreement.items))
     agreement = replace(facts.agreement, items=items)
-    proposals = propose(agreement, boundary, measured, net_of=net_of)
+    proposals = propose(agreement, boundary, measured, billed_of=billed_of)
     return {proposal.billed_key: proposal for proposal in proposals}
 
 

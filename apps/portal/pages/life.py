@@ -127,7 +127,7 @@ def call_off(request: PortalRequest, subscription: str, change: str) -> HttpResp
         raise Http404
 
     def called_off(found: str, **who: object) -> SubscriptionFacts:
-        return services.cancel_scheduled_change(found, change, **who)  # type: ignore[arg-type]
+        return services.cancel_scheduled_change(found, change_id=change, **who)  # type: ignore[arg-type]
 
     return _act(request, subscription, called_off, _("Called off; everything stays as it is."))
 

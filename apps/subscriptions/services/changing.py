@@ -72,8 +72,8 @@ class Planned:
 @transaction.atomic
 def change(
     subscription_id: str,
-    wish: Wish,
     *,
+    wish: Wish,
     behaviour: Behaviour,
     actor: Actor,
     at: datetime,
@@ -122,7 +122,7 @@ def change_plan(  # noqa: PLR0913 - a confirmed change has this many facts
     version = plans.current_version(plan)
     return change(
         subscription_id,
-        ChangePlan(version.public_id, quantities or {}, agreed or {}),
+        wish=ChangePlan(version.public_id, quantities or {}, agreed or {}),
         behaviour=behaviour,
         actor=actor,
         at=at,
@@ -146,7 +146,9 @@ def migrate_to_version(
     Quantities stay, and so do prices that were agreed with the customer; see `change`.
     """
     wish = ChangePlan(version, keep_agreed=True)
-    return change(subscription_id, wish, behaviour=behaviour, actor=actor, at=at, reason=reason)
+    return change(
+        subscription_id, wish=wish, behaviour=behaviour, actor=actor, at=at, reason=reason
+    )
 
 
 def change_quantity(
@@ -167,7 +169,7 @@ def change_quantity(
     """
     return change(
         subscription_id,
-        ChangeQuantity(Decimal(quantity), key),
+        wish=ChangeQuantity(Decimal(quantity), key),
         behaviour=behaviour,
         actor=actor,
         at=at,
@@ -191,7 +193,7 @@ def add_item(
     wish = AddItem(plans.current_version(plan).public_id, quantities or {})
     return change(
         subscription_id,
-        wish,
+        wish=wish,
         behaviour=behaviour,
         actor=actor,
         at=at,
@@ -213,7 +215,7 @@ def remove_item(
     """End an add-on, by its plan's code or the key of one of its items; see `change`."""
     return change(
         subscription_id,
-        RemoveItem(key),
+        wish=RemoveItem(key),
         behaviour=behaviour,
         actor=actor,
         at=at,
@@ -236,7 +238,7 @@ def override_price(
     """Give an item terms agreed with this customer, or with None those of the list again."""
     return change(
         subscription_id,
-        OverridePrice(key, terms),
+        wish=OverridePrice(key, terms),
         behaviour=behaviour,
         actor=actor,
         at=at,
@@ -248,8 +250,8 @@ def override_price(
 @transaction.atomic
 def schedule_changes(
     subscription_id: str,
-    planned: Sequence[Planned],
     *,
+    planned: Sequence[Planned],
     actor: Actor,
     at: datetime,
     reason: str = "",
@@ -263,7 +265,7 @@ def schedule_changes(
             raise WrongState("Only what lies ahead can be scheduled.")
         change(
             subscription_id,
-            one.wish,
+            wish=one.wish,
             behaviour=one.behaviour,
             actor=actor,
             at=at,
@@ -275,7 +277,7 @@ def schedule_changes(
 
 @transaction.atomic
 def cancel_scheduled_change(
-    subscription_id: str, change_id: str, *, actor: Actor, at: datetime
+    subscription_id: str, *, change_id: str, actor: Actor, at: datetime
 ) -> SubscriptionFacts:
     """Call off a change that has not been carried out; safe to repeat.
 

@@ -144,7 +144,9 @@ def resume(
         row.collection = Subscription.Collection.MANUAL
         row.save(update_fields=["collection"])
     _call_off_resume(row, actor=actor, at=at)
-    return change(subscription_id, Resume(restart), behaviour=Behaviour.NOW, actor=actor, at=at)
+    return change(
+        subscription_id, wish=Resume(restart), behaviour=Behaviour.NOW, actor=actor, at=at
+    )
 
 
 def end_trial(row: Subscription, *, actor: Actor, at: datetime) -> None:

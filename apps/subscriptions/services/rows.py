@@ -66,7 +66,7 @@ def store(
     return selectors.by_id(row.pk)
 
 
-def add_phase(row: Subscription, phase: PhaseFacts) -> None:
+def write_phase(row: Subscription, phase: PhaseFacts) -> None:
     """Write a phase."""
     Phase.objects.create(
         organization_id=row.organization_id,
@@ -79,7 +79,7 @@ def add_phase(row: Subscription, phase: PhaseFacts) -> None:
     )
 
 
-def add_item(row: Subscription, facts: ItemFacts, *, at: datetime) -> None:
+def write_item(row: Subscription, facts: ItemFacts, *, at: datetime) -> None:
     """Write an item and its quantities."""
     listed = facts.version.price(facts.price.key)
     item = SubscriptionItem.objects.create(
@@ -137,7 +137,7 @@ def _store_phases(row: Subscription, before: SubscriptionFacts, after: Subscript
             )
     for phase in after.phases:
         if phase.id not in known:
-            add_phase(row, phase)
+            write_phase(row, phase)
 
 
 def _store_items(
@@ -149,7 +149,7 @@ def _store_items(
             _store_item(row, known[facts.id], facts, at=at)
     for facts in after.items:
         if facts.id not in known:
-            add_item(row, facts, at=at)
+            write_item(row, facts, at=at)
 
 
 def _store_item(row: Subscription, before: ItemFacts, after: ItemFacts, *, at: datetime) -> None:

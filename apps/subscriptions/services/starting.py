@@ -23,7 +23,7 @@ from apps.subscriptions.errors import AlreadySubscribed, NoWayToPay, WrongCurren
 from apps.subscriptions.events import SubscriptionStarted
 from apps.subscriptions.facts import PhaseFacts, SubscriptionFacts
 from apps.subscriptions.models import Subscription
-from apps.subscriptions.services.rows import add_item, add_phase, lock, mine, record, store
+from apps.subscriptions.services.rows import lock, mine, record, store, write_item, write_phase
 from apps.tenants import services as tenants
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def _create(
         recorded_at=at,
         follows=follows,
     )
-    add_phase(row, PhaseFacts(-1, version, anchor, version.interval, (start, None)))
+    write_phase(row, PhaseFacts(-1, version, anchor, version.interval, (start, None)))
     return row
 
 
@@ -201,7 +201,7 @@ def _add_prices(
         facts, version, at=row.started_at, quantities=quantities, agreed=agreed, edge=None
     )
     for item in begun.items:
-        add_item(row, item, at=at)
+        write_item(row, item, at=at)
 
 
 def _started(

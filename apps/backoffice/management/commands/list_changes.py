@@ -37,7 +37,7 @@ class Command(BaseCommand):
             chosen = the_subscription(organization, options["subscription"])
             if options["call_off"]:
                 services.cancel_scheduled_change(
-                    chosen.public_id, options["call_off"], actor=self.actor, at=now()
+                    chosen.public_id, change_id=options["call_off"], actor=self.actor, at=now()
                 )
             found = selectors.changes_of(chosen.id)
         if self.as_json:
