@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Prefetch, Q, QuerySet, Sum
+from django.utils.translation import gettext_noop
 
 from apps.core import ids
 from apps.engine.period import Period
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from apps.invoicing.services.drafting import Drafted
     from apps.tenants.models import Organization
 
-KEPT = "Kept as your credit"
+KEPT = gettext_noop("Kept as your credit")
 NO_TAX = Tax(name="", percent=Decimal(0), base=0, amount=0, treatment="none")
 UPCOMING = "upcoming"
 

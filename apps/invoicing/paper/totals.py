@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
 
 from apps.invoicing.document import Document, Tax
 from apps.invoicing.paper.legal import notice
 from apps.invoicing.paper.words import Words
-
-gettext_noop("Kept as your credit")
 
 
 @dataclass(frozen=True, slots=True)
