@@ -13,12 +13,20 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from statistics import median
 
+from django.db.models import F, Window
+from django.db.models.functions import RowNumber
+
 from apps.engine.money import Money
 from apps.invoicing.models import Invoice, InvoiceLine
 
 COMPARABLE = 3
 LOOK_BACK = 12
 DAYS_A_MONTH = 31
+LATEST = Window(
+    RowNumber(),
+    partition_by=[F("organization_id"), F("currency")],
+    order_by=[F("issued_at").desc(), F("id").desc()],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +93,14 @@ def _history(rows: Sequence[Invoice]) -> Mapping[tuple[int, str], Comparable]:
         Invoice.objects.filter(
             organization_id__in={row.organization_id for row in rows},
             kind=Invoice.Kind.RECURRING,
+            subtotal__gt=0,
         )
         .exclude(status__in=[Invoice.Status.DRAFT, Invoice.Status.VOID])
-        .order_by("organization_id", "-issued_at", "-id")
+        .annotate(back=LATEST)
+        .filter(back__lte=LOOK_BACK)
         .values_list("organization_id", "currency", "subtotal")
     )
     for organization_id, currency, subtotal in past:
-        sums = found[organization_id, currency]
-        if subtotal > 0 and len(sums) < LOOK_BACK:
-            sums.append(subtotal)
+        found[organization_id, currency].append(subtotal)
     known = {key: Comparable(tuple(sums)) for key, sums in found.items()}
     return defaultdict(Comparable, known)
