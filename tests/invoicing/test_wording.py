@@ -20,7 +20,9 @@ def written(language: str) -> dict[str, str]:
 
 
 def asked_for() -> set[str]:
-    found = extract_from_dir(str(ROOM), method_map=[("**.py", "python")], keywords={"_": None, "gettext_noop": None})
+    found = extract_from_dir(
+        str(ROOM), method_map=[("**.py", "python")], keywords={"_": None, "gettext_noop": None}
+    )
     return {str(message) for _file, _line, message, _comments, _context in found}
 
 
