@@ -21,14 +21,25 @@ def mutate(module: ModuleType, function: str, *changes: tuple[str, str]) -> None
     process of its own, because nothing puts the original back. Raises LookupError when an old text
     is not in the function exactly once.
     """
+    holder, name = _holder(module, function)
+    original = getattr(holder, name)
+    changed = mutant_of(module, function, *changes)
+    for place in (holder, *_importers(name, original)):
+        setattr(place, name, changed)
+
+
+def mutant_of(module: ModuleType, function: str, *changes: tuple[str, str]) -> Any:
+    """Return what `mutate` would put in the function's place; changes nothing."""
+    holder, name = _holder(module, function)
+    return _changed(getattr(holder, name), f"{module.__name__}.{function}", changes)
+
+
+def _holder(module: ModuleType, function: str) -> tuple[Any, str]:
     *path, name = function.split(".")
     holder: Any = module
     for step in path:
         holder = getattr(holder, step)
-    original = getattr(holder, name)
-    changed = _changed(original, f"{module.__name__}.{function}", changes)
-    for place in (holder, *_importers(name, original)):
-        setattr(place, name, changed)
+    return holder, name
 
 
 def _changed(original: Any, said: str, changes: tuple[tuple[str, str], ...]) -> Any:

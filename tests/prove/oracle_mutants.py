@@ -132,7 +132,7 @@ MUTANTS = (
         "price",
         rating,
         "_increment",
-        ("max(NOTHING, now.amount - earlier)", "now.amount - earlier"),
+        ("max(NOTHING, so_far.amount - earlier)", "so_far.amount - earlier"),
     ),
     _broken(
         "days are those of UTC",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import types
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.engine.oracle_documents import Coupon
 from tests.prove import billing_oracle as oracle
-from tests.prove import mutation, year_oracle
+from tests.prove import mutation, oracle_mutants, year_oracle
 from tests.prove.billing_oracle import Agreement, Reading
 from tests.prove.year_oracle import Account, Discounted
 
@@ -118,3 +119,11 @@ def test_calls_that_come_late_are_on_the_next_bill() -> None:
         ("base advance", 29_00),
         ("calls correction", 75),
     ]
+
+
+@pytest.mark.parametrize("mutant", oracle_mutants.MUTANTS, ids=lambda mutant: mutant.name)
+def test_no_mutant_of_the_engine_has_outlived_the_line_that_it_changes(
+    mutant: oracle_mutants.Broken,
+) -> None:
+    assert isinstance(mutant.change, partial)
+    assert mutation.mutant_of(*mutant.change.args)
