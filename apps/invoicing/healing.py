@@ -45,6 +45,7 @@ UNION
 SELECT id FROM invoicing_invoiceline
 WHERE id > %(line)s AND live AND usage_epoch IS NOT NULL AND corrects_id IS NULL
   AND kind = 'arrears'
+  AND (%(organization)s::bigint IS NULL OR organization_id = %(organization)s)
 ORDER BY 1
 """
 
@@ -88,7 +89,7 @@ def to_look_at(*, organization_id: int | None = None, everything: bool = False) 
         found = list(_metered(organization_id).order_by("pk").values_list("pk", flat=True))
     else:
         mine = [day for day in days if organization_id in (None, day.organization_id)]
-        found = _under(mine, after=last.line)
+        found = _under(mine, after=last.line, organization_id=organization_id)
     return Look(found, now, _settled())
 
 
@@ -99,12 +100,14 @@ def _metered(organization_id: int | None) -> QuerySet[InvoiceLine]:
     return rows if organization_id is None else rows.filter(organization_id=organization_id)
 
 
-def _under(days: Iterable[usage.ChangedDay], *, after: int) -> list[int]:
+def _under(
+    days: Iterable[usage.ChangedDay], *, after: int, organization_id: int | None
+) -> list[int]:
     columns = list(zip(*days, strict=True)) or [(), (), (), ()]
     names = ("organizations", "meters", "days", "carries")
     values = {name: list(column) for name, column in zip(names, columns, strict=True)}
     with connection.cursor() as cursor:
-        cursor.execute(UNDER, {**values, "line": after})
+        cursor.execute(UNDER, {**values, "line": after, "organization": organization_id})
         return [line_id for (line_id,) in cursor.fetchall()]
 
 

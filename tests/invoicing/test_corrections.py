@@ -286,6 +286,19 @@ def test_the_second_look_measures_only_what_changed() -> None:
     assert corrections(other) == []
 
 
+def test_a_look_at_one_organization_leaves_the_others_alone() -> None:
+    acme, other = make_organization("acme"), make_organization("other")
+    for organization in (acme, other):
+        _january(organization)
+    heal()
+    for organization in (acme, other):
+        world.use(organization, day(1, 20), tokens=0)
+    report = services.heal_usage(actor=STAFF, at=NOW, organization_id=acme.pk)
+    assert (report.lines, {row.organization_id for row in report.found}) == (2, {acme.pk})
+    assert corrections(other) == []
+    assert {row.organization_id for row in heal().found} == {other.pk}
+
+
 def test_two_runs_at_once_correct_a_line_once() -> None:
     organization = _january(make_organization("acme"))
     world.use(organization, *world.hourly(day(1, 20), 4), tokens=0)
