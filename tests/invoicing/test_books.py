@@ -175,6 +175,19 @@ def test_late_usage_is_named_until_it_is_billed(books_of_two_months: Organizatio
     ]
 
 
+def test_a_discounted_correction_is_named(
+    committed_db: str, books_of_two_months: Organization
+) -> None:
+    world.use(books_of_two_months, *world.hourly(day(1, 20), 4), tokens=0)
+    services.heal_usage(actor=STAFF, at=NOW)
+    world.bill(day(3, 1))
+    assert books.verify().hold
+    discounted = "UPDATE invoicing_invoiceline SET discount = 5 WHERE kind = 'correction'"
+    as_superuser(committed_db, discounted)
+    findings = books.verify().findings
+    assert any(f.kind == "line" and "a discount takes 5 off" in f.message for f in findings)
+
+
 def test_an_event_in_the_tail_is_billed_and_proven(committed_db: str) -> None:
     world.load()
     organization = make_organization("acme")

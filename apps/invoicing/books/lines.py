@@ -162,6 +162,8 @@ def _as_corrected(line: InvoiceLine, known: Known) -> Iterator[str]:
         yield f"there is no correction {line.revision} of the line that it corrects"
         return
     yield from _differences(line, correction_line(row))
+    if line.discount:
+        yield f"a discount takes {line.discount} off; a correction has its line's share already"
     if line.live and row.status not in BORNE:
         yield f"the correction that it bills is {row.status}"
 
