@@ -12,6 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from apps.tenants.models import Organization
 
 PIPE_WIDTH = 200
+# Whose time `now()` tells; see `living_in`.
+_home: ContextVar[int | None] = ContextVar("home", default=None)
 # Names are other people's: an escape sequence in one must not reach the terminal.
 INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -149,20 +152,31 @@ class Command(BaseCommand):
 
 @contextlib.contextmanager
 def inside(reference: str, why: str) -> Iterator[Organization]:
-    """Find the organization (slug, public id or external id) and stay in its scope."""
+    """Find the organization (slug, public id or external id), stay in its scope and its time."""
     with rls.ops_scope(f"{why}: find the organization"):
         found = tenants.get_organization(reference)
-    with rls.tenant_scope(found.pk):
+    with living_in(found.pk):
         yield found
 
 
 @contextlib.contextmanager
 def inside_owner_of(invoice: str, why: str) -> Iterator[None]:
-    """Find whose invoice (number or public id) it is and stay in that organization's scope."""
+    """Find whose invoice (number or public id) it is; stay in that organization's scope and time."""
     with rls.ops_scope(f"{why}: find the invoice"):
         organization_id = invoices.get(invoice).organization_id
-    with rls.tenant_scope(organization_id):
+    with living_in(organization_id):
         yield
+
+
+@contextlib.contextmanager
+def living_in(organization_id: int) -> Iterator[None]:
+    """Stay in the organization's scope; meanwhile `now()` tells its time, a test clock's too."""
+    with rls.tenant_scope(organization_id):
+        token = _home.set(organization_id)
+        try:
+            yield
+        finally:
+            _home.reset(token)
 
 
 def the_subscription(organization: Organization, chosen: str = "") -> SubscriptionFacts:
@@ -224,8 +238,12 @@ def month(text: str) -> Month:
 
 
 def now() -> datetime:
-    """Return the current instant, for commands."""
-    return clock.now()
+    """Return the current instant, for commands: within an organization what time it is there.
+
+    Usage and keys are dated by their doors, which know the real time alone: they ask the clock.
+    """
+    home = _home.get()
+    return clock.now() if home is None else tenants.now_for(home, clock.now())
 
 
 def amount(minor: int, currency: str) -> str:

@@ -8,10 +8,14 @@ from decimal import Decimal
 
 import pytest
 
+from apps.backoffice.commands import inside, living_in, now
 from apps.backoffice.time_machine import advance
 from apps.core import rls
+from apps.core.clock import frozen
 from apps.core.models import OutboxDelivery
 from apps.invoicing import services as billing
+from apps.invoicing.models import CreditGrant
+from apps.payments.models import Payment
 from apps.subscriptions import selectors, services
 from apps.subscriptions.changes import Behaviour, ChangeQuantity
 from apps.tenants import services as tenants
@@ -124,6 +128,34 @@ def test_facts_of_a_time_to_come_are_delivered_at_once(acme: Organization, clock
     assert invoices(acme)[-1].issued_at == datetime(2028, 1, 14, tzinfo=UTC)
     with rls.ops_scope("test"):
         assert not OutboxDelivery.objects.filter(status="pending").exists()
+
+
+def test_commands_act_in_the_time_of_whoever_lives_by_the_clock(
+    acme: Organization, clock: str
+) -> None:
+    """On 14 June 2026 a month of 50.00 begins; paid at once, and ended half way by the clock."""
+    facts = run_json("subscribe", "acme", "gateway")
+    assert facts["start"] == "2026-06-14T00:00:00Z"
+    run_json("advance_clock", clock, "--to", "2026-06-29T00:00:00Z")
+    (invoice,) = invoices(acme)
+    paid = run_json("record_payment", invoice.number, "--amount", "50.00", "--reference", "T-1")
+    given = run_json("grant_credit", "acme", "10.00")
+    ended = run_json("cancel_subscription", "acme", "--now")
+    assert ended["cancel_at"] == "2026-06-29T00:00:00Z"
+    with rls.tenant_scope(acme.pk):
+        assert Payment.objects.get(public_id=paid["id"]).received_at == day(6, 29)
+        assert CreditGrant.objects.get(public_id=given["id"]).granted_at == day(6, 29)
+
+
+def test_commands_tell_everybody_else_the_real_time(acme: Organization, clock: str) -> None:
+    other = make_organization("other")
+    with frozen(NOW):
+        with inside("acme", "test"):
+            assert now() == day(6, 14)
+            with living_in(other.pk):
+                assert now() == NOW
+            assert now() == day(6, 14)
+        assert now() == NOW
 
 
 def test_a_journey_back_or_to_nowhere_is_refused(acme: Organization, clock: str) -> None:

@@ -39,8 +39,8 @@ class Command(BaseCommand):
 
     def run(self, **options: Any) -> None:
         """Change it."""
-        at = min(options["at"] or now(), now())
         with inside(options["organization"], "change_quantity") as organization:
+            at = min(options["at"] or now(), now())
             chosen = the_subscription(organization, options["subscription"])
             facts = services.change_quantity(
                 chosen.public_id,

@@ -9,7 +9,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import inside, instant, now
+from apps.backoffice.commands import inside, instant
+from apps.core import clock
 from apps.usage import selectors, services
 
 
@@ -48,7 +49,7 @@ class Command(BaseCommand):
                 occurred_at=options["time"],
                 reason=options["reason"],
                 actor=self.actor,
-                at=now(),
+                at=clock.now(),
             )
         if self.as_json:
             self.print_json({"event": made.public_id, "voids": options["event"]})

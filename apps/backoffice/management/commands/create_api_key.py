@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import comma_separated, inside, instant, now
-from apps.core import rls
+from apps.backoffice.commands import comma_separated, inside, instant
+from apps.core import clock, rls
 from apps.tenants import services
 from apps.tenants.roles import SCOPES
 from apps.tenants.services import NewKey
@@ -50,9 +50,9 @@ class Command(BaseCommand):
     def _make(self, options: dict[str, Any]) -> NewKey:
         if options["platform"]:
             with rls.ops_scope("create_api_key"):
-                return self._key(None, options, now())
+                return self._key(None, options, clock.now())
         with inside(options["organization"], "create_api_key") as organization:
-            return self._key(organization.pk, options, now())
+            return self._key(organization.pk, options, clock.now())
 
     def _key(self, organization_id: int | None, options: dict[str, Any], at: datetime) -> NewKey:
         return services.create_api_key(

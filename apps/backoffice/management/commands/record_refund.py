@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import amount, decimal, instant, now
+from apps.backoffice.commands import amount, decimal, instant, living_in, now
 from apps.core import rls
 from apps.engine.period import iso
 from apps.invoicing import credit
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         """Record it."""
         with rls.ops_scope("record_refund: find the credit note"):
             note = credit.get_credit_note(options["note"])
-        with rls.tenant_scope(note.organization_id):
+        with living_in(note.organization_id):
             row = services.record_refund(
                 note.public_id,
                 amount=options["amount"],

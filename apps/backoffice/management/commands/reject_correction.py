@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import now
+from apps.backoffice.commands import living_in, now
 from apps.backoffice.printing import CORRECTION_HEADS, correction_json, correction_row
 from apps.core import rls
 from apps.invoicing import healing, services
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         wanted = options["correction"]
         with rls.ops_scope("reject_correction: find whose it is"):
             organization_id = healing.owner_of(wanted)
-        with rls.tenant_scope(organization_id):
+        with living_in(organization_id):
             done = services.reject_correction(
                 wanted, reason=options["reason"], actor=self.actor, at=now()
             )

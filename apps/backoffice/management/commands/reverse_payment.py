@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import amount, now
+from apps.backoffice.commands import amount, living_in, now
 from apps.core import rls
 from apps.invoicing import selectors
 from apps.payments import selectors as payment_selectors
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         """Take it back."""
         with rls.ops_scope("reverse_payment: find the payment"):
             found = payment_selectors.get(options["payment"])
-        with rls.tenant_scope(found.organization_id):
+        with living_in(found.organization_id):
             row = services.reverse_payment(
                 found.public_id, reason=options["reason"], actor=self.actor, at=now()
             )

@@ -45,8 +45,8 @@ class Command(BaseCommand):
 
     def run(self, **options: Any) -> None:
         """Subscribe."""
-        at = now()
         with inside(options["organization"], "subscribe") as organization:
+            at = now()
             facts = services.subscribe(
                 organization.pk,
                 plan=options["plan"],

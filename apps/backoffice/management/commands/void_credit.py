@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import amount, now
+from apps.backoffice.commands import amount, living_in, now
 from apps.backoffice.crediting import grant_json
 from apps.core import rls
 from apps.invoicing import credit, services
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         """Withdraw it."""
         with rls.ops_scope("void_credit: find the grant"):
             found = credit.get_grant(options["grant"])
-        with rls.tenant_scope(found.organization_id):
+        with living_in(found.organization_id):
             row = services.void_grant(
                 found.public_id, reason=options["reason"], actor=self.actor, at=now()
             )

@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import inside, now
+from apps.backoffice.commands import inside
+from apps.core import clock
 from apps.usage import services
 
 
@@ -39,7 +40,7 @@ class Command(BaseCommand):
                 source=options["source"],
                 reason=options["reason"],
                 actor=self.actor,
-                at=now(),
+                at=clock.now(),
             )
         if self.as_json:
             self.print_json({"event": made.public_id, "voids": options["event"]})
