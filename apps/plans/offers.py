@@ -26,6 +26,7 @@ _CODE = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,49}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _REGION = re.compile(r"[A-Z0-9]{0,3}")
 _PERCENT_PLACES = 6
+_MOST_MINOR = 10**18 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +266,8 @@ def _check_amounts(amounts: Amounts, param: str) -> None:
             money = Money.of(amount, currency)
         except (InvalidAmount, UnknownCurrency) as error:
             raise Invalid(f"{error}.", param=param) from error
-        _check(0 < money.minor < 10**18, f"{money} must be above zero.", param)
+        _check(money.minor > 0, f"{money} must be above zero.", param)
+        _check(money <= Money(_MOST_MINOR, currency), f"{money} is too much.", param)
 
 
 def _check_counts(max_redemptions: int | None, max_per_organization: int | None) -> None:

@@ -87,6 +87,18 @@ def test_a_source_grants_once(customer: Organization) -> None:
     assert money.left(customer) == 10_00
 
 
+def test_more_than_a_ledger_holds_is_neither_granted_nor_bought_by_itself(
+    customer: Organization,
+) -> None:
+    with pytest.raises(Invalid, match=r"is too much: the most is 10000000000000\.00 EUR\."):
+        money.grant(customer, "99999999999999999999")
+    with rls.tenant_scope(customer.pk), pytest.raises(Invalid, match="is too much"):
+        services.set_recharge(
+            customer.pk, threshold=Decimal(1), amount=Decimal(10) ** 20, actor=STAFF, at=NOW
+        )
+    assert money.left(customer) == 0
+
+
 def test_what_we_owe_lowers_revenue_when_it_is_granted(customer: Organization) -> None:
     money.grant(customer, "10.00", kind="refund")
     assert money.balances(customer) == {"revenue": 10_00, "customer_credit": -10_00}

@@ -152,6 +152,11 @@ def test_a_coupon_that_makes_no_sense_is_refused(change: dict[str, Any], param: 
     assert refusal.value.param == param
 
 
+def test_an_amount_that_is_too_large_is_not_called_too_small() -> None:
+    with pytest.raises(Invalid, match="is too much"):
+        replace(WELCOME, amounts={"USD": Decimal(10) ** 20})
+
+
 def amounts(least: int) -> st.SearchStrategy[dict[str, Decimal]]:
     money = st.decimals(1, 10**6, places=2)
     return st.dictionaries(st.sampled_from(["USD", "EUR"]), money, min_size=least, max_size=2)

@@ -13,8 +13,9 @@ from django.db import transaction
 from apps.audit import services as audit
 from apps.core import outbox, rls
 from apps.core.actor import Actor, require
+from apps.core.amounts import said_amount
 from apps.core.errors import Invalid
-from apps.engine.money import InvalidAmount, Money, UnknownCurrency
+from apps.engine.money import Money
 from apps.invoicing import credit
 from apps.invoicing.composition import CREDIT_PURCHASE
 from apps.invoicing.errors import CreditSpent
@@ -123,10 +124,7 @@ def grant_credit(
 
 def amount_of(amount: Decimal, currency: str) -> Money:
     """Return an amount in major units as money that is more than nothing, or raise Invalid."""
-    try:
-        found = Money.of(amount, currency)
-    except (InvalidAmount, UnknownCurrency) as error:
-        raise Invalid(str(error), param="amount") from error
+    found = said_amount(amount, currency)
     if found.minor <= 0:
         raise Invalid("Credit is more than nothing.", param="amount")
     return found

@@ -10,9 +10,10 @@ from django.db import transaction
 
 from apps.audit import services as audit
 from apps.core.actor import Actor, require
+from apps.core.amounts import said_amount
 from apps.core.errors import Invalid
 from apps.engine.calendar import zone
-from apps.engine.money import InvalidAmount, Money, UnknownCurrency
+from apps.engine.money import Money
 from apps.invoicing import credit
 from apps.invoicing.errors import ChargeBilled
 from apps.invoicing.models import Charge, CreditGrant, Invoice, InvoiceLine, RechargeRule
@@ -165,10 +166,7 @@ def _switch_off(organization_id: int, currency: str) -> RechargeRule | None:
 
 
 def _at_least(amount: Decimal, currency: str, least: int) -> int:
-    try:
-        minor = Money.of(amount, currency).minor
-    except (InvalidAmount, UnknownCurrency) as error:
-        raise Invalid(str(error), param="amount") from error
+    minor = said_amount(amount, currency).minor
     if minor < least:
         raise Invalid("A recharge adds credit, and its threshold is not below nothing.")
     return minor
