@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Sum
 
 from apps.core.actor import Actor, require
+from apps.core.amounts import said_amount
 from apps.core.errors import Invalid
 from apps.core.faults import point
-from apps.engine.money import InvalidAmount, Money
+from apps.engine.money import Money
 from apps.invoicing import credit
 from apps.invoicing import services as invoicing
 from apps.payments import selectors
 from apps.payments.errors import AlreadyReversed, ReferenceUsed, RefundTooLarge
 from apps.payments.models import Payment, Refund
 from apps.tenants import services as tenants
+
+MOST_EARLY = timedelta(days=366)
 
 __all__ = ["ReferenceUsed", "record_payment", "record_refund", "reverse_payment"]
 
@@ -43,6 +46,7 @@ def record_payment(
     row = invoicing.find_and_lock(invoice, actor=actor, capability="record_payments")
     money = _money(amount, row.currency)
     _check_instant(received_at, at, "received_at")
+    _check_age(received_at, row.issued_at)
     reference = reference.strip()[:100]
     taken = Payment.objects.filter(organization_id=row.organization_id, invoice_id=row.pk)
     if reference and taken.filter(reference=reference).exists():
@@ -75,10 +79,7 @@ def record_payment(
 
 
 def _money(amount: Decimal, currency: str) -> Money:
-    try:
-        money = Money.of(amount, currency)
-    except InvalidAmount as error:
-        raise Invalid(str(error), param="amount") from error
+    money = said_amount(amount, currency)
     if money.minor <= 0:
         raise Invalid("A payment is more than nothing.", param="amount")
     return money
@@ -88,6 +89,15 @@ def _check_instant(said: datetime | None, at: datetime, param: str) -> None:
     if said is not None and said > at:
         done = "received" if param == "received_at" else "paid back"
         raise Invalid(f"A payment cannot have been {done} in the future.", param=param)
+
+
+def _check_age(received: datetime | None, issued: datetime) -> None:
+    """Refuse the slip of the pen; deposits come before their invoice, but not a year before."""
+    if received is not None and received < issued - MOST_EARLY:
+        raise Invalid(
+            f"A payment is received at most a year before its invoice, which is of {issued:%F}.",
+            param="received_at",
+        )
 
 
 @transaction.atomic

@@ -59,7 +59,13 @@ def test_partial_payments_add_up_to_paid(db: None) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "error"),
-    [("50.01", Overpayment), ("0", Invalid), ("-1", Invalid), ("1.005", Invalid)],
+    [
+        ("50.01", Overpayment),
+        ("0", Invalid),
+        ("-1", Invalid),
+        ("1.005", Invalid),
+        ("99999999999999999999", Invalid),
+    ],
 )
 def test_a_refused_payment_changes_nothing(db: None, amount: str, error: type[Exception]) -> None:
     organization = billed()
@@ -132,3 +138,24 @@ def test_a_payment_of_the_future_is_refused(db: None) -> None:
             at=NOW,
             received_at=NOW + timedelta(days=1),
         )
+
+
+def test_a_payment_may_come_before_its_invoice_but_not_a_year_before(db: None) -> None:
+    organization = billed()
+
+    def receive(days_before: int) -> None:
+        with rls.tenant_scope(organization.pk):
+            services.record_payment(
+                "CH-000001",
+                amount=Decimal("1.00"),
+                actor=STAFF,
+                at=NOW,
+                received_at=day(1, 1) - timedelta(days=days_before),
+            )
+
+    with pytest.raises(Invalid, match="at most a year before its invoice") as refusal:
+        receive(367)
+    assert refusal.value.param == "received_at"
+    receive(366)
+    with rls.tenant_scope(organization.pk):
+        assert Payment.objects.get().amount == 1_00
