@@ -12,11 +12,12 @@ from django.db import transaction
 
 from apps.audit import services as audit
 from apps.core.actor import Actor, require
+from apps.core.amounts import MOST_MINOR
 from apps.core.errors import Conflict, Invalid
 from apps.engine.calendar import Interval, calendar_cycle
 from apps.engine.charges import charge as price_of
 from apps.engine.decimals import NotADecimal, plain
-from apps.engine.money import UnknownCurrency
+from apps.engine.money import Money, UnknownCurrency
 from apps.engine.period import Period
 from apps.invoicing.composition import Composed, charge_line, compose_changes, waiting_lines
 from apps.invoicing.errors import ChargeBilled, UnknownCharge
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from apps.tenants.models import Organization
 
 MOST_UNITS = Decimal(10) ** 12
+MOST_A_UNIT = Decimal(10) ** 15  # major units; the column holds three digits more
+MOST_DAYS = 366  # to pay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ def add_charge(organization_id: int, *, new: NewCharge, actor: Actor, at: dateti
     if new.subscription:
         facts = subscription_selectors.get(new.subscription, organization_id=organization_id)
     currency = new.currency or (facts.currency if facts else organization.currency)
-    _check(new.name, new.quantity)
+    _check(new)
     row = Charge.objects.create(
         organization_id=organization_id,
         subscription_id=facts.id if facts else None,
@@ -96,11 +99,15 @@ def day_of(at: datetime, timezone: str) -> Period:
     return calendar_cycle(Interval.of("day"), timezone).period_at(at)
 
 
-def _check(name: str, quantity: Decimal) -> None:
-    if not name.strip():
+def _check(new: NewCharge) -> None:
+    if not new.name.strip():
         raise Invalid("Say what is charged: the invoice shows it.", param="name")
-    if not 0 < quantity < MOST_UNITS:
+    if not new.quantity.is_finite() or new.quantity <= 0:
         raise Invalid("A quantity is more than nothing.", param="quantity")
+    if new.quantity >= MOST_UNITS:
+        raise Invalid(f"A quantity is less than {MOST_UNITS:,f}.", param="quantity")
+    if not new.unit_amount.is_finite() or not -MOST_A_UNIT < new.unit_amount < MOST_A_UNIT:
+        raise Invalid(f"A unit amount is less than {MOST_A_UNIT:,f}.", param="unit_amount")
 
 
 def _amount(quantity: Decimal, unit_amount: Decimal, currency: str) -> int:
@@ -110,6 +117,11 @@ def _amount(quantity: Decimal, unit_amount: Decimal, currency: str) -> int:
         raise Invalid(str(error), param="unit_amount") from error
     if not amount:
         raise Invalid("This comes to nothing; charge an amount.", param="unit_amount")
+    if abs(amount.minor) >= MOST_MINOR:
+        most = Money(MOST_MINOR, currency)
+        raise Invalid(
+            f"This comes to {amount}, and a charge to less than {most}.", param="unit_amount"
+        )
     return amount.minor
 
 
@@ -146,8 +158,8 @@ def invoice_charges(
 ) -> Invoice:
     """Bill charges of one organization at once, on an invoice of their own.
 
-    `draft` keeps it for review. Raises UnknownCharge, ChargeBilled, and Invalid for charges of
-    several organizations or currencies.
+    `due_in_days` is 0 to 366; without it the issuer's terms. `draft` keeps it for review. Raises
+    UnknownCharge, ChargeBilled, and Invalid for charges of several organizations or currencies.
     """
     rows = list(Charge.objects.filter(public_id__in=charge_ids).order_by("id"))
     mine = [row for row in rows if actor.organization_id in (None, row.organization_id)]
@@ -175,7 +187,13 @@ def bill_charges(
     memo: str = "",
     draft: bool = False,
 ) -> Invoice:
-    """Bill charges that nobody has billed yet, of one organization whose lock is held."""
+    """Bill charges that nobody has billed yet, of one organization whose lock is held.
+
+    A discount of a subscription counts only where one of its charges is billed. Raises Invalid for
+    `due_in_days` beyond a year.
+    """
+    if due_in_days is not None and not 0 <= due_in_days <= MOST_DAYS:
+        raise Invalid(f"An invoice is due in 0 to {MOST_DAYS} days.", param="due_in_days")
     organization_id = rows[0].organization_id
     organization = tenant_selectors.organization(organization_id)
     single = _Single(
@@ -184,11 +202,18 @@ def bill_charges(
         currency=rows[0].currency,
         kind=Invoice.Kind.ONE_OFF,
         timezone=organization.timezone,
-        discounts=subscription_selectors.discounts_of(organization_id),
+        discounts=_discounts_of(rows),
         due_in_days=due_in_days,
         memo=memo,
     )
     return _bill_single(single, actor=actor, at=at, draft=draft)
+
+
+def _discounts_of(rows: Sequence[Charge]) -> list[DiscountFacts]:
+    """Return the organization's own discounts, and those of the charges' subscriptions."""
+    mine = {None, *(row.subscription_id for row in rows)}
+    found = subscription_selectors.discounts_of(rows[0].organization_id)
+    return [facts for facts in found if facts.subscription_id in mine]
 
 
 @transaction.atomic
