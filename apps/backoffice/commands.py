@@ -161,7 +161,7 @@ def inside(reference: str, why: str) -> Iterator[Organization]:
 
 @contextlib.contextmanager
 def inside_owner_of(invoice: str, why: str) -> Iterator[None]:
-    """Find whose invoice (number or public id) it is; stay in that organization's scope and time."""
+    """Find whose invoice (number or public id) it is; stay in the scope and time of its owner."""
     with rls.ops_scope(f"{why}: find the invoice"):
         organization_id = invoices.get(invoice).organization_id
     with living_in(organization_id):

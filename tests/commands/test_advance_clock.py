@@ -138,7 +138,7 @@ def test_commands_act_in_the_time_of_whoever_lives_by_the_clock(
     assert facts["start"] == "2026-06-14T00:00:00Z"
     run_json("advance_clock", clock, "--to", "2026-06-29T00:00:00Z")
     (invoice,) = invoices(acme)
-    paid = run_json("record_payment", invoice.number, "--amount", "50.00", "--reference", "T-1")
+    paid = run_json("record_payment", invoice.id, "--amount", "50.00", "--reference", "T-1")
     given = run_json("grant_credit", "acme", "10.00")
     ended = run_json("cancel_subscription", "acme", "--now")
     assert ended["cancel_at"] == "2026-06-29T00:00:00Z"
