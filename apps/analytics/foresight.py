@@ -86,7 +86,7 @@ def foresee_due(
 def foresee(
     organization_id: int, *, until: datetime, leave_out: Iterable[int] = ()
 ) -> Iterator[Outlook]:
-    """Yield the organization's invoices of every boundary up to `until`, in the run's order.
+    """Yield the organization's invoices of every boundary up to `until`, by date.
 
     `leave_out` are subscriptions. Needs a scope that shows the organization; writes nothing.
     """
@@ -102,14 +102,19 @@ class _Walk:
         self, organization_id: int, known: Sequence[SubscriptionFacts], until: datetime
     ) -> None:
         self.organization = tenants.organization(organization_id)
-        self.facts = {facts.id: facts for facts in known}
+        # Oldest first, as the run locks them: the lines of a consolidated invoice stand in order.
+        self.facts = {facts.id: facts for facts in sorted(known, key=lambda facts: facts.id)}
         self.until = until
         self.told: set[tuple[object, ...]] = set()
         self.left: dict[str, CreditGrant] = {}
         self.kept: list[CreditGrant] = []
 
     def steps(self) -> Iterator[Outlook]:
-        """Bill the next boundary of each subscription that has one due, until none has."""
+        """Bill the boundaries of the earliest instant that has any due, until none has.
+
+        In the order of time, whatever the subscriptions' cycles: credit and coupons that run out
+        go to the earliest invoice, and what shares an instant may share an invoice.
+        """
         while True:
             failed = [*self._reach()]
             yield from failed
@@ -120,7 +125,9 @@ class _Walk:
             ]
             if not due:
                 return
-            for group in grouped(due, {self.organization.pk: self.organization}):
+            earliest = min(facts.next_boundary_at for facts, _ in due)
+            first = [(facts, k) for facts, k in due if facts.next_boundary_at == earliest]
+            for group in grouped(first, {self.organization.pk: self.organization}):
                 yield from self._step(group)
 
     def _reach(self) -> Iterator[Failed]:

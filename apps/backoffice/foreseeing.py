@@ -25,8 +25,8 @@ def foresee_and_show(
     organization_ids: Collection[int] | None = None,
     lines: bool = False,
 ) -> None:
-    """Print what billing up to `as_of` would make; leave with code 1 when something would be set
-    aside.
+    """Print what billing up to `as_of` would make, by date; leave with code 1 when something would
+    be set aside.
     """
     found: list[Foreseen] = []
     failed: list[Failed] = []
@@ -37,6 +37,7 @@ def foresee_and_show(
             else:
                 failed.append(one)
             advance()
+    found.sort(key=lambda one: one.document.issued_at)
     _show(command, found, failed, lines=lines)
 
 

@@ -139,6 +139,51 @@ def test_discounts_taxes_and_credit_take_their_turns(acme: Organization) -> None
         connection.check_constraints()  # in a scope that shows what they look at
 
 
+def test_credit_goes_to_the_earliest_invoice_whatever_the_cycles(acme: Organization) -> None:
+    """120.00 pay April and May of the monthly plan, and 20.00 of the year that begins 15 May."""
+    subscribe(acme, start=day(4, 1))
+    subscribe(acme, "bespoke", start=day(5, 15), agreed={"base": Decimal("1000.00")})
+    with rls.tenant_scope(acme.pk):
+        billing.grant_credit(acme.pk, amount=Decimal("120.00"), actor=STAFF, at=day(4, 1))
+    ahead = foreseen(day(6, 1))
+    assert [(one.issued_at, one.total) for one in ahead] == [
+        (day(4, 1), 0),
+        (day(5, 1), 0),
+        (day(5, 15), 980_00),
+        (day(6, 1), 50_00),
+    ]
+    for moment in (day(4, 1), day(5, 1), day(5, 15), day(6, 1)):
+        bill(moment)
+    assert [shape(one) for one in ahead] == billed(acme)
+
+
+def test_what_shares_an_instant_shares_a_consolidated_invoice(acme: Organization) -> None:
+    """50.00 since April; 29.00 more from 1 May on, when the trial of fourteen days has ended."""
+    with rls.ops_scope("test"):
+        terms = {"invoice_grouping": "consolidated"}
+        tenants.change_billing_terms(acme.pk, changes=terms, actor=STAFF, at=NOW)
+    subscribe(acme, start=day(4, 1))
+    subscribe(acme, "trial", start=day(4, 17), at=day(4, 17))
+    ahead = foreseen(day(6, 1))
+    assert [(one.issued_at, one.total) for one in ahead] == [
+        (day(4, 1), 50_00),
+        (day(5, 1), 79_00),
+        (day(6, 1), 79_00),
+    ]
+    for moment in (day(4, 1), day(5, 1), day(6, 1)):
+        bill(moment)
+    assert [shape(one) for one in ahead] == billed(acme)
+
+
+def test_the_command_lists_everybody_by_date(acme: Organization) -> None:
+    subscribe(acme, start=day(4, 1))
+    subscribe(make_organization("other"), start=day(4, 16))
+    told = run_json("preview_billing", "--as-of", "2026-06-01T00:00:00Z")
+    assert [one["organization"] for one in told["invoices"]] == [
+        "acme", "other", "acme", "other", "acme",
+    ]  # fmt: skip
+
+
 def test_a_charge_that_waits_is_foreseen_once(acme: Organization) -> None:
     facts = subscribe(acme, start=day(4, 1))
     with rls.tenant_scope(acme.pk):
