@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, decimal, inside, instant, now, the_subscription
 from apps.backoffice.printing import charge_json
+from apps.core.errors import Invalid
 from apps.engine.period import Period
 from apps.invoicing import services
 
@@ -65,4 +66,10 @@ class Command(BaseCommand):
 
 def _period(options: dict[str, Any]) -> Period | None:
     start, end = options["start"], options["end"]
-    return None if start is None or end is None else Period(start, end)
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise Invalid("Say --start and --end, or neither of them for today.")
+    if start >= end:
+        raise Invalid("The service ends before it starts: --end is the first instant after it.")
+    return Period(start, end)
