@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -163,6 +164,25 @@ def charge_json(slug: str, row: Charge) -> dict[str, Any]:
         "currency": row.currency,
         "withdrawn_at": None if row.withdrawn_at is None else iso(row.withdrawn_at),
     }
+
+
+def waiting_again(row: Invoice, charges: Sequence[Charge]) -> list[str]:
+    """Return what is to be said of charges whose invoice is void or gone: nothing without any."""
+    if not charges:
+        return []
+    named = "; ".join(
+        f"{one.name}, {Money(one.amount, one.currency)} ({one.public_id})" for one in charges
+    )
+    one = charges[0].public_id if len(charges) == 1 else "ID"
+    return [
+        f"Waiting for the next invoice again: {named}.",
+        f"Run withdraw_charge {row.organization.slug} {one} to charge it no more.",
+    ]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many there are, in words: 1 line, 2 lines."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def number_json(value: Decimal) -> int | str:

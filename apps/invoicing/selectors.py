@@ -18,6 +18,7 @@ from apps.invoicing.composition import Composed, compose, covered
 from apps.invoicing.document import INVOICE, ONE_OFF, Deduction, Document, Line, Tax
 from apps.invoicing.errors import UnknownInvoice
 from apps.invoicing.models import (
+    Charge,
     CreditMovement,
     Invoice,
     InvoiceDiscount,
@@ -319,6 +320,21 @@ def get(reference: str, *, organization_id: int | None = None) -> Invoice:
     if found is None:
         raise UnknownInvoice(f"There is no invoice '{reference}'.")
     return found
+
+
+def charges_on(row: Invoice) -> list[Charge]:
+    """Return the single charges that the invoice bears, in its order.
+
+    Without it they wait for the next invoice again. Credit that was ordered does not, and is not
+    among them.
+    """
+    lines = InvoiceLine.objects.filter(
+        organization_id=row.organization_id,
+        invoice=row,
+        charge__isnull=False,
+        charge__buys__isnull=True,
+    )
+    return [line.charge for line in lines.select_related("charge").order_by("position")]
 
 
 def latest(organization_id: int, *, draft: bool = False) -> Invoice:

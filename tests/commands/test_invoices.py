@@ -110,6 +110,41 @@ def test_an_invoice_of_nothing_is_refused(acme: str) -> None:
     assert (refused.code, "comes to nothing" in refused.err) == (1, True)
 
 
+def test_charges_of_a_void_or_discarded_invoice_are_named_and_can_be_withdrawn(acme: str) -> None:
+    made = run_json("create_invoice", acme, "--item", "Training=475.00", "--item", "Travel=20.00")
+    said = run("void_invoice", made["number"], "--reason", "wrong price").err
+    assert "rebill_invoice" not in said
+    assert "CH-000001 is void. Waiting for the next invoice again: Training, 475.00 USD" in said
+    assert "; Travel, 20.00 USD (charge_" in said
+    draft = run_json("create_invoice", acme, "--item", "Books=9.00", "--draft")["id"]
+    said = run("discard_draft", draft, "--reason", "wrong price").err
+    assert "The draft is gone. Waiting for the next invoice again: Books, 9.00 USD" in said
+    words = said.split("Run ")[1].split()[:3]
+    assert words[:2] == ["withdraw_charge", acme]
+    assert run(*words).code == 0
+    assert [one["total"] for one in run_json("bill_due")["issued"]] == [30_00 + 495_00]
+
+
+def test_a_void_invoice_of_a_period_can_be_billed_anew(draft: str) -> None:
+    run("finalize_invoice", draft)
+    said = run("void_invoice", "CH-000001", "--reason", "wrong price").err.strip()
+    assert said == "CH-000001 is void; rebill_invoice CH-000001 bills its period anew."
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--start", "2026-03-01"), "Say --start and --end"),
+        (("--end", "2026-03-01"), "Say --start and --end"),
+        (("--start", "2026-03-01", "--end", "2026-01-01"), "ends before it starts"),
+        (("--start", "2026-03-01", "--end", "2026-03-01"), "ends before it starts"),
+    ],
+)
+def test_a_service_has_a_start_and_a_later_end(acme: str, words: tuple[str, ...], why: str) -> None:
+    refused = run("add_charge", acme, "Support", "10.00", *words)
+    assert (refused.code, refused.out, why in refused.err) == (1, "", True)
+
+
 def test_thresholds_that_nobody_passed_bill_nothing(acme: str) -> None:
     run_json("bill_due")
     assert run_json("bill_thresholds") == {"issued": [], "parked": [], "totals": {}}

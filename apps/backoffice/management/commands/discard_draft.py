@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from apps.backoffice.acting import ActOnInvoice
-from apps.invoicing import services
+from apps.backoffice.printing import waiting_again
+from apps.invoicing import selectors, services
 
 
 class Command(ActOnInvoice):
@@ -13,7 +14,7 @@ class Command(ActOnInvoice):
 
     help = (
         "Throw a draft away. Its period is not billed by itself again: what it billed waits for the"
-        " next invoice, or for bill_now."
+        " next invoice, or for bill_now. Single charges are named; withdraw_charge takes one back."
     )
     examples = (
         "  manage.py discard_draft inv_01jd0c8y5wek3t6n4b2m1x9zqr --reason 'billed elsewhere'\n"
@@ -24,4 +25,7 @@ class Command(ActOnInvoice):
 
     def act(self, reference: str, *, at: datetime, reason: str) -> None:
         """Throw it away; none is left."""
+        row = selectors.get(reference)
+        charges = waiting_again(row, selectors.charges_on(row))
         services.discard_draft(reference, reason=reason, actor=self.actor, at=at)
+        self.gone = " ".join([self.gone, *charges])

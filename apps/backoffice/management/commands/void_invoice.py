@@ -8,8 +8,9 @@ from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import inside_owner_of, now
-from apps.backoffice.printing import invoice_json
+from apps.backoffice.printing import invoice_json, waiting_again
 from apps.invoicing import selectors, services
+from apps.invoicing.models import Invoice
 
 
 class Command(BaseCommand):
@@ -17,7 +18,8 @@ class Command(BaseCommand):
 
     help = (
         "Declare an unpaid invoice void. It keeps its number; its period is billed again only by"
-        " rebill_invoice."
+        " rebill_invoice. Single charges wait for the next invoice; withdraw_charge takes them"
+        " back."
     )
     examples = (
         "  manage.py void_invoice CH-000003 --reason 'wrong price agreed'\n"
@@ -36,8 +38,16 @@ class Command(BaseCommand):
                 options["number"], reason=options["reason"], actor=self.actor, at=now()
             )
             document = selectors.document(selectors.get(row.public_id))
+            said = _told(row)
         if self.as_json:
             self.print_json(invoice_json(document))
         else:
             self.print_table(["Invoice", "Status"], [[row.number, row.status]])
-        self.note(f"{row.number} is void; rebill_invoice {row.number} bills its period anew.")
+        self.note(said)
+
+
+def _told(row: Invoice) -> str:
+    """Return what becomes of what was billed; only a boundary's invoice can be billed anew."""
+    anew = f"; rebill_invoice {row.number} bills its period anew"
+    first = f"{row.number} is void{'' if row.boundary_at is None else anew}."
+    return " ".join([first, *waiting_again(row, selectors.charges_on(row))])
