@@ -35,6 +35,15 @@ def test_bought_credit_is_an_invoice(acme: str) -> None:
     assert run("buy_credit", acme, "500", "--kind", "commitment").code == 1
 
 
+def test_bought_credit_that_is_held_says_what_to_do(acme: str) -> None:
+    run("set_billing_terms", acme, "--hold")
+    result = run("buy_credit", acme, "500")
+    assert "It is held, not issued: Every invoice of this customer is reviewed. Run" in result.err
+    words = result.err.split("Run ")[1].split()[:2]
+    assert words[0] == "approve_invoice"
+    assert run(*words, "--reason", "seen").code == 0
+
+
 def test_a_recharge_is_set_and_stopped(acme: str) -> None:
     [rule] = run_json("set_recharge", acme, "--threshold", "20", "--amount", "100")
     assert (rule["threshold"], rule["amount"], rule["monthly_cap"]) == (20_00, 100_00, None)

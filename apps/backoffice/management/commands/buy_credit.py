@@ -11,6 +11,7 @@ from apps.backoffice.commands import amount, decimal, inside, now
 from apps.backoffice.crediting import add_terms, terms_of
 from apps.backoffice.printing import invoice_json
 from apps.invoicing import selectors, services
+from apps.invoicing.models import Invoice
 from apps.invoicing.services.recharging import SOLD
 
 
@@ -57,4 +58,14 @@ class Command(BaseCommand):
             name = document.number or document.id
             total = amount(document.total, document.currency)
             self.print_table(["Invoice", "Status", ">Total"], [[name, document.status, total]])
-        self.note("The credit is there when this is paid.")
+        self.note(_told(row))
+
+
+def _told(row: Invoice) -> str:
+    if not row.is_held:
+        return "The credit is there when this is paid."
+    why = row.hold_reason.rstrip(".")
+    return (
+        f"It is held, not issued: {why}. Run approve_invoice {row.public_id} to issue it;"
+        " the credit is there when it is paid."
+    )
