@@ -32,6 +32,11 @@ def find(reference: str) -> VersionTerms:
     return found[0]
 
 
+def find_of(code: str, reference: str) -> VersionTerms:
+    """Return the version meant as `find` does; a number alone is that of the plan `code`."""
+    return find(f"{code}@{reference}" if reference.isdecimal() else reference)
+
+
 def find_or_read(reference: str, *, code: str) -> VersionTerms:
     """Return the version meant, or the one that a catalogue file would make: FILE or FILE:CODE.
 

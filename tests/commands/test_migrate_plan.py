@@ -86,6 +86,14 @@ def test_everybody_moves_with_the_next_period_and_is_billed_as_was_shown() -> No
     assert facts("beta").quantities(day(7, 2)) == {"seats": 5}
 
 
+def test_a_number_alone_is_a_version_of_the_plan() -> None:
+    for plan in ("gateway", "gateway@1"):
+        told = run_json("migrate_plan", plan, "--to", "2", "--dry-run")
+        assert [one["after"]["total"] for one in told] == [60_00, 84_00, 60_00]
+    refused = run("migrate_plan", "gateway", "--to", "7")
+    assert (refused.code, refused.err) == (1, "gateway has no version 7.")
+
+
 def test_a_repeated_run_passes_over_who_has_moved() -> None:
     run_json("migrate_plan", "gateway@1", "--to", "gateway@2")
     before = written()

@@ -40,7 +40,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "plan", metavar="PLAN", help=f"{versions.HOW}; a code means all versions"
         )
-        parser.add_argument("--to", required=True, metavar="VERSION", help=versions.HOW)
+        parser.add_argument(
+            "--to", required=True, metavar="VERSION", help=f"{versions.HOW}, or its number alone"
+        )
         parser.add_argument(
             "--at", choices=[*WHEN], default=Behaviour.NEXT_PERIOD.value, help="when they move"
         )
@@ -83,8 +85,8 @@ class Command(BaseCommand):
 
 def _move(options: dict[str, Any]) -> Move:
     with rls.ops_scope("migrate_plan: find the versions"):
-        to = versions.find(options["to"])
         old = versions.find(options["plan"])
+        to = versions.find_of(old.plan_code, options["to"])
     only = old.version_id if versions.names_a_version(options["plan"]) else None
     return Move(old.plan_id, only, to, WHEN[options["at"]])
 
