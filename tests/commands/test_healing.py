@@ -64,6 +64,22 @@ def test_late_usage_is_reviewed_decided_and_billed(acme: str) -> None:
         assert run_json("verify_books", "--jobs", "2")["ok"] is True
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("revenue_schedule", "--from", "2026-03", "--to", "2026-01"), "--from is after --to"),
+        (("export_ledger", "--from", "2026-03-01", "--to", "2026-01-01"), "is not before --to"),
+        (("export_ledger", "--from", "2026-03-01", "--to", "2026-03-01"), "is not before --to"),
+        (("verify_books", "--jobs", "0"), "no number of processes"),
+        (("verify_books", "--jobs", "-2"), "no number of processes"),
+    ],
+)
+def test_a_span_or_a_share_of_nothing_is_refused(words: tuple[str, ...], why: str) -> None:
+    refused = run(*words)
+    assert (refused.code, refused.out, why in refused.err) == (1, "", True), refused
+
+
 def test_revenue_is_earned_and_exported(acme: str) -> None:
     with clock.frozen(NOW):
         earned = run_json("recognize_revenue", "--month", "2026-02")

@@ -11,6 +11,7 @@ from django.core.management.base import CommandParser
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import instant
 from apps.core import rls
+from apps.core.errors import Invalid
 from apps.invoicing import general_ledger
 from apps.tenants import selectors as tenants
 
@@ -44,12 +45,15 @@ class Command(BaseCommand):
 
     def run(self, **options: Any) -> None:
         """Write them, one at a time."""
+        start, end = options["start"], options["end"]
+        if start is not None and end is not None and start >= end:
+            raise Invalid("--from is not before --to: there is nothing between them.")
         slug = options["organization"]
         with rls.ops_scope("export_ledger: find the organization"):
             organization_id = tenants.get_organization(slug).pk if slug else None
         found = general_ledger.postings(
-            options["start"],
-            options["end"],
+            start,
+            end,
             organization_id=organization_id,
             accounts=general_ledger.codes(dict(options["account"])),
         )

@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, month
 from apps.core import rls
+from apps.core.errors import Invalid
 from apps.invoicing import recognition
 from apps.tenants import selectors as tenants
 
@@ -33,6 +34,8 @@ class Command(BaseCommand):
 
     def run(self, **options: Any) -> None:
         """Show it."""
+        if options["first"] > options["last"]:
+            raise Invalid("--from is after --to: say the first month, then the last.")
         slug = options["organization"]
         with rls.ops_scope("revenue_schedule: find the organization"):
             organization_id = tenants.get_organization(slug).pk if slug else None

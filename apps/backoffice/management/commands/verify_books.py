@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from typing import Any
@@ -32,7 +33,11 @@ class Command(Base):
         """Add the choice of one organization."""
         parser.add_argument("--organization", metavar="SLUG", help="prove one organization only")
         parser.add_argument(
-            "--jobs", type=int, default=1, metavar="N", help="share the work among N processes"
+            "--jobs",
+            type=_processes,
+            default=1,
+            metavar="N",
+            help="share the work among N processes",
         )
 
     def run(self, **options: Any) -> None:
@@ -84,3 +89,10 @@ class Command(Base):
         with rls.ops_scope("books: count"):
             organization_id = tenants.get_organization(slug).pk if slug else None
             return organization_id, books.count(organization_id)
+
+
+def _processes(text: str) -> int:
+    """Read how many processes are to share the work, for argparse: one or more."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of processes; write 1 or more")
+    return int(text)
