@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from apps.audit import selectors as audit
 from apps.core import rls
 from apps.core.actor import Actor
-from apps.core.errors import Forbidden, Invalid, NotFound
+from apps.core.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.tenants import roles, selectors, services
 from apps.tenants.errors import PayerRing
 from apps.tenants.models import BillingEntity, Organization
@@ -70,6 +70,27 @@ def test_a_malformed_term_names_itself(
         change(organization, **{field: value})
     assert refusal.value.param == field
     assert len(audit.latest(organization.pk)) == 1
+
+
+def test_an_exemption_says_why(organization: Organization, ops: None) -> None:
+    for reason in ({}, {"tax_exemption_reason": " "}):
+        with pytest.raises(Invalid) as refusal:
+            change(organization, tax_exemption="exempt", **reason)
+        assert refusal.value.param == "tax_exemption_reason"
+    organization.refresh_from_db()
+    assert organization.tax_exemption == "none"
+    change(organization, tax_exemption="exempt", tax_exemption_reason="VATEX-EU-132")
+    with pytest.raises(Invalid):
+        change(organization, tax_exemption_reason="")
+    change(organization, tax_exemption="none", tax_exemption_reason="")
+
+
+def test_nobody_pays_in_a_currency_of_their_own(ops: None) -> None:
+    child, payer = make_organization("one"), make_organization("two", currency="EUR")
+    with pytest.raises(Conflict, match="is billed in EUR") as refusal:
+        change(child, parent=payer.slug)
+    child.refresh_from_db()
+    assert (refusal.value.param, child.parent) == ("parent", None)
 
 
 def test_nobody_pays_for_themselves_by_way_of_others(ops: None) -> None:

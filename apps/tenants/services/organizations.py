@@ -148,7 +148,8 @@ def change_billing_terms(
     """Change how an organization is billed (see TERMS) from the next invoice on; staff decide.
 
     `billing_entity` is an issuer's slug, `parent` the payer's slug or id, empty for itself. Needs
-    the ops scope. Safe to repeat. Raises Invalid, NotFound, and PayerRing when an organization
+    the ops scope. Safe to repeat. Raises Invalid, also for an exemption without its reason,
+    NotFound, Conflict for a payer of another currency or clock, and PayerRing when an organization
     would end up paying for itself.
     """
     require("manage_terms", actor=actor)
@@ -160,9 +161,21 @@ def change_billing_terms(
         return row
     for key, value in changed.items():
         setattr(row, key, value)
+    if {"tax_exemption", "tax_exemption_reason"} & set(changed):
+        _check_exemption(row)
     row.save(update_fields=[*changed])
     _record(row, actor, at, changed)
     return row
+
+
+def _check_exemption(row: Organization) -> None:
+    """Refuse an exemption that the invoice could not account for."""
+    exempt = row.tax_exemption == Organization.TaxExemption.EXEMPT
+    if exempt and not row.tax_exemption_reason:
+        raise Invalid(
+            "Say why it is exempt: the invoice has to name the reason.",
+            param="tax_exemption_reason",
+        )
 
 
 def _term(row: Organization, key: str, value: Any) -> Any:
@@ -186,6 +199,12 @@ def _payer(row: Organization, reference: str) -> Organization:
         raise NotFound(f"There is no organization '{reference}'.", param="parent")
     if row.pk in selectors.payers_above(payer.pk):
         raise PayerRing(f"{row.name} would end up paying for itself.", param="parent")
+    if payer.currency != row.currency:
+        raise Conflict(
+            f"{payer.name} is billed in {payer.currency}, {row.name} in {row.currency}: "
+            "payer and organization must share their currency.",
+            param="parent",
+        )
     if payer.test_clock_id != row.test_clock_id:
         raise Conflict("Payer and organization must live by the same clock.", param="parent")
     return payer
