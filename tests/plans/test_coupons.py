@@ -152,6 +152,37 @@ def test_a_coupon_that_makes_no_sense_is_refused(change: dict[str, Any], param: 
     assert refusal.value.param == param
 
 
+@pytest.mark.usefixtures("ops")
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"plans": ("nobodys",)}, "plans"),
+        ({"prices": ("seast",)}, "prices"),
+        ({"redeem_by": AT}, "redeem_by"),
+    ],
+)
+def test_a_coupon_for_what_nobody_sells_or_that_is_over_is_not_made(
+    change: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        define(replace(LAUNCH, **change))
+    assert refusal.value.param == param
+    assert not Coupon.objects.exists()
+
+
+@pytest.mark.usefixtures("ops")
+def test_an_offer_that_has_ended_may_be_said_again_but_not_be_ended_in_the_past() -> None:
+    define(replace(LAUNCH, redeem_by=AT + timedelta(days=1)))
+    later = AT + timedelta(days=9)
+    again = replace(LAUNCH, redeem_by=AT + timedelta(days=1))
+    assert services.define_coupon(again, actor=STAFF, at=later)[1] is Outcome.UNCHANGED
+    with pytest.raises(Invalid):
+        services.define_coupon(replace(LAUNCH, redeem_by=AT), actor=STAFF, at=later)
+    with pytest.raises(Invalid) as refusal:
+        promote(replace(PROMO, expires_at=AT))
+    assert refusal.value.param == "expires_at"
+
+
 def test_an_amount_that_is_too_large_is_not_called_too_small() -> None:
     with pytest.raises(Invalid, match="is too much"):
         replace(WELCOME, amounts={"USD": Decimal(10) ** 20})
@@ -238,14 +269,15 @@ def test_it_is_redeemed_as_often_as_it_may_and_never_more(
 
 def test_one_that_is_over_or_withdrawn_is_not_redeemed(organization: Organization) -> None:
     with rls.ops_scope("test"):
-        timed = define(replace(LAUNCH, redeem_by=AT))
-        assert redeem(timed, organization, AT - timedelta(seconds=1)).code == "launch"
+        end = AT + timedelta(days=1)
+        timed = define(replace(LAUNCH, redeem_by=end))
+        assert redeem(timed, organization, end - timedelta(seconds=1)).code == "launch"
         with pytest.raises(NotRedeemable, match="over"):
-            redeem(timed, organization)
+            redeem(timed, organization, end)
         welcome = define(WELCOME)
-        code = promote(PromotionRules(code="HI", coupon="welcome", expires_at=AT))
+        code = promote(PromotionRules(code="HI", coupon="welcome", expires_at=end))
         with pytest.raises(NotRedeemable, match="over"):
-            redeem(code, organization)
+            redeem(code, organization, end)
         services.retire_coupon("welcome", actor=STAFF, at=AT)
         services.retire_coupon("welcome", actor=STAFF, at=AT)
         with pytest.raises(NotRedeemable, match="withdrawn"):

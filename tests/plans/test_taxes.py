@@ -121,6 +121,14 @@ def test_a_rate_ends_on_a_day_or_is_withdrawn() -> None:
         services.retire_tax_rate("fr-vat", actor=STAFF, at=AT)
 
 
+@pytest.mark.parametrize("country", ["ZZ", "EU", "QQ"])
+def test_no_tax_is_taken_in_a_country_that_is_none(country: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        take(replace(GERMANY, country=country))
+    assert refusal.value.param == "country"
+    assert not TaxRate.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +10,11 @@ from django.db import connection, transaction
 
 from apps.audit import services as audit
 from apps.core.actor import Actor, require
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, Invalid
 from apps.engine.decimals import plain
 from apps.plans import selectors
 from apps.plans.errors import CouponStays, NotRedeemable, UnknownCoupon, UnknownPromotionCode
-from apps.plans.models import Coupon, PromotionCode
+from apps.plans.models import Coupon, Plan, Price, PromotionCode
 from apps.plans.offers import Amounts, CouponRules, PromotionRules
 from apps.plans.report import Outcome
 from apps.plans.selectors import CouponTerms, PromotionTerms
@@ -29,8 +29,21 @@ def define_coupon(rules: CouponRules, *, actor: Actor, at: datetime) -> tuple[Co
     """Create the coupon, or bring its name, place and limits in time and number to what is said.
 
     Repeating it changes nothing. Needs the ops scope. Raises CouponStays when it is there and takes
-    something else off, and Conflict for fewer redemptions than there were.
+    something else off, Conflict for fewer redemptions than there were, and Invalid for plans or
+    prices that nobody sells, and for an end that has passed.
     """
+    require("manage_catalog", actor=actor)
+    row = Coupon.objects.filter(code=rules.code).first()
+    if row is None:
+        _refuse_unsold(rules)
+    if row is None or row.redeem_by != rules.redeem_by:
+        _refuse_past(rules.redeem_by, "redeem_by", at)
+    return put_coupon(rules, actor=actor, at=at)
+
+
+@transaction.atomic
+def put_coupon(rules: CouponRules, *, actor: Actor, at: datetime) -> tuple[CouponTerms, Outcome]:
+    """Do so for a catalogue: its plans may come with the coupon, and its offers may have ended."""
     require("manage_catalog", actor=actor)
     row = Coupon.objects.select_for_update().filter(code=rules.code).first()
     if row is None:
@@ -49,8 +62,20 @@ def define_promotion_code(
     """Create the promotion code, or bring its limits in time and number to what is said.
 
     Repeating it changes nothing. Needs the ops scope. Raises UnknownCoupon, UnknownOrganization,
-    CouponStays when it is there for something else, and Conflict like `define_coupon`.
+    CouponStays when it is there for something else, and Conflict and Invalid like `define_coupon`.
     """
+    require("manage_catalog", actor=actor)
+    row = PromotionCode.objects.filter(code=rules.code).first()
+    if row is None or row.expires_at != rules.expires_at:
+        _refuse_past(rules.expires_at, "expires_at", at)
+    return put_promotion_code(rules, actor=actor, at=at)
+
+
+@transaction.atomic
+def put_promotion_code(
+    rules: PromotionRules, *, actor: Actor, at: datetime
+) -> tuple[PromotionTerms, Outcome]:
+    """Do so for a catalogue, whose offers may have ended."""
     require("manage_catalog", actor=actor)
     columns = _code_columns(rules)
     row = PromotionCode.objects.select_for_update().filter(code=rules.code).first()
@@ -115,6 +140,31 @@ def redeem(
         after={"coupon": terms.code, "promotion_code": terms.promotion_code},
     )
     return terms
+
+
+def unknown_plans(codes: Collection[str]) -> list[str]:
+    """Return those of the codes that no plan bears."""
+    known = Plan.objects.filter(code__in=codes).values_list("code", flat=True) if codes else ()
+    return sorted(set(codes).difference(known))
+
+
+def unknown_prices(keys: Collection[str]) -> list[str]:
+    """Return those of the keys that no plan has a price of."""
+    known = Price.objects.filter(key__in=keys).values_list("key", flat=True) if keys else ()
+    return sorted(set(keys).difference(known))
+
+
+def _refuse_unsold(rules: CouponRules) -> None:
+    # What a coupon is good for never changes: a slip would be there for good.
+    for missing in unknown_plans(rules.plans):
+        raise Invalid(f"There is no plan '{missing}'.", param="plans")
+    for missing in unknown_prices(rules.prices):
+        raise Invalid(f"No plan has a price '{missing}'.", param="prices")
+
+
+def _refuse_past(end: datetime | None, param: str, at: datetime) -> None:
+    if end is not None and end <= at:
+        raise Invalid("It would be over already; name an end that is to come.", param=param)
 
 
 def _refuse_foreign(wanted: CouponTerms | PromotionTerms, organization_id: int) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from apps.core.errors import DomainError
 from apps.plans.document import CouponEntry, PromotionEntry, TaxEntry
 from apps.plans.errors import Place
-from apps.plans.models import Plan, Price
 from apps.plans.report import Outcome
-from apps.plans.services.coupons import define_coupon, define_promotion_code
+from apps.plans.services.coupons import (
+    put_coupon,
+    put_promotion_code,
+    unknown_plans,
+    unknown_prices,
+)
 from apps.plans.services.load import Load
 from apps.plans.services.taxes import set_tax_rate
 
@@ -43,9 +47,9 @@ def _outcome(load: Load, entry: Entry) -> Outcome:
         case TaxEntry():
             return set_tax_rate(entry.rules, actor=load.actor, at=load.at)[1]
         case CouponEntry():
-            return define_coupon(entry.rules, actor=load.actor, at=load.at)[1]
+            return put_coupon(entry.rules, actor=load.actor, at=load.at)[1]
         case PromotionEntry():
-            return define_promotion_code(entry.rules, actor=load.actor, at=load.at)[1]
+            return put_promotion_code(entry.rules, actor=load.actor, at=load.at)[1]
 
 
 def _place(places: Mapping[str, Place], param: str, otherwise: Place) -> Place:
@@ -55,23 +59,8 @@ def _place(places: Mapping[str, Place], param: str, otherwise: Place) -> Place:
 def _check_targets(load: Load, entry: CouponEntry) -> None:
     plans = {plan.code for plan in load.document.plans}
     prices = {price.key for plan in load.document.plans for price in plan.prices}
-    for missing in _missing(entry.rules.plans, plans, _known_plans):
+    for missing in unknown_plans(set(entry.rules.plans) - plans):
         load.note(_place(entry.places, "plans", entry.place), f"there is no plan {missing!r}")
-    for missing in _missing(entry.rules.prices, prices, _known_prices):
+    for missing in unknown_prices(set(entry.rules.prices) - prices):
         said = f"no plan has a price {missing!r}"
         load.note(_place(entry.places, "prices", entry.place), said)
-
-
-def _missing(
-    wanted: Sequence[str], here: set[str], known: Callable[[set[str]], set[str]]
-) -> list[str]:
-    rest = set(wanted) - here
-    return sorted(rest - known(rest)) if rest else []
-
-
-def _known_plans(codes: set[str]) -> set[str]:
-    return set(Plan.objects.filter(code__in=codes).values_list("code", flat=True))
-
-
-def _known_prices(keys: set[str]) -> set[str]:
-    return set(Price.objects.filter(key__in=keys).values_list("key", flat=True))

@@ -8,13 +8,14 @@ from django.db import transaction
 
 from apps.audit import services as audit
 from apps.core.actor import Actor, require
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, Invalid
 from apps.plans import selectors
 from apps.plans.errors import TaxRateStays
 from apps.plans.models import TaxRate
 from apps.plans.offers import TaxRules
 from apps.plans.report import Outcome
 from apps.plans.selectors import TaxTerms
+from apps.tenants.services import COUNTRIES
 
 
 @transaction.atomic
@@ -22,10 +23,12 @@ def set_tax_rate(rules: TaxRules, *, actor: Actor, at: datetime) -> tuple[TaxTer
     """Take this rate from its first day on; the one of the same code before it ends there.
 
     Repeating it changes nothing but the name, also when later rates follow already. Needs the ops
-    scope. Raises TaxRateStays for another rate from the same day on or another place, and Conflict
-    for a day before the last rate's.
+    scope. Raises TaxRateStays for another rate from the same day on or another place, Conflict for
+    a day before the last rate's, and Invalid for no country of ISO 3166.
     """
     require("manage_catalog", actor=actor)
+    if rules.country not in COUNTRIES:
+        raise Invalid(f"'{rules.country}' is no ISO 3166 country.", param="country")
     rows = list(TaxRate.objects.select_for_update().filter(code=rules.code).order_by("valid_from"))
     same_day = next((row for row in rows if row.valid_from == rules.valid_from), None)
     if same_day is not None:
