@@ -40,12 +40,14 @@ class Fate(StrEnum):
 class Sieve:
     """Lets through what intake would store; says of the rest what became of it.
 
-    `voided` are the dedupe keys of events that the file takes back. Of duplicates the first counts;
-    to know them it keeps sixteen bytes of each event.
+    `voided` is what `voided_in` returns of the file. Of duplicates the first counts; to know them
+    it keeps sixteen bytes of each event. An event's id is its customer's own, as at intake: the
+    same id of another subject is another event, unless all are of `one_customer`.
     """
 
     door: Door
     voided: frozenset[str]
+    one_customer: bool = False
     fates: Counter[Fate] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     _seen: set[bytes] = field(default_factory=set)
@@ -67,7 +69,7 @@ class Sieve:
         judged = self.door.judge(one)
         if isinstance(judged, Refusal):
             return self._refused(judged)
-        key = dedupe_key(one.source, one.key)
+        key = _identity(one, dedupe_key(one.source, one.key), one_customer=self.one_customer)
         if self._is_known(key):
             return Fate.DUPLICATE
         if one.type == VOID:
@@ -96,16 +98,27 @@ def door_of(gauges: Iterable[Gauge]) -> Door:
     return Door(meters, END_OF_TIME, None)
 
 
-def voided_in(stream: Iterable[NewEvent | Unread], meters: Mapping[str, object]) -> frozenset[str]:
-    """Return the dedupe keys of what the stream's events take back.
+def _identity(one: NewEvent, key: str, *, one_customer: bool) -> str:
+    """Return what the dedupe key comes to within the customer whose event it is."""
+    return key if one_customer or not one.subject else dedupe_key(one.subject, key)
+
+
+def voided_in(
+    stream: Iterable[NewEvent | Unread],
+    meters: Mapping[str, object],
+    *,
+    one_customer: bool = False,
+) -> frozenset[str]:
+    """Return what the stream's events take back of their own customers, for a `Sieve` of the same.
 
     A void cannot be taken back itself, so the order of the file does not matter.
     """
     found: set[str] = set()
     for one in stream:
         if isinstance(one, NewEvent) and one.voids and (one.type == VOID or one.type in meters):
-            found.add(dedupe_key(one.voids_source or one.source, one.voids))
+            keys = {dedupe_key(one.voids_source or one.source, one.voids)}
             public = PUBLIC_ID.fullmatch(one.voids)
             if public and not one.voids_source:
-                found.add(public["key"])
+                keys.add(public["key"])
+            found |= {_identity(one, key, one_customer=one_customer) for key in keys}
     return frozenset(found)

@@ -147,6 +147,25 @@ def test_every_subject_is_a_customer_and_every_period_has_its_fees(tmp_path: Pat
     assert run_json(*words, "--one-customer")["total"] == 144_60
 
 
+def test_customers_number_their_events_each_for_themselves(tmp_path: Path) -> None:
+    """Ids a and b of three customers are six calls; zeta takes back its own a and nobody else's."""
+    used = [
+        event(key, "call", "2023-11-02T10:00:00Z", {}) | {"subject": subject}
+        for subject in ("acme", "beta", "zeta")
+        for key in ("a", "b")
+    ]
+    used.append(event("v", "usage.void", "2023-11-02T10:00:00Z", {}, voids="a"))
+    used[-1]["subject"] = "zeta"
+    file = written(tmp_path / "events.jsonl", "\n".join(map(json.dumps, used)))
+    words = ("simulate_price", file, "--catalog", written(tmp_path / "lab.yaml", RICH))
+    told = run_json(*words)
+    assert told["events"] == {"counted": 5, "voided": 1, "voiding": 1}
+    calls = [amounts(one)["calls"] for one in told["invoices"]]
+    assert calls == [60, 60, 30]
+    merged = run_json(*words, "--one-customer")  # intake knows an id once per organization
+    assert merged["events"] == {"counted": 1, "voided": 1, "voiding": 1, "duplicate": 4}
+
+
 def test_the_lines_are_shown_with_their_tiers(tmp_path: Path) -> None:
     csv = "TIMESTAMP,ContextTokens\n2023-11-16 18:17:03.9799600,6000000\n"
     file = written(tmp_path / "trace.csv", csv)

@@ -111,9 +111,9 @@ class Command(BaseCommand):
             # A void may stand anywhere in the file, so the file is read twice; rows void nothing.
             voided: frozenset[str] = frozenset()
             if source.columns is None:
-                voided = voided_in(source.events(stream), door.meters)
+                voided = voided_in(source.events(stream), door.meters, one_customer=merged)
                 stream.seek(0)
-            sieve = Sieve(door, voided)
+            sieve = Sieve(door, voided, one_customer=merged)
             for event in sieve.events(_advancing(source.events(stream), advance)):
                 one = _of_nobody(event) if merged else event
                 taken = [simulation.take(one) for simulation in self.simulations]
