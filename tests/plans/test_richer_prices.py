@@ -390,7 +390,7 @@ def test_a_retired_plan_is_not_for_sale_until_a_file_sells_it_again() -> None:
 def test_the_payments_catalogue_uses_all_of_it() -> None:
     services.load_catalog(read_catalog("payments"), actor=STAFF, at=AT)
     yen = selectors.current_version("payments-standard").in_currency("JPY")
-    assert (yen.trial_days, yen.trial_requires_card) == (14, True)
+    assert (yen.trial_days, yen.trial_requires_card) == (14, False)
     assert yen.price("cards").minimum_amount == 3_500
     assert yen.threshold == ThresholdTerms((Decimal(70_000), Decimal(300_000)), Decimal(700_000))
     assert [price.key for price in yen.prices if price.filters] == ["eu_business_cards", "eu_cards"]

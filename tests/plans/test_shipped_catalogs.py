@@ -62,6 +62,11 @@ def test_a_shipped_catalogue_loads_twice(name: str) -> None:
     assert not load(name).changed
 
 
+@pytest.mark.parametrize("name", shipped())
+def test_no_shipped_plan_waits_for_cards_that_nothing_saves(name: str) -> None:
+    assert [plan.code for plan in read_catalog(name).plans if plan.trial_requires_card] == []
+
+
 def test_the_shipped_catalogues_agree_with_each_other() -> None:
     for name in shipped():
         load(name)
