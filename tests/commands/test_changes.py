@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from apps.core import rls
+from apps.core import clock, rls
+from apps.core.clock import frozen
 from apps.engine.period import iso
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
@@ -31,6 +33,25 @@ def test_a_change_of_plan_is_shown_before_it_is_made(acme: str) -> None:
     assert {line["key"]: line["amount"] for line in shown["lines"]}["base"] == 60_00
     assert run_json("change_plan", acme, "large", "--behaviour", "next_period")["plan"] == "small"
     assert run_json("change_plan", acme, "large", "--behaviour", "reset")["plan"] == "large"
+
+
+@pytest.mark.parametrize("behaviour", ["now", "reset"])
+def test_a_dry_run_shows_the_invoice_that_the_change_then_makes(acme: str, behaviour: str) -> None:
+    words = ("change_plan", acme, "large", "--behaviour", behaviour)
+    with frozen(clock.now()):  # a share of time is as long as nothing happens between the two
+        shown = run_json(*words, "--dry-run")
+        told = run(*words, "--dry-run")
+        assert "Billed now" in told.out
+        assert "at once." in told.err
+        run_json(*words)
+    billed = run_json("show_invoice", acme)
+    for name in ("subtotal", "total", "currency"):
+        assert shown[name] == billed[name]
+    assert said(shown) == said(billed)
+
+
+def said(invoice: dict[str, Any]) -> list[tuple[str, str, int]]:
+    return [(line["key"], line["reason"], line["amount"]) for line in invoice["lines"]]
 
 
 def test_an_unknown_plan_is_refused_in_one_line(acme: str) -> None:

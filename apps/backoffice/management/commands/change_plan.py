@@ -7,14 +7,13 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import amount, inside, instant, now, the_subscription
+from apps.backoffice.commands import inside, instant, now, the_subscription
 from apps.backoffice.printing import invoice_json, subscription_json
+from apps.backoffice.wishing import show_quote, told
 from apps.engine.period import iso
-from apps.invoicing import selectors as invoices
+from apps.invoicing import quoting
 from apps.invoicing import services as invoicing
-from apps.invoicing.document import Document
 from apps.plans import selectors as plans
-from apps.subscriptions import selectors
 from apps.subscriptions.changes import Behaviour, ChangePlan
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.tenants.models import Organization
@@ -25,7 +24,8 @@ class Command(BaseCommand):
 
     help = (
         "Change to the published version of another plan. By default the next invoice carries the"
-        " proration; --dry-run shows that invoice and changes nothing."
+        " proration. --dry-run changes nothing and shows the invoices that it would make or alter;"
+        " as JSON the first of them, and preview_change has them all."
     )
     examples = (
         "  manage.py change_plan acme large --behaviour next_period\n"
@@ -59,21 +59,19 @@ class Command(BaseCommand):
                 self._change(organization, chosen, options)
 
     def _preview(self, chosen: SubscriptionFacts, options: dict[str, Any]) -> None:
-        at = now()
-        seen = selectors.preview(
+        quoted = quoting.quote_change(
             chosen.public_id,
-            ChangePlan(plans.current_version(options["plan"]).public_id),
+            wish=ChangePlan(plans.current_version(options["plan"]).public_id),
             behaviour=Behaviour(options["behaviour"]),
-            at=at,
+            at=now(),
             effective_at=options["start"],
         )
-        document = invoices.upcoming_of(seen.after)
         if self.as_json:
-            self.print_json(None if document is None else invoice_json(document))
-        elif document is not None:
-            self.print_table(["Line", "Reason", ">Amount"], _lines(document))
-        total = "nothing" if document is None else amount(document.total, document.currency)
-        self.note(f"From {iso(seen.effective_at)} on; the next invoice would be {total}.")
+            first = quoted.now if quoted.bills_now else quoted.upcoming
+            self.print_json(None if first is None else invoice_json(first))
+        else:
+            show_quote(self, quoted)
+        self.note(told(quoted))
 
     def _change(
         self, organization: Organization, chosen: SubscriptionFacts, options: dict[str, Any]
@@ -95,11 +93,5 @@ class Command(BaseCommand):
             waiting = ", ".join(iso(one.effective_at) for one in facts.scheduled)
             row = [shown["id"], shown["plan"], waiting or "–", shown["next_invoice_at"]]
             self.print_table(["Id", "Plan", "Changes to come", "Next invoice"], [row])
-        told = f"invoice {bill} was cut" if bill is not None else "no invoice was cut"
-        self.note(f"{organization.slug} is subscribed to {facts.version.plan_name}; {told}.")
-
-
-def _lines(document: Document) -> list[tuple[str, str, str]]:
-    return [
-        (line.key, line.reason, amount(line.amount, document.currency)) for line in document.lines
-    ]
+        cut = f"invoice {bill} was cut" if bill is not None else "no invoice was cut"
+        self.note(f"{organization.slug} is subscribed to {facts.version.plan_name}; {cut}.")
