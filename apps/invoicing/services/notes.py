@@ -166,9 +166,9 @@ def _taken(
             asked = left if total is None else Money.of(total, row.currency)
             found = of_total(standings, asked)
     except CreditTooLarge as error:
-        raise NotCreditable(f"{str(error).capitalize()} on {row}.") from error
+        raise NotCreditable(f"{error} on {row}.") from error
     except (InvalidAmount, ValueError) as error:
-        raise Invalid(str(error), param="amount") from error
+        raise Invalid(_sentence(error), param="amount") from error
     sum_ = Money(sum(one.total for one in found), row.currency)
     if sum_ > left:
         raise NotCreditable(f"{sum_} is more than is left of {row}: {left}.")
@@ -225,7 +225,19 @@ def _amounts(
         found[one.line] = _amount(one, line, left[one.line])
         if not found[one.line].minor:
             raise NotCreditable(f"Nothing is left of {line.name} on {row}.", param="lines")
+        if found[one.line] > left[one.line]:
+            raise NotCreditable(
+                f"{found[one.line]} is more than is left of line {line.position} of {row},"
+                f" {line.name}: {left[one.line]}.",
+                param="lines",
+            )
     return found
+
+
+def _sentence(error: Exception) -> str:
+    """Return what the engine says as people write it."""
+    said = str(error)
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def _amount(wanted: NoteLine, line: InvoiceLine, left: Money) -> Money:
@@ -385,7 +397,7 @@ def _minor(amount: Decimal, currency: str) -> int:
     try:
         return Money.of(amount, currency).minor
     except InvalidAmount as error:
-        raise Invalid(str(error), param="split") from error
+        raise Invalid(_sentence(error), param="split") from error
 
 
 def _lower_write_off(row: Invoice, offset: int) -> int:
