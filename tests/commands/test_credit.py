@@ -53,6 +53,8 @@ def test_a_recharge_is_set_and_stopped(acme: str) -> None:
     assert (rule["threshold"], rule["monthly_cap"]) == (5_00, 80_00)
     assert run("set_recharge", acme, "--off", "--threshold", "5", "--amount", "1").code == 1
     assert run("set_recharge", acme).code == 1
+    capped = run("set_recharge", acme, "--threshold", "5", "--amount", "50", "--monthly-cap", "30")
+    assert "below one recharge: it buys 30.00 USD a month" in capped.err
     assert run_json("set_recharge", acme, "--off") == []
 
 
@@ -71,6 +73,25 @@ def test_a_note_takes_back_a_line_by_its_position_and_is_paid_back(billed: str) 
     whole = run_json("issue_credit_note", FIRST, "--reason", "other")
     assert whole["total"] == 40_00
     assert run("verify_books").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--line", "1=1000"),
+            "1000.00 USD is more than is left of line 1 of CH-000001, Base fee: 50.00 USD.",
+        ),
+        (("--line", "1=-1"), "A credit of -1.00 USD takes nothing back."),
+        (("--line", "1=1.005"), "1.005 has more decimals than USD."),
+        (("--total", "1000"), "1000.00 USD is more than is left of the lines on CH-000001."),
+    ],
+)
+def test_a_note_that_takes_too_much_is_refused_in_a_sentence(
+    billed: str, words: tuple[str, ...], said: str
+) -> None:
+    refused = run("issue_credit_note", FIRST, "--reason", "other", *words)
+    assert (refused.code, refused.err) == (1, said)
 
 
 def test_more_than_is_due_is_kept_and_taken_back(billed: str) -> None:

@@ -52,6 +52,10 @@ class Command(BaseCommand):
                     **who,
                 )
             rules = credit.recharge_rules(organization.pk)
+        for rule in rules:
+            if 0 < rule.monthly_cap < rule.amount:
+                cap = amount(rule.monthly_cap, rule.currency)
+                self.note(f"The cap is below one recharge: it buys {cap} a month and no more.")
         self._print(rules)
 
     def _print(self, rules: Any) -> None:
