@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from apps.backoffice.commands import Command, amount
+from apps.backoffice.printing import counted
 from apps.core import rls
 from apps.invoicing.services import BillingReport, Issued
 from apps.tenants import selectors as tenants
@@ -40,9 +41,9 @@ def parts(report: BillingReport) -> tuple[list[Issued], list[Issued], list[Issue
 def told(report: BillingReport) -> str:
     """Return how many of each there are."""
     final, held, grace = parts(report)
-    said = [f"{len(final)} invoices"]
+    said = [counted(len(final), "invoice")]
     said += [f"{len(held)} held for review"] if held else []
-    said += [f"{len(grace)} drafts"] if grace else []
+    said += [counted(len(grace), "draft")] if grace else []
     return ", ".join(said)
 
 

@@ -70,7 +70,7 @@ def test_a_run_says_what_is_in_grace(acme: str) -> None:
     assert run("define_billing_entity", "default", *terms).code == 0
     result = run("bill_due")
     assert "In grace" in result.out
-    assert "0 invoices, 1 drafts" in result.err
+    assert "0 invoices, 1 draft" in result.err
     draft = run_json("show_invoice", acme, "--draft")
     assert (draft["total"], draft["hold_reason"]) == (30_00, None)
     assert draft["grace_until"] is not None

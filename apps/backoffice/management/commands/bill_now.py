@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, inside, now, the_subscription
-from apps.backoffice.printing import invoice_json
+from apps.backoffice.printing import counted, invoice_json
 from apps.invoicing import selectors, services
 
 
@@ -43,4 +43,4 @@ class Command(BaseCommand):
         else:
             self.print_table(["Invoice", "Status", ">Total"], [[name, document.status, total]])
         held = f" It is held: {row.hold_reason}" if row.is_held else ""
-        self.note(f"{name}: {len(document.lines)} lines, {total}.{held}")
+        self.note(f"{name}: {counted(len(document.lines), 'line')}, {total}.{held}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import now
+from apps.backoffice.printing import counted
 from apps.backoffice.running import print_report, report_json
 from apps.invoicing import services
 from apps.invoicing.services import BillingReport
@@ -29,4 +30,4 @@ class Command(BaseCommand):
             self.print_json(report_json(report))
         else:
             print_report(self, report)
-        self.note(f"{len(made)} invoices for usage so far.")
+        self.note(f"{counted(len(made), 'invoice')} for usage so far.")

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, charge_item, inside, now
-from apps.backoffice.printing import invoice_json
+from apps.backoffice.printing import counted, invoice_json
 from apps.invoicing import selectors, services
 from apps.invoicing.services import NewCharge
 from apps.tenants.models import Organization
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         else:
             self.print_table(["Invoice", "Status", ">Total"], [[name, document.status, total]])
         held = f" It is held: {row.hold_reason}" if row.is_held else ""
-        self.note(f"{name}: {len(document.lines)} lines, {total}.{held}")
+        self.note(f"{name}: {counted(len(document.lines), 'line')}, {total}.{held}")
 
     def _charged(self, organization: Organization, options: dict[str, Any]) -> list[str]:
         currency = options["currency"].upper()

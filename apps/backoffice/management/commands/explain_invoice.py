@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from apps.backoffice.commands import INVISIBLE, amount, inside_owner_of
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.printing import event_json, line_json, working_text
+from apps.backoffice.printing import counted, event_json, line_json, working_text
 from apps.engine.decimals import plain
 from apps.engine.period import iso
 from apps.invoicing import selectors
@@ -67,7 +67,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"{number}. {INVISIBLE.sub('', text)}\n")
                 self._print_usage(used[number])
         total = amount(document.total, document.currency)
-        self.note(f"{document.number or 'draft'}: {len(document.lines)} lines, {total} in all.")
+        said = counted(len(document.lines), "line")
+        self.note(f"{document.number or 'draft'}: {said}, {total} in all.")
 
     def _print_usage(self, used: _Used) -> None:
         if used.hours:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import now
-from apps.backoffice.printing import CORRECTION_HEADS, correction_json, correction_row
+from apps.backoffice.printing import CORRECTION_HEADS, correction_json, correction_row, counted
 from apps.core import rls
 from apps.invoicing import healing, services
 from apps.tenants import selectors as tenants
@@ -54,7 +54,7 @@ class Command(BaseCommand):
             self.print_json({"lines": report.lines, "corrections": found, "failed": failed})
         elif rows:
             self.print_table(CORRECTION_HEADS, [correction_row(row) for row in rows])
-        self.note(f"{report.lines} lines were looked at; {len(rows)} corrections.")
+        self.note(f"Looked at {counted(report.lines, 'line')}; {counted(len(rows), 'correction')}.")
         for one in failed:
             self.note(f"Line {one['line']} could not be rated: {one['reason']}")
         if failed:

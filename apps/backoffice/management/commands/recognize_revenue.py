@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, month, now
+from apps.backoffice.printing import counted
 from apps.core import rls
 from apps.invoicing import services
 from apps.tenants import selectors as tenants
@@ -45,4 +46,4 @@ class Command(BaseCommand):
         elif done.totals:
             rows = [(code, amount(minor, code)) for code, minor in sorted(done.totals.items())]
             self.print_table(["Currency", ">Earned"], rows)
-        self.note(f"{done.invoices} invoices.")
+        self.note(f"{counted(done.invoices, 'invoice')}.")

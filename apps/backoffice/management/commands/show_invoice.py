@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser, OutputWrapp
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, inside, now, the_subscription
-from apps.backoffice.printing import invoice_json, kept_json
+from apps.backoffice.printing import counted, invoice_json, kept_json
 from apps.backoffice.wishing import sums
 from apps.engine.decimals import plain
 from apps.engine.period import iso
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         else:
             self._print(document, row)
         self.note(
-            f"{document.number or document.status}: {len(document.lines)} lines,"
+            f"{document.number or document.status}: {counted(len(document.lines), 'line')},"
             f" {amount(document.total, document.currency)}."
         )
 

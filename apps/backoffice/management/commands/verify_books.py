@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as Base
+from apps.backoffice.printing import counted
 from apps.core import rls
 from apps.engine.decimals import plain
 from apps.invoicing import books
@@ -80,8 +81,9 @@ class Command(Base):
                 "the issuer's late usage is rejected."
             )
         seconds = time.monotonic() - started
-        verdict = "the books hold" if found.hold else f"{len(found.findings)} findings"
-        self.note(f"{found.invoices} invoices, {found.lines} lines: {verdict} ({seconds:.1f} s)")
+        verdict = "the books hold" if found.hold else counted(len(found.findings), "finding")
+        seen = f"{counted(found.invoices, 'invoice')}, {counted(found.lines, 'line')}"
+        self.note(f"{seen}: {verdict} ({seconds:.1f} s)")
         if not found.hold:
             sys.exit(1)
 
