@@ -340,6 +340,8 @@ def consider(
     """Return what the wish would change, billed in that way; stores nothing.
 
     It counts from `at`, with NEXT_PERIOD from the next boundary, or from a later `effective_at`.
+    Nothing goes in before what has happened already; only a scheduled change, whose `at` is its
+    `effective_at`, may be carried out late.
     Raises WrongState, AlreadyBilled, Invalid, WrongCurrency, PriceNotAgreed.
     """
     moment = effective_at or (next_period(facts, at) if _waits(behaviour) else at)
@@ -347,6 +349,8 @@ def consider(
         raise Invalid("A change cannot be scheduled for the past.", param="effective_at")
     before = foreseen(facts, moment) if moment > at else facts
     _check_open(before, wish, moment)
+    if effective_at != at:
+        _check_newest(facts, moment)
     after = wish.apply(before, at=moment, behaviour=behaviour)
     return Considered(before, after, wish, behaviour, at, moment)
 
@@ -495,6 +499,15 @@ def _check_open(facts: SubscriptionFacts, wish: Wish, at: datetime) -> None:
         raise WrongState("The subscription is to end or to pause; take that back first.")
     if facts.next_boundary and at <= facts.billed_until:
         raise AlreadyBilled("That moment lies in a period that has been billed.")
+
+
+def _check_newest(facts: SubscriptionFacts, at: datetime) -> None:
+    """Raise WrongState when a quantity, an item or a phase has begun later than `at`.
+
+    What began later may be billed: a change before it would be prorated against what is no more.
+    """
+    if any(moment > at for moment in facts.beginnings()):
+        raise WrongState("Something has changed after that moment; change what holds now.")
 
 
 def _sellable(version: VersionTerms, facts: SubscriptionFacts) -> VersionTerms:

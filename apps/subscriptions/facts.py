@@ -6,7 +6,7 @@ to rows that only a considered change would make.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -191,6 +191,13 @@ class SubscriptionFacts:
     def items_at(self, moment: datetime) -> tuple[ItemFacts, ...]:
         """Return the items in force at the moment."""
         return tuple(facts for facts in self.items if facts.item.lives_at(moment))
+
+    def beginnings(self) -> Iterator[datetime]:
+        """Return when each phase, item and quantity begins, in no order."""
+        yield from (phase.start for phase in self.phases)
+        for one in self.items:
+            yield one.item.start
+            yield from (step.at for step in one.item.steps)
 
     @property
     def standing(self) -> tuple[ItemFacts, ...]:

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from django.db.models import F, Min, Model, Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import F, Min, Model, Prefetch, Q, QuerySet, prefetch_related_objects
 
+from apps.audit import selectors as audit
 from apps.core.errors import NotFound
 from apps.engine.agreement import Agreement, QuantityStep
 from apps.engine.calendar import Cycle, Interval, Unit, zone
@@ -52,6 +53,7 @@ __all__ = [
     "due",
     "facts",
     "get",
+    "has_moved",
     "next_due",
     "of_organization",
     "on_plan",
@@ -242,6 +244,32 @@ def changes_of(subscription_id: int) -> list[ChangeFacts]:
     """Return everything that was changed, or is to be, of one subscription; the latest first."""
     rows = Change.objects.filter(subscription_id=subscription_id).order_by("-effective_at", "-id")
     return [_change(row) for row in rows]
+
+
+def has_moved(facts: SubscriptionFacts, *, since: datetime, until: datetime) -> bool:
+    """Whether anything was done to the subscription after `since`, or began in (since, until].
+
+    Changes, discounts, and what only the record tells: cancellations, pauses, and their withdrawal.
+    """
+    changes = Change.objects.filter(subscription_id=facts.id)
+    return (
+        any(since < moment <= until for moment in facts.beginnings())
+        or changes.filter(Q(requested_at__gt=since) | Q(settled_at__gt=since)).exists()
+        or _discounts_moved(facts, since)
+        or any(
+            entry.at > since
+            for entry in audit.latest(facts.organization_id, target=facts.public_id)
+        )
+    )
+
+
+def _discounts_moved(facts: SubscriptionFacts, since: datetime) -> bool:
+    among = Discount.objects.filter(
+        Q(subscription_id=facts.id) | Q(subscription_id=None),
+        organization_id=facts.organization_id,
+    )
+    moved = Q(during__startswith__gt=since) | Q(removed_at__gt=since) | Q(spent_at__gt=since)
+    return among.filter(moved).exists()
 
 
 def discount(public_id: str) -> DiscountFacts:

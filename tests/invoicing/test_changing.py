@@ -15,7 +15,9 @@ from apps.invoicing.models import Invoice
 from apps.invoicing.services import Confirmed
 from apps.plans import selectors as plans
 from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions import services as agreements
 from apps.subscriptions.changes import Behaviour, ChangePlan, ChangeQuantity, Wish
+from apps.subscriptions.errors import WrongState
 from apps.subscriptions.facts import SubscriptionFacts
 from apps.subscriptions.models import Change
 from apps.tenants.models import Organization
@@ -167,3 +169,62 @@ def test_seats_bought_and_given_back_in_a_day_cost_nothing(acme: Organization) -
     first, second = shop.invoices(acme)
     assert second.total - first.total == 3_34
     assert books.verify().hold
+
+
+def test_a_change_never_goes_in_before_one_that_was_billed(acme: Organization) -> None:
+    facts = shop.buy(acme, "world", day(6, 1), seats=1)
+    shop.bill(day(6, 1))
+    first, later = HALF, HALF + timedelta(minutes=5)
+    with rls.tenant_scope(acme.pk):
+        none = quoting.quote_change(
+            facts.public_id, wish=ChangeQuantity(Decimal(0)), behaviour=Behaviour.NOW, at=first
+        )
+    shown = Confirmed(none.amount, first)
+    change(facts, ChangeQuantity(Decimal(101)), Behaviour.NOW, at=later)
+    with pytest.raises(QuoteMoved):
+        change(
+            facts,
+            ChangeQuantity(Decimal(0)),
+            Behaviour.NOW,
+            at=later + timedelta(minutes=1),
+            confirmed=shown,
+        )
+    with rls.tenant_scope(acme.pk):
+        assert subscriptions.get(facts.public_id).quantities(later) == {"seats": Decimal(101)}
+        assert Change.objects.count() == 1
+        assert Invoice.objects.count() == 2
+
+
+@pytest.mark.parametrize("happens", ["cancels", "redeems", "removes"])
+def test_an_equal_amount_does_not_prove_that_nothing_happened(
+    happens: str, acme: Organization, basic: SubscriptionFacts
+) -> None:
+    shop.coupon("token", 1)
+    with rls.tenant_scope(acme.pk):
+        if happens == "removes":
+            held = agreements.apply_discount(acme.pk, code="token", actor=STAFF, at=day(6, 2))
+            agreements.remove_discount(held.public_id, actor=STAFF, at=HALF + timedelta(seconds=1))
+        elif happens == "redeems":
+            agreements.apply_discount(
+                acme.pk, code="token", actor=STAFF, at=HALF + timedelta(seconds=1)
+            )
+        else:
+            agreements.cancel(basic.public_id, actor=STAFF, at=HALF + timedelta(seconds=1))
+            agreements.uncancel(basic.public_id, actor=STAFF, at=HALF + timedelta(seconds=2))
+    with pytest.raises(QuoteMoved):
+        change(
+            basic,
+            pro(),
+            Behaviour.NOW,
+            at=HALF + timedelta(minutes=1),
+            confirmed=Confirmed(Money(15_00, "USD"), HALF),
+        )
+
+
+def test_nothing_is_changed_before_the_newest_quantity(acme: Organization) -> None:
+    facts = shop.buy(acme, "world", day(6, 1), seats=1)
+    shop.bill(day(6, 1))
+    change(facts, ChangeQuantity(Decimal(2)), Behaviour.NEXT_INVOICE, at=day(6, 11))
+    for quantity in (0, 1):
+        with pytest.raises(WrongState, match="after that moment"):
+            change(facts, ChangeQuantity(Decimal(quantity)), Behaviour.NOW, at=day(6, 10))

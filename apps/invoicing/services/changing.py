@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from apps.core.actor import Actor
 from apps.engine.money import Money
@@ -57,14 +58,15 @@ def change_subscription(
     """Carry out a change, or schedule it, and bill at once what `now` and `reset` owe.
 
     What was `confirmed` (see `quoting.quote_change`) is carried out as of the moment it was shown
-    for, within the hour; when it would cost another amount by now, nothing is done. Safe to repeat:
-    what is so already changes nothing. Raises QuoteMoved, QuoteExpired, and what
-    `subscriptions.changes.consider` does.
+    for, within the hour; when it would cost another amount by now, or anything has happened to the
+    subscription since, nothing is done. Safe to repeat: what is so already changes nothing.
+    Raises QuoteMoved, QuoteExpired, and what `subscriptions.changes.consider` does.
     """
     facts = subscription_selectors.get(subscription_id, organization_id=actor.organization_id)
     tenants.lock(facts.organization_id)
     subscriptions.lock(facts.id)
     moment = _moment(confirmed, at)
+    _check_still(facts.id, confirmed, at)
     quote = quoting.quote_change(
         facts.public_id, wish=wish, behaviour=behaviour, at=moment, effective_at=effective_at
     )
@@ -89,6 +91,29 @@ def _moment(confirmed: Confirmed | None, at: datetime) -> datetime:
     if not at - GOOD_FOR <= confirmed.at <= at:
         raise QuoteExpired("This quote is more than an hour old; look at it again.")
     return confirmed.at
+
+
+def _check_still(subscription_id: int, confirmed: Confirmed | None, at: datetime) -> None:
+    """Raise QuoteMoved when anything has happened since the moment confirmed; under the locks.
+
+    The change would go in before what is done and perhaps billed, at an amount that may be equal.
+    """
+    if confirmed is None:
+        return
+    facts = subscription_selectors.by_id(subscription_id)  # as they are under the locks
+    moved = subscription_selectors.has_moved(facts, since=confirmed.at, until=at)
+    if moved or _billed_since(subscription_id, confirmed.at, until=at):
+        raise QuoteMoved(
+            "The subscription has changed since this was quoted; look at it again.",
+            quoted=str(confirmed.amount),
+        )
+
+
+def _billed_since(subscription_id: int, since: datetime, *, until: datetime) -> bool:
+    mine = Invoice.objects.filter(subscription_id=subscription_id)
+    issued = Q(issued_at__gt=since, issued_at__lte=until)
+    moved = issued | Q(finalized_at__gt=since) | Q(voided_at__gt=since)
+    return mine.filter(moved).exists()
 
 
 def _check_unmoved(confirmed: Confirmed | None, quote: Quoted) -> None:
