@@ -230,3 +230,54 @@ def test_grace_and_holds_do_not_stop_the_cursor(organization: Organization) -> N
     with rls.tenant_scope(organization.pk):
         assert sorted(Invoice.objects.values_list("status", flat=True)) == ["draft", "open"]
         assert subscription_selectors.get(facts.public_id).next_boundary_at == day(3, 1)
+
+
+def test_the_days_to_pay_of_a_draft_count_from_its_issue(organization: Organization) -> None:
+    world.subscribe(organization, start=day(1, 1))
+    services.bill_due(as_of=day(1, 1), actor=STAFF, at=day(1, 1), keep_drafts=True)
+    draft = draft_of(organization)
+    term = draft.due_at - draft.issued_at
+    with rls.tenant_scope(organization.pk):
+        services.finalize_invoice(draft.public_id, actor=STAFF, at=day(3, 10))
+        row = selectors.get(draft.public_id)
+    assert (row.issued_at, row.due_at) == (day(1, 1), day(3, 10) + term)
+    assert books.verify().hold
+
+
+def test_a_held_draft_is_due_after_its_approval(organization: Organization) -> None:
+    with rls.tenant_scope(organization.pk):
+        new = NewCharge(name="Setup", unit_amount=Decimal("99.00"))
+        charge = services.add_charge(organization.pk, new=new, actor=STAFF, at=day(1, 1))
+        draft = services.invoice_charges(
+            [charge.public_id], actor=STAFF, at=day(1, 1), due_in_days=10, draft=True
+        )
+        services.hold_invoice(draft.public_id, reason="Agreed?", actor=STAFF, at=day(1, 1))
+        services.approve_invoice(draft.public_id, reason="Yes.", actor=STAFF, at=day(1, 9))
+        assert selectors.get(draft.public_id).due_at == day(1, 19)
+
+
+def test_a_draft_keeps_the_coupons_of_the_subscriptions_that_it_bills() -> None:
+    shop.open_shop()
+    shop.coupon("half", 50)
+    acme = shop.customer("acme")
+    with rls.ops_scope("test: on one invoice"):
+        tenants.change_billing_terms(
+            acme.pk, changes={"invoice_grouping": "consolidated"}, actor=STAFF, at=day(1, 1)
+        )
+    facts = shop.buy(acme, "basic", day(1, 1))
+    shop.buy(acme, "gateway", day(1, 1))
+    with rls.tenant_scope(acme.pk):
+        subscriptions.apply_discount(
+            acme.pk, code="half", subscription_id=facts.public_id, actor=STAFF, at=day(1, 1)
+        )
+        new = NewCharge(name="Work", unit_amount=Decimal(80), subscription=facts.public_id)
+        charge = services.add_charge(acme.pk, new=new, actor=STAFF, at=day(1, 1))
+        work = services.invoice_charges([charge.public_id], actor=STAFF, at=day(1, 1), draft=True)
+        assert services.finalize_invoice(work.public_id, actor=STAFF, at=day(1, 1)).total == 40_00
+    services.bill_due(as_of=day(1, 1), actor=STAFF, at=day(1, 1), keep_drafts=True)
+    draft = draft_of(acme)
+    with rls.tenant_scope(acme.pk):
+        again = services.refresh_draft(draft.public_id, actor=STAFF, at=day(1, 1))
+        assert again is not None
+        # half of 20.00 for the shop, and 50.00 for the gateway
+        assert (again.subscription_id, again.total) == (None, 60_00)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from apps.core import rls
-from apps.invoicing import books, services
+from apps.invoicing import books, selectors, services
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
+from apps.tenants import services as tenants
 from apps.tenants.models import Organization
 from tests.conftest import STAFF
 from tests.invoicing import world
@@ -69,3 +70,62 @@ def test_two_watchers_bill_a_threshold_once(acme: Organization) -> None:
     made = at_once(2, lambda: services.bill_thresholds(actor=STAFF, at=day(6, 3)))
     assert sorted(len(found) for found in made) == [0, 1]
     assert books.verify().hold
+
+
+def hold(row: Organization) -> None:
+    with rls.ops_scope("test: review"):
+        tenants.change_billing_terms(
+            row.pk, changes={"invoice_hold": True}, actor=STAFF, at=day(6, 1)
+        )
+
+
+def held(row: Organization) -> str:
+    with rls.tenant_scope(row.pk):
+        return selectors.latest(row.pk, draft=True).public_id
+
+
+def test_a_held_draft_over_a_threshold_counts_usage_anew(acme: Organization) -> None:
+    hold(acme)
+    shop.call(acme, day(6, 2), 12, at=day(6, 3))
+    services.bill_thresholds(actor=STAFF, at=day(6, 5))
+    reference = held(acme)
+    shop.call(acme, day(6, 6), 5, at=day(6, 7))
+    with rls.tenant_scope(acme.pk):
+        row = services.refresh_draft(reference, actor=STAFF, at=day(6, 8))
+        assert row is not None
+        assert (row.kind, row.total) == ("progressive", 17_00)
+        services.approve_invoice(reference, reason="Fine.", actor=STAFF, at=day(6, 8))
+    shop.call(acme, day(6, 9), 4, at=day(6, 9))
+    shop.bill(day(7, 1))
+    # 21 calls of June, 17 of which are billed, and July's base
+    assert shop.invoices(acme)[-1].total == 9_00
+    assert books.verify().hold
+
+
+def test_an_earlier_draft_bills_what_a_later_one_leaves(acme: Organization) -> None:
+    hold(acme)
+    shop.call(acme, day(6, 2), 12, at=day(6, 3))
+    services.bill_thresholds(actor=STAFF, at=day(6, 5))
+    first = held(acme)
+    shop.call(acme, day(6, 6), 20, at=day(6, 7))
+    services.bill_thresholds(actor=STAFF, at=day(6, 7))
+    assert held(acme) != first
+    shop.call(acme, day(6, 8), 1, at=day(6, 9))
+    with rls.tenant_scope(acme.pk):
+        row = services.refresh_draft(first, actor=STAFF, at=day(6, 9))
+    # 33 calls, 20 of which the other draft bills
+    assert row is not None
+    assert row.total == 13_00
+
+
+def test_a_draft_over_a_threshold_stands_once_its_period_is_billed(acme: Organization) -> None:
+    hold(acme)
+    shop.call(acme, day(6, 2), 12, at=day(6, 3))
+    services.bill_thresholds(actor=STAFF, at=day(6, 5))
+    reference = held(acme)
+    shop.call(acme, day(6, 6), 5, at=day(6, 7))
+    shop.bill(day(7, 1))
+    with rls.tenant_scope(acme.pk):
+        row = services.refresh_draft(reference, actor=STAFF, at=day(7, 2))
+    assert row is not None
+    assert row.total == 12_00

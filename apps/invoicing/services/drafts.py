@@ -1,8 +1,13 @@
-"""The life of a draft: kept back for review or grace, approved, refreshed, issued or discarded."""
+"""The life of a draft: kept back for review or grace, approved, refreshed, issued or discarded.
+
+A draft that is issued late keeps its date, which decides the taxes, but the days to pay count from
+the issue: nobody can pay what they have not seen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -11,9 +16,15 @@ from apps.core import rls
 from apps.core.actor import Actor
 from apps.core.errors import Invalid
 from apps.invoicing.bounds import reasons_to_hold
-from apps.invoicing.composition import Boundary, Composed, compose_all, restored
+from apps.invoicing.composition import (
+    Boundary,
+    Composed,
+    compose_all,
+    progressive_lines,
+    restored,
+)
 from apps.invoicing.errors import HeldForReview, NotADraft, NotHeld
-from apps.invoicing.models import Invoice
+from apps.invoicing.models import Charge, Invoice
 from apps.invoicing.reckoning import Customer, conditions_of, reckon
 from apps.invoicing.services.drafting import Drafted, rewrite
 from apps.invoicing.services.finding import find_and_lock, lock, record
@@ -21,7 +32,7 @@ from apps.invoicing.services.issuing import issue
 from apps.invoicing.services.reports import Issued, issued
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscriptions
-from apps.subscriptions.facts import DiscountFacts
+from apps.subscriptions.facts import DiscountFacts, SubscriptionFacts
 from apps.tenants import selectors as tenant_selectors
 from apps.tenants import services as tenants
 
@@ -74,24 +85,59 @@ def _finish(organization_id: int, invoice_id: int, *, actor: Actor, at: datetime
         draft = refreshed(row, actor=actor, at=at)
         if draft is None:
             return None
-        issue([draft], actor=actor, at=at)
+        _issue(draft, actor=actor, at=at)
         return issued(row)
+
+
+def _issue(draft: Drafted, *, actor: Actor, at: datetime) -> None:
+    """Issue a locked draft, due as many days after `at` as it was after the date that it bears."""
+    row = draft.row
+    if at > row.issued_at:
+        row.due_at += at - row.issued_at
+        row.save(update_fields=["due_at"])
+    issue([draft], actor=actor, at=at)
 
 
 def refreshed(row: Invoice, *, actor: Actor, at: datetime) -> Drafted | None:
     """Compose a locked draft anew, with usage, discounts and credit as they stand now.
 
-    None, and the draft is gone, when nothing is left to be billed.
+    None, and the draft is gone, when nothing is left to be billed. Charges and changes stay as they
+    are, and usage so far does once its period is over: the boundary has billed what was beyond it.
     """
-    if row.kind != Invoice.Kind.RECURRING:
+    facts = _under_way(row)
+    if row.kind != Invoice.Kind.RECURRING and facts is None:
         return as_it_stands(row)
-    boundaries = boundaries_of(row)
-    row.lines.all().delete()
-    lines = [line for found in compose_all(boundaries) for line in found]
+    lines = _composed_again(row) if facts is None else _counted_again(row, facts)
     if not lines:
         _discard(row, actor=actor, at=at)
         return None
     return _reckoned_again(row, lines)
+
+
+def _composed_again(row: Invoice) -> list[Composed]:
+    boundaries = boundaries_of(row)
+    row.lines.all().delete()
+    return [line for found in compose_all(boundaries) for line in found]
+
+
+def _under_way(row: Invoice) -> SubscriptionFacts | None:
+    """Return the subscription whose period under way a draft for usage so far bills, if it does."""
+    if row.kind != Invoice.Kind.PROGRESSIVE or row.subscription_id is None:
+        return None
+    facts = subscription_selectors.by_id(row.subscription_id)
+    is_open = facts.next_boundary and row.period.lower >= facts.billed_until
+    return facts if is_open else None
+
+
+def _counted_again(row: Invoice, facts: SubscriptionFacts) -> list[Composed]:
+    """Count usage so far anew; a line keeps its place among those of its item and period."""
+    places = {(line.item_id, line.during.lower): line.revision for line in row.lines.all()}
+    row.lines.all().delete()
+    return [
+        replace(line, revision=places.get((line.item_id, line.period.start), line.revision))
+        for line in progressive_lines(facts)
+        if line.amount
+    ]
 
 
 def as_it_stands(row: Invoice) -> Drafted:
@@ -128,35 +174,42 @@ def _reckoned_again(row: Invoice, lines: Sequence[Composed]) -> Drafted:
         tenant_selectors.organization(row.organization_id),
         row.currency,
         row.issued_at,
-        _discounts_of(row),
+        _discounts_of(row, lines),
         counted,
     )
     (conditions,) = conditions_of([customer])
     return rewrite(row, reckon(lines, conditions))
 
 
-def _discounts_of(row: Invoice) -> list[DiscountFacts]:
-    """Return the discounts of the subscriptions that the invoice bills."""
-    mine = {None, *_subscriptions_of(row)}
+def _discounts_of(row: Invoice, lines: Sequence[Composed]) -> list[DiscountFacts]:
+    """Return the organization's own discounts, and those of the subscriptions that are billed."""
+    charged = Charge.objects.filter(pk__in=[line.charge_id for line in lines if line.charge_id])
+    mine = {None, row.subscription_id, *(line.subscription_id for line in lines)}
+    mine.update(charged.values_list("subscription_id", flat=True))
     found = subscription_selectors.discounts_of(row.organization_id)
     return [facts for facts in found if facts.subscription_id in mine]
 
 
 @transaction.atomic
 def finalize_invoice(reference: str, *, actor: Actor, at: datetime) -> Invoice:
-    """Issue a draft as it stands, grace or not. Raises NotADraft (of two who try, one wins), and
-    HeldForReview for one that somebody has to approve first.
+    """Issue a draft as it stands, grace or not; the days to pay begin now.
+
+    Raises NotADraft (of two who try, one wins), and HeldForReview for one that somebody has to
+    approve first.
     """
     row = _draft(reference, actor=actor)
     if row.is_held:
         raise HeldForReview(f"This draft waits for approval: {row.hold_reason}")
-    issue([as_it_stands(row)], actor=actor, at=at)
+    _issue(as_it_stands(row), actor=actor, at=at)
     return row
 
 
 @transaction.atomic
 def approve_invoice(reference: str, *, reason: str, actor: Actor, at: datetime) -> Invoice:
-    """Approve a held draft and issue it. Raises NotADraft, NotHeld and Invalid."""
+    """Approve a held draft and issue it; the days to pay begin now.
+
+    Raises NotADraft, NotHeld and Invalid.
+    """
     row = _draft(reference, actor=actor)
     if not row.is_held:
         raise NotHeld("This draft waits for nobody; issue it with finalize_invoice.")
@@ -164,7 +217,7 @@ def approve_invoice(reference: str, *, reason: str, actor: Actor, at: datetime) 
     row.approval_reason = _said(reason)
     row.save(update_fields=["approved_by", "approved_at", "approval_reason"])
     record(row, "invoice.approved", actor, at, after={"reason": row.approval_reason})
-    issue([as_it_stands(row)], actor=actor, at=at)
+    _issue(as_it_stands(row), actor=actor, at=at)
     return row
 
 
