@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from apps.core import rls
-from apps.core.errors import Invalid
+from apps.core.errors import Conflict, Invalid
+from apps.engine.period import Period
 from apps.invoicing import services
 from apps.invoicing.models import Charge, Invoice
 from apps.invoicing.services import NewCharge
@@ -67,6 +71,37 @@ def test_a_charge_that_no_invoice_could_bear_is_refused(
 
 def test_the_largest_charge_is_billed(acme: Organization) -> None:
     assert bill(add(acme, "9999999999999.99")).subtotal == 9_999_999_999_999_99
+
+
+def test_a_source_charges_once_and_says_the_same_again(acme: Organization) -> None:
+    new = NewCharge(name="Setup", unit_amount=Decimal("99.50"), source="order 7")
+    with rls.tenant_scope(acme.pk):
+        first = services.add_charge(acme.pk, new=new, actor=STAFF, at=NOW)
+        later = NOW + timedelta(days=2)
+        assert services.add_charge(acme.pk, new=new, actor=STAFF, at=later) == first
+        assert Charge.objects.get().amount == 99_50
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"unit_amount": Decimal("99.51")}, "unit amount, amount"),
+        ({"quantity": Decimal(2)}, "quantity, amount"),
+        ({"currency": "EUR"}, "currency"),
+        ({"name": "Set-up"}, "name"),
+        ({"period": Period(day(1, 1), day(1, 2))}, "during"),
+    ],
+)
+def test_a_source_with_other_terms_is_refused(
+    acme: Organization, change: dict[str, Any], named: str
+) -> None:
+    new = NewCharge(name="Setup", unit_amount=Decimal("99.50"), source="order 7")
+    with rls.tenant_scope(acme.pk):
+        services.add_charge(acme.pk, new=new, actor=STAFF, at=NOW)
+        with pytest.raises(Conflict) as refused:
+            services.add_charge(acme.pk, new=replace(new, **change), actor=STAFF, at=NOW)
+        assert f"({named})" in refused.value.message
+        assert Charge.objects.get().amount == 99_50
 
 
 @pytest.mark.parametrize("days", [-1, 367, 10**9])

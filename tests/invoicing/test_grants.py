@@ -10,7 +10,7 @@ import pytest
 
 from apps.core import outbox, rls
 from apps.core.actor import Actor
-from apps.core.errors import Forbidden, Invalid, NotFound
+from apps.core.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.invoicing import books, credit, services
 from apps.invoicing.errors import CreditSpent
 from apps.invoicing.models import Charge, CreditGrant, CreditMovement, Invoice
@@ -83,7 +83,21 @@ def test_restricted_credit_pays_its_kind_of_lines_only(customer: Organization) -
 
 def test_a_source_grants_once(customer: Organization) -> None:
     first = money.grant(customer, "10.00", source="ticket 7")
-    assert money.grant(customer, "99.00", source="ticket 7") == first
+    assert money.grant(customer, "10.00", source=" ticket 7") == first
+    assert money.left(customer) == 10_00
+
+
+def test_a_source_says_the_same_again_or_is_refused(customer: Organization) -> None:
+    money.grant(customer, "10.00", source="ticket 7")
+    with pytest.raises(Conflict, match=r"with other terms \(amount\)") as refusal:
+        money.grant(customer, "99.00", source="ticket 7")
+    assert refusal.value.param == "source"
+    with pytest.raises(Conflict, match=r"other terms \(expires at, price keys\)"):
+        terms = GrantTerms(expires_at=SOON, price_keys=["seats"])
+        money.grant(customer, "10.00", source="ticket 7", terms=terms)
+    buy(customer, "5.00", source="order 1")
+    with pytest.raises(Conflict, match="with other terms"):
+        buy(customer, "6.00", source="order 1")
     assert money.left(customer) == 10_00
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -26,6 +26,7 @@ from apps.invoicing.reckoning import Customer, conditions_of, reckon
 from apps.invoicing.services import drafts
 from apps.invoicing.services.drafting import Bill, as_range, write
 from apps.invoicing.services.issuing import issue
+from apps.invoicing.services.sources import refuse_other_terms
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions.facts import DiscountFacts, SubscriptionFacts
@@ -63,28 +64,23 @@ class NewCharge:
 def add_charge(organization_id: int, *, new: NewCharge, actor: Actor, at: datetime) -> Charge:
     """Put a single amount on the next invoice of the organization, or of one subscription.
 
-    Of the same `source` the charge that is there is returned. Raises Invalid.
+    Of the same `source` the charge that is there is returned. Raises Invalid, and Conflict for a
+    `source` with other terms.
     """
     require("manage_invoices", actor=actor, organization_id=organization_id)
     organization = tenants.lock(organization_id)
-    known = Charge.objects.filter(organization_id=organization_id, source=new.source).first()
-    if new.source and known is not None:
-        return known
     facts = None
     if new.subscription:
         facts = subscription_selectors.get(new.subscription, organization_id=organization_id)
-    currency = new.currency or (facts.currency if facts else organization.currency)
     _check(new)
+    said = _said(new, organization, facts)
+    known = Charge.objects.filter(organization_id=organization_id, source=new.source).first()
+    if new.source and known is not None:
+        refuse_other_terms(known, said)
+        return known
     row = Charge.objects.create(
+        **{"during": as_range(day_of(at, organization.timezone)), **said},
         organization_id=organization_id,
-        subscription_id=facts.id if facts else None,
-        key=new.key,
-        name=new.name.strip()[:200],
-        currency=currency,
-        quantity=new.quantity,
-        unit_amount=new.unit_amount,
-        amount=_amount(new.quantity, new.unit_amount, currency),
-        during=as_range(new.period or day_of(at, organization.timezone)),
         source=new.source,
         recorded_at=at,
         recorded_by=actor.id,
@@ -92,6 +88,23 @@ def add_charge(organization_id: int, *, new: NewCharge, actor: Actor, at: dateti
     after = {"amount": row.amount, "currency": row.currency, "quantity": plain(new.quantity)}
     _record(row, "charge.added", actor, at, after)
     return row
+
+
+def _said(
+    new: NewCharge, organization: Organization, facts: SubscriptionFacts | None
+) -> dict[str, Any]:
+    """Return what a charge says, by column; of its days only what was said of them."""
+    currency = new.currency or (facts.currency if facts else organization.currency)
+    said = {
+        "subscription_id": facts.id if facts else None,
+        "key": new.key,
+        "name": new.name.strip()[:200],
+        "currency": currency,
+        "quantity": new.quantity,
+        "unit_amount": new.unit_amount,
+        "amount": _amount(new.quantity, new.unit_amount, currency),
+    }
+    return said if new.period is None else {**said, "during": as_range(new.period)}
 
 
 def day_of(at: datetime, timezone: str) -> Period:

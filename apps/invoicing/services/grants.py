@@ -24,6 +24,7 @@ from apps.invoicing.models import CreditGrant, CreditMovement, Invoice
 from apps.invoicing.services.booking import CREDIT, REVENUE, Movement, book
 from apps.invoicing.services.finding import money
 from apps.invoicing.services.lowness import Spender, tell_low
+from apps.invoicing.services.sources import clean, refuse_other_terms
 from apps.tenants import selectors as tenant_selectors
 from apps.tenants import services as tenants
 
@@ -93,26 +94,27 @@ def grant_credit(
 
     A promotion costs when it is used; what we owe lowers revenue now (without tax: where tax has to
     go back too, issue a credit note). Of the same `source` the grant that is there is returned.
-    Emits CreditGranted. Raises Invalid and Forbidden.
+    Emits CreditGranted. Raises Invalid, Forbidden, and Conflict for a `source` with other terms.
     """
     require("manage_invoices", actor=actor, organization_id=organization_id)
     organization = tenants.lock(organization_id)
-    known = CreditGrant.objects.filter(organization_id=organization_id, source=source).first()
-    if source and known is not None:
-        return known
     if kind not in GIVEN:
         raise Invalid(
             "Staff grant promotional or refund credit; buy_credit sells it.", param="kind"
         )
     terms = terms or GrantTerms()
+    given, source = amount_of(amount, currency or organization.currency), clean(source)
+    known = CreditGrant.objects.filter(organization_id=organization_id, source=source).first()
+    if source and known is not None:
+        refuse_other_terms(known, _columns(kind, given, terms))
+        return known
     terms.check(at)
-    given = amount_of(amount, currency or organization.currency)
     row = _create(
         organization_id,
         kind=kind,
         amount=given,
         terms=terms,
-        source=source.strip()[:60],
+        source=source,
         actor=actor,
         at=at,
     )
@@ -150,16 +152,9 @@ def _create(
 ) -> CreditGrant:
     """Store a grant with its first movement, put it on record and tell it."""
     row = CreditGrant.objects.create(
+        **_columns(kind, amount, terms),
         organization_id=organization_id,
-        kind=kind,
-        name=terms.name.strip()[:200] or NAMES[Kind(kind)],
-        currency=amount.currency,
-        amount=amount.minor,
-        priority=terms.priority,
         granted_at=at,
-        expires_at=terms.expires_at,
-        line_kinds=sorted(set(terms.line_kinds)),
-        price_keys=sorted(set(terms.price_keys)),
         source=source,
         granted_by=actor.id,
     )
@@ -170,6 +165,20 @@ def _create(
     fact = CreditGranted(row.public_id, organization_id)
     outbox.emit(fact, at=at, organization_id=organization_id)
     return row
+
+
+def _columns(kind: str, amount: Money, terms: GrantTerms) -> dict[str, Any]:
+    """Return what a grant says, by column."""
+    return {
+        "kind": kind,
+        "name": terms.name.strip()[:200] or NAMES[Kind(kind)],
+        "currency": amount.currency,
+        "amount": amount.minor,
+        "priority": terms.priority,
+        "expires_at": terms.expires_at,
+        "line_kinds": sorted(set(terms.line_kinds)),
+        "price_keys": sorted(set(terms.price_keys)),
+    }
 
 
 def _move(row: CreditGrant, kind: str, minor: int, at: datetime) -> CreditMovement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -20,6 +20,7 @@ from apps.invoicing.models import Charge, CreditGrant, Invoice, InvoiceLine, Rec
 from apps.invoicing.services.charges import bill_charges, day_of
 from apps.invoicing.services.drafting import as_range
 from apps.invoicing.services.grants import NAMES, GrantTerms, amount_of
+from apps.invoicing.services.sources import clean, refuse_other_terms
 from apps.tenants import services as tenants
 
 if TYPE_CHECKING:
@@ -47,20 +48,23 @@ def buy_credit(  # noqa: PLR0913 - a purchase says this much
 
     `purchased`, or a `commitment`, which has to say when it expires. It bears no tax, as a voucher
     for several purposes; what it pays for later does. Of the same `source` the invoice that stands
-    is returned. Raises Invalid, Forbidden, and ChargeBilled when that invoice was voided.
+    is returned. Raises Invalid, Forbidden, ChargeBilled when that invoice was voided, and Conflict
+    for a `source` with other terms.
     """
     require("manage_billing", actor=actor, organization_id=organization_id)
     organization = tenants.lock(organization_id)
+    terms = terms or GrantTerms()
+    price, source = amount_of(amount, currency or organization.currency), clean(source)
     known = Charge.objects.filter(organization_id=organization_id, source=source).first()
     if source and known is not None:
+        bought = (known.buys or {}).get("bought_at", "")
+        refuse_other_terms(known, _columns(price, kind, terms, bought))
         return _invoice_of(known)
-    terms = terms or GrantTerms()
     terms.check(at)
     if kind not in SOLD:
         raise Invalid("Credit is bought as purchased, or as a commitment.", param="kind")
     if kind == Kind.COMMITMENT and terms.expires_at is None:
         raise Invalid("Say until when the commitment is to be used.", param="expires_at")
-    price = amount_of(amount, currency or organization.currency)
     charge = _charge(organization, price, kind, terms, source, actor=actor, at=at)
     return bill_charges([charge], actor=actor, at=at, due_in_days=due_in_days)
 
@@ -79,13 +83,11 @@ def _charge(
         organization_id=organization.pk,
         key="credit",
         name=terms.name.strip()[:200] or NAMES[Kind(kind)],
-        currency=price.currency,
         quantity=Decimal(1),
         unit_amount=price.major,
-        amount=price.minor,
         during=as_range(day_of(at, organization.timezone)),
-        source=source.strip()[:60],
-        buys={"kind": str(kind), "bought_at": at.isoformat(), **terms.as_dict()},
+        source=source,
+        **_columns(price, kind, terms, at.isoformat()),
         recorded_at=at,
         recorded_by=actor.id,
     )
@@ -98,6 +100,15 @@ def _charge(
         after={"kind": str(kind), "amount": price.minor, "currency": price.currency},
     )
     return row
+
+
+def _columns(price: Money, kind: str, terms: GrantTerms, bought_at: str) -> dict[str, Any]:
+    """Return what a purchase says, by column."""
+    return {
+        "currency": price.currency,
+        "amount": price.minor,
+        "buys": {"kind": str(kind), "bought_at": bought_at, **terms.as_dict()},
+    }
 
 
 def _invoice_of(charge: Charge) -> Invoice:
