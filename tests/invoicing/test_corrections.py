@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import psycopg
 import pytest
 
 from apps.core import rls
@@ -284,6 +285,17 @@ def test_the_second_look_measures_only_what_changed() -> None:
     assert heal().lines == 2
     assert len(corrections(acme)) == 2
     assert corrections(other) == []
+
+
+def test_the_mark_passes_lines_that_are_a_quarter_of_an_hour_old(committed_db: str) -> None:
+    _january(make_organization("acme"))
+    assert [heal().lines, heal().lines] == [2, 2]
+    with psycopg.connect(committed_db.replace("//billing_app@", "//postgres@")) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE invoicing_invoiceline SET created_at = created_at - interval '16 minutes'"
+        )
+    assert [heal().lines, heal().lines] == [2, 0]
 
 
 def test_a_look_at_one_organization_leaves_the_others_alone() -> None:
