@@ -88,6 +88,7 @@ class ChangePlan:
         phase = facts.phase(at)
         if version.version_id == phase.version.version_id:
             return facts
+        _check_a_plan(version, phase.version)
         restart = behaviour is Behaviour.RESET or version.interval != phase.interval
         restart = restart and at >= facts.begins
         leaving = [i for i in facts.items_at(at) if _is_base(i, phase)]
@@ -508,6 +509,22 @@ def _check_newest(facts: SubscriptionFacts, at: datetime) -> None:
     """
     if any(moment > at for moment in facts.beginnings()):
         raise WrongState("Something has changed after that moment; change what holds now.")
+
+
+def is_only_a_trial(version: VersionTerms) -> bool:
+    """Whether the plan is for trying and nothing else: it ends with its trial, as it has no prices.
+
+    A free plan has no trial either, and a negotiated one gets its prices from an agreement.
+    """
+    return bool(version.trial_days) and not version.prices and not version.custom
+
+
+def _check_a_plan(version: VersionTerms, present: VersionTerms) -> None:
+    """Raise Invalid for what a subscription cannot come to stand on: an add-on, a bare trial."""
+    if plans.find_plan(version.plan_code).kind == "add_on":
+        raise Invalid(f"{version.plan_name} is an add-on of another plan.", param="plan")
+    if is_only_a_trial(version) and not is_only_a_trial(present):
+        raise Invalid(f"{version.plan_name} is only a trial; choose another plan.", param="plan")
 
 
 def _sellable(version: VersionTerms, facts: SubscriptionFacts) -> VersionTerms:

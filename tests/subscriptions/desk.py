@@ -57,6 +57,7 @@ plans:
     interval: month
     trial: true
     prices: [{key: base, type: flat, amount: "30.00"}]
+  - {code: taster, application: desk, name: Taster, interval: month, trial: true, prices: []}
   - code: guarded
     application: desk
     name: Guarded
@@ -75,7 +76,14 @@ coupons:
      stackable: false}
   - {code: once-only, name: Once, percent: 50, duration: once, max_per_organization: 1,
      plans: [small]}
-promotion_codes: [{code: LAUNCH20, coupon: launch}]
+  - {code: alone, name: Alone, percent: 5, duration: forever, stackable: false}
+  - {code: gentle, name: Gentle, percent: 5, duration: forever}
+  - {code: ample, name: Ample, percent: 5, duration: forever, minimum_amounts: {USD: "100.00"}}
+  - {code: season, name: Season, percent: 20, months: 3}
+promotion_codes:
+  - {code: LAUNCH20, coupon: launch}
+  - {code: SEASON20, coupon: season}
+  - {code: AMPLE5, coupon: ample}
 """
 
 

@@ -387,3 +387,25 @@ def test_the_database_keeps_what_a_phase_and_an_item_were(organization: Organiza
         with pytest.raises(DatabaseError, match="denied"), transaction.atomic():
             Phase.objects.all()._raw_delete("default")
         assert QuantityStep.objects.count() == 1
+
+
+@pytest.mark.parametrize(("plan", "says"), [("support", "add-on"), ("taster", "only a trial")])
+def test_a_subscription_does_not_come_to_stand_on_an_add_on_or_a_bare_trial(
+    plan: str, says: str, organization: Organization
+) -> None:
+    facts = desk.subscribed(organization)
+    with pytest.raises(Invalid, match=says):
+        change(organization, facts, ChangePlan(version(plan)))
+    assert desk.now(organization, facts).version.plan_code == "small"
+
+
+def test_a_bare_trial_is_had_once(organization: Organization) -> None:
+    facts = desk.subscribed(organization, "taster", seats=None)
+    with rls.tenant_scope(organization.pk):
+        services.cancel(facts.public_id, actor=STAFF, at=day(6, 3), when="now")
+        with pytest.raises(Invalid, match="was used already"):
+            services.subscribe(
+                organization.pk, plan="taster", start=day(6, 4), actor=STAFF, at=day(6, 4)
+            )
+        with pytest.raises(Invalid, match="was used already"):
+            services.reactivate(facts.public_id, actor=STAFF, at=day(6, 4))

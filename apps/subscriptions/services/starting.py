@@ -18,7 +18,13 @@ from apps.plans import selectors as plans
 from apps.plans.errors import UnknownPlan
 from apps.plans.selectors import VersionTerms
 from apps.subscriptions import selectors, states
-from apps.subscriptions.changes import Quantities, agreed_terms, check_agreed, with_prices
+from apps.subscriptions.changes import (
+    Quantities,
+    agreed_terms,
+    check_agreed,
+    is_only_a_trial,
+    with_prices,
+)
 from apps.subscriptions.errors import AlreadySubscribed, NoWayToPay, WrongCurrency, WrongState
 from apps.subscriptions.events import SubscriptionStarted
 from apps.subscriptions.facts import PhaseFacts, SubscriptionFacts
@@ -76,6 +82,7 @@ def subscribe(  # noqa: PLR0913 - a subscription begins with this many facts
         raise Invalid(f"{version.plan_name} is an add-on of another plan.", param="plan")
     _check_start(start=start, at=at)
     days = selectors.trial_days(organization_id, version)
+    _check_more_than_tried(version, days)
     trial_end = selectors.trial_end(start, days, organization.timezone)
     _check_collection(version, collection, trial_end, card=begin.card)
     _check_free(organization, version)
@@ -111,6 +118,7 @@ def reactivate(subscription_id: str, *, actor: Actor, at: datetime) -> Subscript
     if version is None:
         raise UnknownPlan(f"{old.version.plan_name} is not sold any more.", param="plan")
     version = _in_currency(version, organization)
+    _check_more_than_tried(version, 0)
     _check_free(organization, version)
     quantities, agreed = _as_it_ended(old, version)
     check_agreed(version, agreed)
@@ -227,6 +235,15 @@ def _in_currency(version: VersionTerms, organization: Organization) -> VersionTe
 def _check_start(*, start: datetime, at: datetime) -> None:
     if start > at + MOST_AHEAD:
         raise Invalid("A subscription starts within a year from now.", param="start")
+
+
+def _check_more_than_tried(version: VersionTerms, days: int) -> None:
+    """Raise Invalid for a plan that is only a trial, when no days of it are left."""
+    if is_only_a_trial(version) and not days:
+        raise Invalid(
+            f"{version.plan_name} is only a trial, and it was used already; choose another plan.",
+            param="plan",
+        )
 
 
 def _check_collection(
