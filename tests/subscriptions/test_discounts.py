@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from apps.core import rls
+from apps.core.actor import Actor
 from apps.core.errors import NotFound
 from apps.engine.money import Money
 from apps.plans import selectors as plans
@@ -27,14 +28,20 @@ def _catalog(request: pytest.FixtureRequest) -> None:
 
 
 def redeem(
-    organization: Organization, code: str, facts: SubscriptionFacts | None = None
+    organization: Organization,
+    code: str,
+    facts: SubscriptionFacts | None = None,
+    *,
+    actor: Actor = STAFF,
+    owed: Money | None = None,
 ) -> DiscountFacts:
     with rls.tenant_scope(organization.pk):
         return services.apply_discount(
             organization.pk,
             code=code,
             subscription_id="" if facts is None else facts.public_id,
-            actor=STAFF,
+            owed=owed,
+            actor=actor,
             at=day(6, 10),
         )
 
@@ -115,6 +122,51 @@ def test_a_minimum_is_held_against_what_is_owed(organization: Organization) -> N
         assert selectors.discounts_of(organization.pk) == [taken]
         with pytest.raises(NotFound):
             services.apply_discount(organization.pk, code="nothing", actor=STAFF, at=day(6, 1))
+
+
+def owner(organization: Organization) -> Actor:
+    """Return somebody of the organization who may redeem."""
+    return Actor("user", "usr_1", "Owner", organization.pk, frozenset({"manage_billing"}))
+
+
+def test_for_everything_a_minimum_asks_for_the_subscription(organization: Organization) -> None:
+    facts = desk.subscribed(organization)
+    with pytest.raises(NotRedeemable, match="say for which subscription"):
+        redeem(organization, "ample")
+    with pytest.raises(NotRedeemable, match=r"none is to come"):
+        redeem(organization, "AMPLE5", facts, actor=owner(organization))
+    with pytest.raises(NotRedeemable, match=r"100\.00"):
+        redeem(organization, "ample", facts, owed=Money(99_99, "USD"))
+    assert redeem(organization, "ample", facts, owed=Money(100_00, "USD")).coupon.code == "ample"
+
+
+def test_what_counts_for_one_is_not_taken_for_everything(organization: Organization) -> None:
+    facts = desk.subscribed(organization)
+    redeem(organization, "gentle", facts)
+    with pytest.raises(NotRedeemable, match="counts already"):
+        redeem(organization, "gentle")
+
+
+@pytest.mark.parametrize(("first", "second"), [("alone", "gentle"), ("gentle", "alone")])
+@pytest.mark.parametrize("for_one_first", [True, False])
+def test_what_stands_alone_does_so_for_one_and_for_everything(
+    first: str, second: str, for_one_first: bool, organization: Organization
+) -> None:
+    facts = desk.subscribed(organization)
+    redeem(organization, first, facts if for_one_first else None)
+    with pytest.raises(NotRedeemable, match="cannot be added"):
+        redeem(organization, second, None if for_one_first else facts)
+
+
+def test_removing_a_coupon_does_not_wind_its_months_back(organization: Organization) -> None:
+    facts = desk.subscribed(organization)
+    found = redeem(organization, "SEASON20", facts, actor=owner(organization))
+    with rls.tenant_scope(organization.pk):
+        services.remove_discount(found.public_id, actor=owner(organization), at=day(6, 10))
+    for where in (facts, None):
+        with pytest.raises(NotRedeemable, match="redeemed before"):
+            redeem(organization, "SEASON20", where, actor=owner(organization))
+    assert redeem(organization, "season", facts).coupon.code == "season"
 
 
 def test_of_many_who_want_the_last_use_one_gets_it(committed_db: str) -> None:

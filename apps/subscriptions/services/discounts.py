@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from psycopg.types.range import TimestamptzRange
 
 from apps.audit import services as audit
@@ -41,7 +41,8 @@ def apply_discount(
 
     For one subscription, by its public id, or without one for all of the organization's. `owed` is
     what the next invoice comes to without it, held against a minimum amount. Not safe to repeat:
-    each call is a use; the same coupon is not taken twice where it still counts.
+    each call is a use; the same coupon is not taken twice where it still counts, and by customers
+    not again when it has months: removing it would wind them back.
     Raises NotRedeemable, UnknownCoupon, UnknownPromotionCode, NotFound, WrongState.
     """
     require("manage_billing", actor=actor, organization_id=organization_id)
@@ -50,7 +51,7 @@ def apply_discount(
     if facts is not None:
         lock(facts.id)
     wanted = _find(code, actor)
-    _check(wanted, facts, organization_id, at=at, owed=owed)
+    _check(wanted, facts, organization_id, actor=actor, at=at, owed=owed)
     taken = plan_services.redeem(wanted, organization_id=organization_id, actor=actor, at=at)
     row = Discount.objects.create(
         organization_id=organization_id,
@@ -88,7 +89,7 @@ def check_discount(
         raise UnknownPromotionCode(f"There is no promotion code '{code}'.", param="promotion_code")
     if not wanted.open_at(at):
         raise NotRedeemable(f"'{wanted.code}' is used up, over or withdrawn.", param="coupon")
-    return _check(wanted, facts, organization_id, at=at, owed=owed)
+    return _check(wanted, facts, organization_id, actor=actor, at=at, owed=owed)
 
 
 @transaction.atomic
@@ -145,13 +146,19 @@ def _check(
     facts: SubscriptionFacts | None,
     organization_id: int,
     *,
+    actor: Actor,
     at: datetime,
     owed: Money | None,
 ) -> CouponTerms:
     """Return the coupon when the organization may have it, as far as its own facts say."""
     terms = wanted.terms if isinstance(wanted, PromotionTerms) else wanted
     _check_fits(terms, facts, organization_id, at)
-    for limits in wanted.all_limits if isinstance(wanted, PromotionTerms) else (terms.limits,):
+    if actor.organization_id is not None:
+        _check_first_months(terms, facts, organization_id)
+    all_limits = wanted.all_limits if isinstance(wanted, PromotionTerms) else (terms.limits,)
+    if owed is None and any(_has_minimum(limits, facts) for limits in all_limits):
+        _check_minimum_known(terms, facts, actor)
+    for limits in all_limits:
         _check_limits(limits, terms, organization_id, owed)
     return terms
 
@@ -182,12 +189,44 @@ def _check_fits(
 def _held(
     organization_id: int, facts: SubscriptionFacts | None, at: datetime
 ) -> list[DiscountFacts]:
-    mine = {None} if facts is None else {None, facts.id}
+    """Return what counts where the new one would: for all of them, on any that stands."""
+    live = [] if facts is not None else selectors.of_organization(organization_id, live=True)
+    mine = {None, *(one.id for one in live)} if facts is None else {None, facts.id}
     return [
         one
         for one in selectors.discounts_of(organization_id)
         if one.subscription_id in mine and one.counts_at(at)
     ]
+
+
+def _check_first_months(
+    terms: CouponTerms, facts: SubscriptionFacts | None, organization_id: int
+) -> None:
+    """Raise when a coupon of some months has had its start: removing it does not wind them back."""
+    rows = Discount.objects.filter(organization_id=organization_id, coupon=terms.code)
+    if facts is not None:
+        rows = rows.filter(Q(subscription_id=facts.id) | Q(subscription_id=None))
+    if terms.months is not None and rows.exists():
+        raise NotRedeemable(f"'{terms.name}' was redeemed before.", param="coupon")
+
+
+def _has_minimum(limits: Limits, facts: SubscriptionFacts | None) -> bool:
+    if facts is None:
+        return bool(limits.minimum_amounts)
+    return facts.currency in limits.minimum_amounts
+
+
+def _check_minimum_known(terms: CouponTerms, facts: SubscriptionFacts | None, actor: Actor) -> None:
+    """Raise when there is no bill to hold a minimum against; for one subscription staff decide."""
+    if facts is None:
+        raise NotRedeemable(
+            f"'{terms.name}' needs a bill of some amount: say for which subscription it is meant.",
+            param="subscription",
+        )
+    if actor.organization_id is not None:
+        raise NotRedeemable(
+            f"'{terms.name}' needs a bill of some amount, and none is to come.", param="coupon"
+        )
 
 
 def _check_limits(
