@@ -106,6 +106,9 @@ def test_what_waits_is_billed_before_its_boundary(acme: str) -> None:
 
 def test_an_invoice_of_nothing_is_refused(acme: str) -> None:
     assert "Say what is billed" in run("create_invoice", acme).err
+    finer = run("create_invoice", acme, "--currency", "JPY", "--item", "Work=100.5")
+    assert (finer.code, finer.out) == (1, "")
+    assert "Work: 100.5 has more decimals than JPY." in finer.err
     refused = run("create_invoice", acme, "--item", "Sold=0.00")
     assert (refused.code, "comes to nothing" in refused.err) == (1, True)
 

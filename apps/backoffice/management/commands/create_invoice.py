@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -10,6 +11,7 @@ from django.db import transaction
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, charge_item, inside, now
 from apps.backoffice.printing import counted, invoice_json
+from apps.engine.money import InvalidAmount, Money, UnknownCurrency
 from apps.invoicing import selectors, services
 from apps.invoicing.services import NewCharge
 from apps.tenants.models import Organization
@@ -65,6 +67,8 @@ class Command(BaseCommand):
 
     def _charged(self, organization: Organization, options: dict[str, Any]) -> list[str]:
         currency = options["currency"].upper()
+        for name, price in options["item"]:
+            _refuse_finer(name, price, currency or organization.currency)
         made = [
             services.add_charge(
                 organization.pk,
@@ -75,3 +79,11 @@ class Command(BaseCommand):
             for name, price in options["item"]
         ]
         return [row.public_id for row in made]
+
+
+def _refuse_finer(name: str, price: Decimal, currency: str) -> None:
+    """Refuse what nobody can pay: an item is an amount, not a rate that is rounded."""
+    try:
+        Money.of(price, currency)
+    except (InvalidAmount, UnknownCurrency) as error:
+        raise CommandError(f"{name}: {error}.") from error
