@@ -123,6 +123,13 @@ def grants_of(organization_id: int) -> list[GrantFacts]:
     return [grant_facts(row) for row in rows]
 
 
+def has_grant(organization_id: int, source: str) -> bool:
+    """Tell whether credit was granted of this cause."""
+    source = source.strip()
+    rows = CreditGrant.objects.filter(organization_id=organization_id, source=source)
+    return bool(source) and rows.exists()
+
+
 def get_grant(reference: str, *, organization_id: int | None = None) -> CreditGrant:
     """Return the grant with this public id (of the organization), or raise UnknownGrant."""
     rows = CreditGrant.objects.filter(public_id=reference)

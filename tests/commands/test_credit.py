@@ -15,7 +15,12 @@ FIRST, NOTE = "CH-000001", "CH-CN-000001"
 def test_granted_credit_is_withdrawn(acme: str) -> None:
     made = run_json("grant_credit", acme, "12.50", "--name", "Welcome", "--source", "T-7")
     assert (made["name"], made["remaining"], made["kind"]) == ("Welcome", 12_50, "promotional")
-    assert run_json("grant_credit", acme, "99", "--source", "T-7")["id"] == made["id"]
+    same = ("grant_credit", acme, "12.50", "--name", "Welcome", "--source", "T-7")
+    assert run_json(*same)["id"] == made["id"]
+    assert "was there already" in run(*same).err
+    other = run("grant_credit", acme, "99", "--source", "T-7")
+    assert (other.code, other.out) == (1, "")
+    assert "other terms (name, amount)" in other.err
     gone = run("void_credit", made["id"], "--reason", "granted twice")
     assert (gone.code, gone.err.strip()) == (0, "12.50 USD of Welcome was withdrawn.")
     again = run("void_credit", made["id"], "--reason", "granted twice")

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, decimal, inside, now
 from apps.backoffice.crediting import add_terms, grant_json, terms_of
-from apps.invoicing import services
+from apps.invoicing import credit, services
 from apps.invoicing.services.grants import GIVEN
 
 
@@ -38,6 +38,7 @@ class Command(BaseCommand):
     def run(self, **options: Any) -> None:
         """Grant it."""
         with inside(options["organization"], "grant_credit") as organization:
+            there = credit.has_grant(organization.pk, options["source"])
             row = services.grant_credit(
                 organization.pk,
                 amount=options["amount"],
@@ -53,3 +54,5 @@ class Command(BaseCommand):
         else:
             said = [row.public_id, row.name, row.kind, amount(row.remaining, row.currency)]
             self.print_table(["Grant", "Name", "Kind", ">Left"], [said])
+        if there:
+            self.note(f"{row.source} was there already; nothing was granted again.")
