@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from apps.core import outbox
 from apps.core.actor import Actor
 from apps.core.errors import Conflict
+from apps.engine.invoice import LineKind
 from apps.invoicing.errors import NotUncollectible, NotVoidable
 from apps.invoicing.events import InvoiceUncollectible, InvoiceVoided
 from apps.invoicing.models import CreditMovement, Invoice, InvoiceLine, LedgerTransaction
@@ -27,7 +29,8 @@ def void_invoice(reference: str, *, reason: str, actor: Actor, at: datetime) -> 
     """Declare an unpaid invoice void: it keeps its number, its booking is reversed, the credit it
     used goes back, and its periods may be billed anew, which only `rebill_invoice` does.
 
-    Emits InvoiceVoided. Raises NotVoidable.
+    Emits InvoiceVoided. Raises NotVoidable, also when a later invoice that stands corrects this one
+    or gives back part of it.
     """
     row = find_and_lock(reference, actor=actor, capability="manage_invoices")
     if not reason.strip():
@@ -40,6 +43,7 @@ def void_invoice(reference: str, *, reason: str, actor: Actor, at: datetime) -> 
     if row.credits < 0:
         raise NotVoidable(f"Invoice {row} became credit; withdraw that credit instead.")
     refuse_when_corrected(row)
+    _refuse_when_given_back(row)
     row.status, row.voided_at, row.void_reason = Invoice.Status.VOID, at, reason.strip()[:200]
     row.written_off = 0
     row.save(update_fields=["status", "voided_at", "void_reason", "written_off"])
@@ -53,6 +57,29 @@ def void_invoice(reference: str, *, reason: str, actor: Actor, at: datetime) -> 
     fact = InvoiceVoided(row.public_id, row.organization_id, str(row.number))
     outbox.emit(fact, at=at, organization_id=row.organization_id)
     return row
+
+
+def _refuse_when_given_back(row: Invoice) -> None:
+    """Raise NotVoidable when a later invoice that stands gives back what this one billed: nobody
+    would owe that any more, and the credit for it would stay.
+    """
+    billed = row.lines.filter(
+        amount__gt=0, item_id=OuterRef("item_id"), during__overlap=OuterRef("during")
+    )
+    given = InvoiceLine.objects.filter(
+        Exists(billed),
+        organization_id=row.organization_id,
+        invoice_id__gt=row.pk,
+        kind=LineKind.PRORATION,
+        amount__lt=0,
+        live=True,
+    )
+    first = given.select_related("invoice").order_by("invoice_id").first()
+    if first is not None:
+        raise NotVoidable(
+            f"Invoice {first.invoice} gives back what invoice {row} billed; void that first, or "
+            "credit this one."
+        )
 
 
 def _give_credit_back(row: Invoice, at: datetime) -> None:
