@@ -11,6 +11,7 @@ from apps.core import clock, rls
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice, RechargeRule
 from apps.invoicing.services import NoteLine
+from apps.tenants import services as tenants
 from tests.conftest import STAFF
 from tests.portal import world
 from tests.portal.conftest import signed_in
@@ -72,6 +73,16 @@ def test_credit_is_bought_once_however_often_the_form_is_sent(
     assert "Bought, not paid yet $100.00" in text(owner, "credit/")
     world.pay(first["Location"].split("/")[-2], "100.00")
     assert "Available $100.00" in text(owner, "credit/")
+
+
+def test_a_purchase_that_is_held_is_said_to_be_looked_at(acme: Customer, owner: Client) -> None:
+    with rls.ops_scope("test: review"):
+        tenants.change_billing_terms(
+            acme.organization.pk, changes={"invoice_hold": True}, actor=STAFF, at=NOW
+        )
+    answer = owner.post("/portal/credit/buy/", {"amount": "100", "once": once(owner)})
+    assert answer["Location"] == "/portal/credit/"
+    assert "We look at your purchase first; then you get its invoice." in text(owner, "credit/")
 
 
 @pytest.mark.parametrize("amount", ["0", "-5", "1.005", "many", ""])

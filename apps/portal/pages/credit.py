@@ -20,7 +20,7 @@ from apps.portal.access import PortalRequest, page
 from apps.portal.forms import AmountForm, RechargeForm, refuse
 
 if TYPE_CHECKING:
-    from apps.invoicing.models import RechargeRule
+    from apps.invoicing.models import Invoice, RechargeRule
 
 PAGE = 20
 
@@ -33,7 +33,7 @@ def credit(request: PortalRequest) -> HttpResponse:
 
 @page("credit", "manage_billing", methods=("POST",))
 def buy(request: PortalRequest) -> HttpResponse:
-    """Buy credit: an invoice is issued now, and the credit is there when it is paid."""
+    """Buy credit: an invoice is issued now, or after a look at it; paid, it brings the credit."""
     form = AmountForm(request.POST, currency=request.organization.currency, auto_id="buy_%s")
     if form.is_valid():
         try:
@@ -49,12 +49,22 @@ def buy(request: PortalRequest) -> HttpResponse:
         except DomainError as refusal:
             refuse(form, refusal)
         else:
-            told = {"number": made.number}
-            messages.success(
-                request, _("Invoice %(number)s is there; the credit comes when it is paid.") % told
-            )
-            return redirect("portal:invoice", made.number)
+            return _bought(request, made)
     return _page(request, buying=form, status=422)
+
+
+def _bought(request: PortalRequest, made: Invoice) -> HttpResponse:
+    """Tell what became of a purchase: an invoice, or one that staff look at before it is issued."""
+    if made.number is None:
+        messages.info(
+            request, _("Thank you. We look at your purchase first; then you get its invoice.")
+        )
+        return redirect("portal:credit")
+    told = {"number": made.number}
+    messages.success(
+        request, _("Invoice %(number)s is there; the credit comes when it is paid.") % told
+    )
+    return redirect("portal:invoice", made.number)
 
 
 @page("credit", "manage_billing", methods=("POST",))
