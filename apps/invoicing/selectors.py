@@ -322,6 +322,12 @@ def get(reference: str, *, organization_id: int | None = None) -> Invoice:
     return found
 
 
+def has_charge(organization_id: int, source: str) -> bool:
+    """Tell whether something was charged of this cause."""
+    rows = Charge.objects.filter(organization_id=organization_id, source=source)
+    return bool(source) and rows.exists()
+
+
 def charges_on(row: Invoice) -> list[Charge]:
     """Return the single charges that the invoice bears, in its order.
 

@@ -91,6 +91,15 @@ def test_charges_wait_for_the_next_invoice_or_are_billed_at_once(acme: str) -> N
     assert "stands on an invoice" in run("withdraw_charge", acme, charge["id"]).err
 
 
+def test_a_charge_of_the_same_source_says_that_it_was_there(acme: str) -> None:
+    said = ("add_charge", acme, "Training", "475.00", "--source", "T-9")
+    first = run_json(*said)
+    again = run(*said)
+    assert "T-9 was there already; nothing was charged again." in again.err
+    assert first["id"] in again.out
+    assert "other terms (unit amount, amount)" in run(*said[:3], "9.00", *said[4:]).err
+
+
 def test_a_charge_that_was_withdrawn_is_not_billed(acme: str) -> None:
     charge = run_json("add_charge", acme, "Mistake", "5.00", "--subscription", "small")
     assert run_json("withdraw_charge", acme, charge["id"])["withdrawn_at"] is not None

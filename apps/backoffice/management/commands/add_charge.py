@@ -12,7 +12,7 @@ from apps.backoffice.commands import amount, decimal, inside, instant, now, the_
 from apps.backoffice.printing import charge_json
 from apps.core.errors import Invalid
 from apps.engine.period import Period
-from apps.invoicing import services
+from apps.invoicing import selectors, services
 
 
 class Command(BaseCommand):
@@ -55,13 +55,17 @@ class Command(BaseCommand):
                 period=_period(options),
                 source=options["source"],
             )
+            there = selectors.has_charge(organization.pk, options["source"])
             row = services.add_charge(organization.pk, new=new, actor=self.actor, at=now())
         if self.as_json:
             self.print_json(charge_json(organization.slug, row))
         else:
             total = amount(row.amount, row.currency)
             self.print_table(["Charge", "Name", ">Amount"], [[row.public_id, row.name, total]])
-        self.note("The next invoice bears it; create_invoice bills it at once.")
+        if there:
+            self.note(f"{row.source} was there already; nothing was charged again.")
+        else:
+            self.note("The next invoice bears it; create_invoice bills it at once.")
 
 
 def _period(options: dict[str, Any]) -> Period | None:
