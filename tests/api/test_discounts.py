@@ -38,7 +38,7 @@ def _codes(world: World) -> None:
         code="huge", name="Huge", percent=Decimal(50), minimum_amounts={"USD": Decimal(1000)}
     )
     with rls.ops_scope("test"):
-        for rules in (launch, huge):
+        for rules in (launch, huge, CouponRules(code="gift", name="Gift", percent=Decimal(5))):
             plans.define_coupon(rules, actor=STAFF, at=NOW)
         for code, organization in (("SAVE20", ""), ("ACME20", "acme")):
             plans.define_promotion_code(
@@ -48,7 +48,10 @@ def _codes(world: World) -> None:
                 actor=STAFF,
                 at=NOW,
             )
-        plans.define_promotion_code(PromotionRules(code="HUGE", coupon="huge"), actor=STAFF, at=NOW)
+        for coupon in ("huge", "gift"):
+            plans.define_promotion_code(
+                PromotionRules(code=coupon, coupon=coupon), actor=STAFF, at=NOW
+            )
 
 
 def redeemed() -> int:
@@ -82,7 +85,9 @@ def test_a_redeemed_code_comes_off_the_next_invoices(api: Api, world: World) -> 
 
 
 def test_a_removed_discount_counts_no_more(api: Api, world: World) -> None:
-    made = api.post("organizations/acme/discounts", {"code": "SAVE20"}).json()
+    refused = api.post("organizations/acme/discounts", {"code": "SAVE20"})
+    assert "say for which subscription" in refused.json()["detail"]
+    made = api.post("organizations/acme/discounts", {"code": "GIFT"}).json()
     assert made["whole_organization"] is True
     for _ in range(2):
         gone = api.call("DELETE", f"organizations/acme/discounts/{made['id']}").json()
