@@ -1,9 +1,10 @@
 """A stranger at the doors: every address of portal and API, with ids that belong to somebody else.
 
 The addresses come from the URL patterns, so a new page is walked without being listed. Each must
-answer a foreign id with 404, word for word as it answers an id that does not exist; none may show a
-word of the other organization; and to its own organization each must answer with something else
-than 404, or the refusals would prove nothing.
+answer a foreign id with 404, word for word as it answers an id that does not exist, in each place
+that it takes one; none may show a word of the other organization; and to its own organization each
+must answer with something else than 404, or the refusals would prove nothing. What only the
+platform's keys may call is refused to organizations whatever they name.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from apps.api.permissions import operation_of
 from apps.core import clock
 from apps.core.ids import new_id
 from apps.portal.access import rule_of
@@ -27,11 +29,14 @@ from tests.prove.tenancy import Person
 from tests.prove.verdict import Findings
 from tests.prove.world import NOW
 
-NOT_FOUND, NOT_ALLOWED, BROKEN = 404, 405, 500
+FORBIDDEN, NOT_FOUND, NOT_ALLOWED, BROKEN = 403, 404, 405, 500
 METHODS = {"portal/": ("GET", "POST"), "api/v1/": ("GET", "POST", "PATCH", "PUT", "DELETE")}
 # Words in an address that name something of the catalogue, which belongs to nobody.
 SHARED = {"meter": "calls", "plan": "wire", "code": "wire"}
 SECOND = {"key": "seats", **SHARED}
+# Addresses that name two things of an organization's: the prefixes of their ids, by the words.
+OWNERS = {"organization": "org", "subscription": "sub"}
+OWNED = {"change": "chg", "charge": "charge", "discount": "disc", "grant": "cg"}
 JSON = "application/json", b"{}"
 FORM = "application/x-www-form-urlencoded", b"role=MEMBER&quantity=5&seats=5"
 CSRF = re.compile(rb"csrf[^>]*|nonce-?[^ >]*|request_id[^,}]*", re.IGNORECASE)
@@ -39,15 +44,29 @@ CSRF = re.compile(rb"csrf[^>]*|nonce-?[^ >]*|request_id[^,}]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One URL pattern: its route, such as `portal/invoices/<str:reference>/`, and what it takes."""
+    """One URL pattern: its route, such as `portal/invoices/<str:reference>/`, and what it takes.
+
+    `for_platform` are the methods that only a key of the platform may call.
+    """
 
     route: str
     words: tuple[str, ...]
+    for_platform: frozenset[str] = frozenset()
 
     @property
     def door(self) -> str:
         """Return which of the doors it belongs to."""
         return next(door for door in METHODS if self.route.startswith(door))
+
+    @property
+    def places(self) -> list[str]:
+        """Return the words that name something of an organization's."""
+        own = [word for word in self.words if word not in SHARED]
+        return own[:1] + [word for word in own[1:] if word in OWNED]
+
+    def refusal(self, method: str) -> int:
+        """Return the status that a foreign id gets."""
+        return FORBIDDEN if method in self.for_platform else NOT_FOUND
 
     def filled(self, values: Mapping[str, str]) -> str:
         """Return the path with the words replaced."""
@@ -61,6 +80,19 @@ class Party:
     client: Client
     key: str
     names: tuple[str, ...]
+
+    def path(self, address: Address, word: str, name: str) -> str:
+        """Return the path with `name` for one word, and with things of its own for the others."""
+        others = [place for place in address.places if place != word]
+        own = {place: self._own({**OWNERS, **OWNED}[place]) for place in others}
+        return address.filled({**SECOND, **own, word: name})
+
+    def of_kind(self, word: str) -> list[str]:
+        """Return its names to put in a word: all of them where the word takes several kinds."""
+        return [name for name in self.names if name.startswith(OWNED.get(word, ""))]
+
+    def _own(self, prefix: str) -> str:
+        return next(name for name in self.names if name.startswith(f"{prefix}_"))
 
     def ask(self, address: Address, method: str, path: str) -> Any:
         """Send a request as this organization, with the session or the key that the door takes."""
@@ -88,11 +120,17 @@ def walk(people: Mapping[int, Person], *, under: str = "") -> Findings:
 def addresses() -> list[Address]:
     """Return the addresses of portal and API that need somebody to be somebody."""
     found = [
-        Address(route, tuple(pattern.pattern.converters))
+        Address(route, tuple(pattern.pattern.converters), _for_platform(pattern.callback))
         for route, pattern in _patterns(get_resolver().url_patterns, "")
         if route.startswith(tuple(METHODS)) and not rule_of(pattern.callback).is_open
     ]
     return sorted(found, key=lambda address: address.route)  # the API's before its key is revoked
+
+
+def _for_platform(view: Any) -> frozenset[str]:
+    handlers = getattr(view, "cls", None)  # pages of the portal are plain functions
+    declared = {method: operation_of(handlers, method) for method in METHODS["api/v1/"]}
+    return frozenset(method for method, found in declared.items() if found and found.platform_only)
 
 
 def _patterns(
@@ -135,26 +173,25 @@ def _names(organization: int) -> set[str]:
 
 
 def _foreign_ids(met: Findings, address: Address, stranger: Party, other: Party) -> None:
-    if not set(address.words) - set(SHARED):
-        return
-    for method in METHODS[address.door]:
-        for name in other.names:
-            path, nobody = _path(address, name), _nobody(name)
+    for word, method in itertools.product(address.places, METHODS[address.door]):
+        for name in other.of_kind(word):
+            nobody = _nobody(name)
+            path = stranger.path(address, word, name)
             met.probes += 1
             reply = stranger.ask(address, method, path)
             if reply.status_code == NOT_ALLOWED:
                 break
-            if reply.status_code != NOT_FOUND:
+            if reply.status_code != address.refusal(method):
                 met.faults.append(f"{method} {path}: a stranger gets {reply.status_code}")
-            unknown = stranger.ask(address, method, _path(address, nobody))
+            unknown = stranger.ask(address, method, stranger.path(address, word, nobody))
             if _plain(reply, name) != _plain(unknown, nobody):
                 met.faults.append(f"{method} {path}: tells that there is such a thing elsewhere")
 
 
-def _path(address: Address, name: str) -> str:
-    """Return the path with the name in its first word that is somebody's, where it has one."""
-    own = [word for word in address.words if word not in SHARED]
-    return address.filled({**SECOND, **dict.fromkeys(own[:1], name)})
+def _own_paths(address: Address, party: Party) -> list[str]:
+    """Return the paths with each of its own names in the first word that is somebody's."""
+    first = address.places[0] if address.places else ""
+    return sorted({party.path(address, first, name) for name in party.names})
 
 
 def _nobody(name: str) -> str:
@@ -174,11 +211,13 @@ def _plain(reply: Any, name: str) -> tuple[int, bytes]:
 def _own_pages(met: Findings, address: Address, stranger: Party, other: Party) -> None:
     """Show the stranger what is its own: never 404, and nothing of the other."""
     statuses = set()
-    for path in sorted({_path(address, name) for name in stranger.names}):
-        for method in METHODS[address.door]:
+    for method in METHODS[address.door]:
+        for path in _own_paths(address, stranger):
             met.probes += 1
             reply = stranger.ask(address, method, path)
             statuses.add(reply.status_code)
+            if reply.status_code == NOT_ALLOWED:
+                break  # whatever it names
             text = _plain(reply, "-")[1].decode("latin-1")
             met.faults += [f"{method} {path} shows {name}" for name in other.names if name in text]
     if statuses <= {NOT_FOUND, NOT_ALLOWED}:

@@ -12,9 +12,9 @@ from apps.core import idempotency, rls
 from apps.core.idempotency import Answer
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice, Parked
-from apps.invoicing.services import Split
+from apps.invoicing.services import NewCharge, Split
 from apps.payments import services as payments
-from apps.subscriptions.models import Change, Discount
+from apps.subscriptions.models import Change, Discount, Subscription
 from apps.tenants import services as tenants
 from apps.tenants.roles import SCOPES
 from apps.usage import services as usage
@@ -119,7 +119,8 @@ def _settle_and_park(organization_id: int) -> None:
     invoice = Invoice.objects.filter(organization_id=organization_id).order_by("id")[0]
     payments.record_payment(str(invoice.number), amount=Decimal("1.00"), actor=ACTOR, at=NOW)
     _credited(organization_id, str(invoice.number))
-    _changed_and_discounted(organization_id, invoice.subscription_id or 0)
+    first = Subscription.objects.filter(organization_id=organization_id).order_by("id")[0]
+    _changed_and_discounted(organization_id, first.pk)
     Parked.objects.create(
         organization_id=organization_id,
         subscription_id=invoice.subscription_id or 0,
@@ -131,7 +132,9 @@ def _settle_and_park(organization_id: int) -> None:
 
 
 def _credited(organization_id: int, number: str) -> None:
-    """Credit, a note that pays one cent back, and a rule that asks for more credit."""
+    """A charge, credit, a note that pays one cent back, and a rule that asks for more credit."""
+    charge = NewCharge(name="Setup", unit_amount=Decimal(1))
+    invoicing.add_charge(organization_id, new=charge, actor=ACTOR, at=NOW)
     invoicing.grant_credit(organization_id, amount=Decimal("1.00"), actor=ACTOR, at=NOW)
     invoicing.set_recharge(
         organization_id, threshold=Decimal(0), amount=Decimal(1), actor=ACTOR, at=NOW
