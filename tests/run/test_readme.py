@@ -39,6 +39,7 @@ def test_the_walk_through_can_be_pasted() -> None:
         )
     assert done.returncode == 0, done.stderr
     assert "113.55 USD" in done.stdout
+    assert "yours is another one" in (ROOT / "README.md").read_text()
     assert without_fingerprint(explained) in without_fingerprint(done.stdout)
     assert "the books hold" in done.stderr
     assert done.stdout.strip().splitlines()[-1].startswith("bk_test_")
