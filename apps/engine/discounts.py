@@ -110,7 +110,9 @@ def apply_discounts(
     A percentage is rounded once, on the sum of its lines, and then split. Raises CurrencyMismatch
     for a fixed amount in another currency.
     """
-    left = {line.id: Fraction(line.amount.minor) for line in lines if line.discountable}
+    left = {
+        line.id: Fraction(line.amount.minor - line.reserved) for line in lines if line.discountable
+    }
     applied = []
     for discount in in_order(discounts):
         _check_currency(discount, currency)

@@ -8,7 +8,7 @@ billed already, and a line that was lost is proposed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -104,20 +104,6 @@ class Window(NamedTuple):
 Usage = Mapping[Window, Measured]
 
 
-class Billed(NamedTuple):
-    """What was really billed of an item for a period.
-
-    `net` is what discounts left of the price, 0 to 1; `credited` what credit notes took back of
-    that since, in minor units.
-    """
-
-    net: Fraction = WHOLE
-    credited: int = 0
-
-
-BilledOf = Callable[[Item, Period], Billed]
-
-
 class BilledKey(NamedTuple):
     """What makes a line the same line."""
 
@@ -126,6 +112,21 @@ class BilledKey(NamedTuple):
     start: datetime
     end: datetime
     step_id: int | None
+
+
+class Billed(NamedTuple):
+    """What was really billed of an item for a period.
+
+    `net` is what discounts left of the price, 0 to 1; `credited` what credit notes took back of
+    that since, in minor units. `keys` are those of the lines that bill it.
+    """
+
+    net: Fraction = WHOLE
+    credited: int = 0
+    keys: Collection[BilledKey] = frozenset()
+
+
+BilledOf = Callable[[Item, Period], Billed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ class Proposal:
     step_id: int | None = None
     measured: Measured | None = None
     net_of: Fraction = WHOLE
+    reserved: int = 0
 
     @property
     def discountable(self) -> bool:
@@ -187,6 +189,8 @@ class Proposal:
             explanation["window"] = self.window.as_dict()
         if self.net_of != WHOLE:
             explanation["net_of_discounts"] = ratio(self.net_of)
+        if self.reserved:
+            explanation["reserved_minor"] = self.reserved
         if self.measured is not None:
             counted: dict[str, object] = {"event_count": self.measured.event_count}
             explanation["usage"] = counted | dict(self.measured.evidence)
@@ -320,18 +324,68 @@ def _changes(item: Item, behind: Lap, currency: str, billed_of: BilledOf) -> lis
         current = _price(item, item.quantity_at(behind.start), currency)
         paid = _opening(item, behind, currency).amount
     billed = billed_of(item, behind.rest)
-    lines = []
+    taken = _TakenBack(billed)
     for turn in turns:
         new = _after(item, turn, current, currency)
         if _changes_something(current, new):
             moved = _moved(current, new, turn, behind.whole, paid, Billed())
-            paid += moved.amount
-            if moved.amount.minor < 0 and billed != Billed():
-                moved = _moved(current, new, turn, behind.whole, paid - moved.amount, billed)
             if turn.rule.proration is not Proration.NONE:
-                lines.append(_turn_line(item, turn, behind, moved, billed.net))
+                net = taken.net_of(_turn_line(item, turn, behind, moved, WHOLE))
+                counted = Billed(net, billed.credited) if moved.amount.minor < 0 else Billed()
+                line = moved
+                if counted != Billed():
+                    line = _moved(current, new, turn, behind.whole, paid, counted)
+                taken.add(_turn_line(item, turn, behind, line, net))
+            paid += moved.amount
         current = new
-    return lines
+    return taken.settled()
+
+
+class _TakenBack:
+    """The turns of an item within a period, and how much of each is taken back on one document.
+
+    What is not billed yet and taken back again, the latest first, was never sold: discounts leave
+    it alone on both sides. What goes further back was billed, and is given back as it was billed:
+    after discounts.
+    """
+
+    def __init__(self, billed: Billed) -> None:
+        self._billed = billed
+        self._lines: list[Proposal] = []
+        self._open: list[tuple[int, int]] = []  # (place, minor units) of what is not billed yet
+
+    def net_of(self, line: Proposal) -> Fraction:
+        """Return the part of its price at which a line gives back; the whole of a charge."""
+        gross = -line.amount.minor
+        if gross <= 0:
+            return WHOLE
+        own = 0 if self._is_billed(line) else min(gross, sum(left for _, left in self._open))
+        if own:
+            self._reserve(own)
+        return (own + (gross - own) * self._billed.net) / gross
+
+    def add(self, line: Proposal) -> None:
+        """Take the line in, in the order of time."""
+        if line.amount.minor > 0 and not self._is_billed(line):
+            self._open.append((len(self._lines), line.amount.minor))
+        self._lines.append(line)
+
+    def settled(self) -> list[Proposal]:
+        """Return the lines, each with what of it is taken back."""
+        return self._lines
+
+    def _is_billed(self, line: Proposal) -> bool:
+        return line.billed_key in self._billed.keys
+
+    def _reserve(self, own: int) -> None:
+        while own:
+            place, left = self._open.pop()
+            part = min(own, left)
+            line = self._lines[place]
+            self._lines[place] = replace(line, reserved=line.reserved + part)
+            if left > part:
+                self._open.append((place, left - part))
+            own -= part
 
 
 def _after(item: Item, turn: Turn, current: Rated | None, currency: str) -> Rated | None:

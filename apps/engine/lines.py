@@ -14,7 +14,9 @@ class Line:
     """A rated line before discounts, taxes and credits.
 
     `kind` and `price` are what scopes speak of; `amount` may be negative. A line that is itself a
-    credit is never discounted, and `discountable=False` keeps a discount off a charge. `rates` are
+    credit is never discounted, and `discountable=False` keeps a discount off a charge;
+    `reserved` minor units of it are taken back by another line of the document, and no discount
+    comes off them. `rates` are
     the taxes of its place, in the order to be printed; `treatment` may lift them for a `reason`.
     """
 
@@ -26,6 +28,7 @@ class Line:
     treatment: Treatment = Treatment.TAXED
     reason: str = ""
     discountable: bool = True
+    reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,11 +77,17 @@ def _discounts(settlement: Stored, lines: Mapping[str, Stored], left: Left) -> N
 
 def _touched(discount: Stored, lines: Mapping[str, Stored], left: Left) -> Left:
     scope = _map(discount, "scope")
+    free = {name: left[name] - _reserved(line) for name, line in lines.items()}
     return {
-        name: left[name]
+        name: free[name]
         for name, line in lines.items()
-        if line.get("discountable") is True and left[name] > 0 and _covers(scope, line)
+        if line.get("discountable") is True and free[name] > 0 and _covers(scope, line)
     }
+
+
+def _reserved(line: Stored) -> int:
+    """What another line of the document takes back of this one, so that no discount touches it."""
+    return _whole(line, "reserved_minor") if "reserved_minor" in line else 0
 
 
 def _shares(discount: Stored, touched: Left, exactly: bool) -> Left:

@@ -90,6 +90,7 @@ class SettledLine:
             "price": self.line.price,
             "amount_minor": self.line.amount.minor,
             "discountable": self.line.discountable,
+            **({"reserved_minor": self.line.reserved} if self.line.reserved else {}),
             "treatment": self.line.treatment.value,
             "reason": self.line.reason,
             "discount_minor": exact_text(self.discount),

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Subquery, Sum
+from django.db.models.fields.json import KT
 
 from apps.engine.charges import explain_charge
 from apps.engine.consumption import Consumed
@@ -49,6 +50,7 @@ Counts = dict[Window, usage.Measured]
 PER_EVENT = (Percentage, Dynamic)
 CREDIT_PURCHASE = "credit_purchase"
 PROGRESSIVE = "progressive"
+CORRECTION = "correction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Composed:
     plan: str = ""
     subscription_id: int | None = None
     discountable: bool = True
+    reserved: int = 0
 
     def line(self, line_id: str = "") -> Line:
         """Return the line as documents show it."""
@@ -146,7 +149,7 @@ def progressive_lines(facts: SubscriptionFacts) -> list[Composed]:
         if proposal.reason is Reason.USAGE
     ]
     return [
-        replace(_beyond(line, billed), kind=PROGRESSIVE, revision=len(billed.progressive(line)) + 1)
+        replace(_beyond(line, billed), kind=PROGRESSIVE, revision=billed.last_progressive(line) + 1)
         for line in lines
     ]
 
@@ -261,6 +264,7 @@ def _composed(facts: SubscriptionFacts, proposal: Proposal, counts: Counts) -> C
         plan=facts.version.plan_code,
         subscription_id=facts.id,
         discountable=proposal.discountable,
+        reserved=proposal.reserved,
     )
 
 
@@ -277,27 +281,36 @@ class _Billed:
 
     def __init__(self, boundaries: Sequence[Boundary], *, before: int | None = None) -> None:
         self.keys: set[BilledKey] = set()
-        self._sums: defaultdict[int, list[tuple[Period, int, int, int]]] = defaultdict(list)
-        self._progressive: defaultdict[tuple[int, datetime], list[int]] = defaultdict(list)
+        self._sums: defaultdict[int, list[tuple[Period, Fraction, int, int]]] = defaultdict(list)
+        self._progressive: defaultdict[tuple[int, datetime], dict[int, int]] = defaultdict(dict)
         for item_id, kind, during, step_id, *sums in _standing(boundaries, before):
-            amount, discount, credited = sums
+            amount, discount, revision, credited, share = sums
             if kind == PROGRESSIVE:
-                self._progressive[item_id, during.lower].append(amount)
+                self._progressive[item_id, during.lower][revision] = amount
                 continue
             self.keys.add(BilledKey(item_id, kind, during.lower, during.upper, step_id))
-            if amount > 0:
-                period = Period(during.lower, during.upper)
-                self._sums[item_id].append((period, amount, discount, credited or 0))
+            gross = Fraction(amount)
+            if amount < 0 and share:  # given back at the part that was left after discounts
+                gross /= Fraction(share)
+            sums_of = (gross, amount - discount, credited or 0)
+            self._sums[item_id].append((Period(during.lower, during.upper), *sums_of))
 
     def progressive(self, line: Composed) -> list[int]:
         """Return what progressive invoices have billed of the line's item and period."""
-        return self._progressive.get((line.item_id or 0, line.period.start), [])
+        return list(self._progressive[line.item_id or 0, line.period.start].values())
+
+    def last_progressive(self, line: Composed) -> int:
+        """Return the revision of the latest of them that stands."""
+        return max(self._progressive[line.item_id or 0, line.period.start], default=0)
 
     def of(self, item: Item, period: Period) -> Billed:
         """Return what was really billed of an item for the period."""
-        found = [sums for during, *sums in self._sums.get(item.id, ()) if during.overlap(period)]
-        gross, off, credited = (sum(one[n] for one in found) for n in range(3))
-        return Billed(Fraction(gross - off, gross), credited) if gross else Billed()
+        found = [one[1:] for one in self._sums.get(item.id, ()) if one[0].overlap(period)]
+        gross = sum((one[0] for one in found), Fraction(0))
+        if gross <= 0:
+            return Billed(keys=self.keys)
+        net = max(0, sum(one[1] for one in found))
+        return Billed(net / gross, sum(one[2] for one in found), self.keys)
 
 
 def _standing(boundaries: Sequence[Boundary], before: int | None) -> Iterable[tuple[Any, ...]]:
@@ -323,8 +336,9 @@ def _standing(boundaries: Sequence[Boundary], before: int | None) -> Iterable[tu
     if before is not None:
         rows = rows.filter(invoice_id__lt=before)
         credited = _credited_before(before)
-    columns = ("item_id", "kind", "during", "step_id", "amount", "discount")
-    return rows.annotate(taken_back=credited).values_list(*columns, "taken_back")
+    columns = ("item_id", "kind", "during", "step_id", "amount", "discount", "revision")
+    more = {"taken_back": credited, "net_share": KT("explanation__net_of_discounts")}
+    return rows.annotate(**more).values_list(*columns, *more)
 
 
 def _credited_before(invoice_id: int) -> Subquery:
@@ -341,6 +355,11 @@ def covered(lines: Iterable[Composed]) -> Period:
     """Return the time from the first start to the last end of the lines."""
     periods = [line.period for line in lines]
     return Period(min(p.start for p in periods), max(p.end for p in periods))
+
+
+def _subscription_of(row: InvoiceLine) -> int | None:
+    behind = row.item or row.charge
+    return None if behind is None else behind.subscription_id
 
 
 def restored(row: InvoiceLine) -> Composed:
@@ -364,7 +383,9 @@ def restored(row: InvoiceLine) -> Composed:
         usage_snapshot=row.usage_snapshot,
         unit=row.explanation.get("unit", ""),
         plan=row.explanation.get("plan", ""),
-        subscription_id=None if row.item is None else row.item.subscription_id,
+        subscription_id=_subscription_of(row),
+        discountable=row.amount >= 0 and row.kind != CORRECTION,
+        reserved=row.explanation.get("reserved_minor", 0),
     )
 
 
@@ -428,7 +449,7 @@ def correction_line(row: Correction) -> Composed:
     line = row.line
     return Composed(
         key=line.key,
-        kind="correction",
+        kind=CORRECTION,
         reason="usage_corrected",
         name=line.name,
         period=Period(line.during.lower, line.during.upper),

@@ -211,6 +211,7 @@ def _engine_line(line_id: str, line: Composed, conditions: Conditions) -> Engine
         treatment=_TREATMENTS.get(conditions.standing.treatment, tax.Treatment.TAXED),
         reason=conditions.standing.reason_code,
         discountable=line.discountable,
+        reserved=line.reserved,
     )
 
 
@@ -227,7 +228,8 @@ def _discount(facts: DiscountFacts, lines: Sequence[Composed], conditions: Condi
 def _scope(facts: DiscountFacts, lines: Sequence[Composed]) -> Scope:
     """Return the lines that the coupon is for; it stays general when it names none."""
     rules = facts.coupon
-    of_one = facts.subscription_id is not None and len({x.subscription_id for x in lines}) > 1
+    mine = facts.subscription_id
+    of_one = mine is not None and any(line.subscription_id != mine for line in lines)
     if not (rules.plans or rules.prices or of_one):
         return EVERYTHING
     return Scope.of(

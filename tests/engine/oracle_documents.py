@@ -28,7 +28,10 @@ class Tax:
 
 @dataclass(frozen=True)
 class Item:
-    """A line of a document. An untaxed one is exempt or under reverse charge."""
+    """A line of a document. An untaxed one is exempt or under reverse charge.
+
+    `reserved` of it another line takes back: no coupon comes off that.
+    """
 
     id: str
     amount: int
@@ -36,6 +39,7 @@ class Item:
     taxes: tuple[Tax, ...]
     taxed: bool
     discountable: bool
+    reserved: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,15 @@ def discounts(items: Sequence[Item], coupons: Sequence[Coupon]) -> tuple[list[in
     general = [n for n in range(len(coupons)) if n not in named]
     for turn in (*named, *general):
         coupon = coupons[turn]
-        touched = [n for n, item in enumerate(items) if _takes(coupon, item) and left[n] > 0]
-        base = sum(left[n] for n in touched)
+        free = [left[n] - item.reserved for n, item in enumerate(items)]
+        touched = [n for n, item in enumerate(items) if _takes(coupon, item) and free[n] > 0]
+        base = sum(free[n] for n in touched)
         wanted = coupon.amount
         if coupon.percent is not None:
             wanted = oracle.rounded(base * coupon.percent / 100)
         taken[turn] = min(w for w in (wanted, base, coupon.most) if w is not None)
         if base:
-            parts = oracle.split(taken[turn], [Fraction(left[n]) for n in touched])
+            parts = oracle.split(taken[turn], [Fraction(free[n]) for n in touched])
             for n, part in zip(touched, parts, strict=True):
                 left[n] -= part
     return taken, left

@@ -287,12 +287,39 @@ def test_no_period_pays_out_more_than_was_billed_after_discounts(
     ]
     for period in (NOVEMBER, DECEMBER):
         mine = [line for line in lines if line.period.end == period.end]
-        gross = sum(line.amount.minor for line in mine if line.amount.minor > 0)
+        billed = sum(
+            line.reserved + (line.amount.minor - line.reserved) * net
+            for line in mine
+            if line.amount.minor > 0
+        )
         back = -sum(line.amount.minor for line in mine if line.amount.minor < 0)
-        assert back <= gross * net + len(mine)  # each line is rounded once
+        assert back <= billed + len(mine)  # each line is rounded once
     _replays(lines)
 
 
 def _replays(lines: list[Proposal]) -> None:
     for line in lines:
         assert replay(json.loads(json.dumps(line.explain()))) == line.amount.minor
+
+
+def test_what_is_bought_and_given_back_on_one_document_is_not_discounted() -> None:
+    steps = (QuantityStep(1, on(11, 1), D(5)), QuantityStep(2, on(11, 11), D(105)),
+             QuantityStep(3, on(11, 21), D(2)))  # fmt: skip
+    seats = replace(SEATS, steps=steps, included=D(0))
+    up, down = propose_changes(agreed(seats), 1, on(11, 30), billed_of=half_off)
+    # 100 more for 20 of 30 days, of which 103 for 10 days are given back again: not sold, and so
+    # neither discounted there nor here
+    assert (up.amount.minor, up.reserved) == (800_00, 412_00)
+    assert down.amount.minor == -412_00
+    assert replay(down.explain()) == -412_00
+
+
+def test_what_was_billed_is_given_back_as_it_was_billed_and_the_rest_in_full() -> None:
+    steps = (QuantityStep(1, on(11, 1), D(50)), QuantityStep(2, on(11, 11), D(60)),
+             QuantityStep(3, on(11, 21), D(0)))  # fmt: skip
+    seats = replace(SEATS, steps=steps, included=D(0))
+    up, down = propose_changes(agreed(seats), 1, on(11, 30), billed_of=half_off)
+    # 10 more for 20 of 30 days: 80.00, not billed yet; 60 for 10 days go back: 240.00, of which
+    # 80.00 in full and 160.00 at half their price
+    assert (up.amount.minor, up.reserved, down.amount.minor) == (80_00, 80_00, -160_00)
+    assert replay(down.explain()) == -160_00

@@ -25,11 +25,12 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line: what it is for, such as `seats advance`, and its cents."""
+    """A line: what it is for, such as `seats advance`, its cents, and those taken back at once."""
 
     owned: Owned
     kind: str
     cents: int
+    reserved: int = 0
 
     @property
     def name(self) -> str:
@@ -283,6 +284,7 @@ class Account:
                 (tax,),
                 taxed=True,
                 discountable=_may_be_discounted(one),
+                reserved=one.reserved,
             )
             for n, one in enumerate(lines)
         ]
@@ -399,16 +401,26 @@ class Account:
             paid = _cents(price)
         gross, net = self.net_of.get((id(one), behind.start), (1, 1))
         really = Fraction(net, gross) if gross else WHOLE
+        lines: list[Line] = []
         for at, quantity, charged in self._turns(one, behind):
             new = NOTHING if quantity is None else one.full_price(quantity)
             exact = (new - price) * self._share(one, at, behind, charged)
             full = max(_cents(exact), -paid)
             cents = full
             if full < 0:
-                cents = max(_cents(exact * really), -oracle.rounded(paid * really))
+                # What this document sold is taken back in full, the latest first, and the rest as
+                # it was paid for.
+                own = 0
+                for n, line in reversed([*enumerate(lines)]):
+                    part = min(-full - own, max(0, line.cents - line.reserved))
+                    lines[n] = replace(line, reserved=line.reserved + part)
+                    own += part
+                part_paid = (own + (-full - own) * really) / -full
+                cents = max(_cents(exact * part_paid), -oracle.rounded(paid * part_paid))
             paid += full
             price = new
-            yield Line(one, "proration", cents)
+            lines.append(Line(one, "proration", cents))
+        yield from lines
 
     def _turns(self, one: Owned, behind: Lap) -> list[tuple[datetime, int | None, bool]]:
         lived = max(one.start, behind.start)
