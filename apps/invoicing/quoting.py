@@ -70,7 +70,8 @@ def quote_change(
 
 
 def _total(document: Document | None) -> int:
-    return 0 if document is None else document.total
+    # What becomes credit counts too: a document below zero has nothing to pay and is no nothing.
+    return 0 if document is None else document.total + min(0, document.credits_total)
 
 
 def _at_once(after: SubscriptionFacts, at: datetime) -> list[Composed]:

@@ -70,10 +70,11 @@ R = TypeVar("R", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A subscription whose next boundary has been reached."""
+    """A subscription whose next boundary has been reached, and that boundary where it is known."""
 
     subscription_id: int
     organization_id: int
+    at: datetime | None = None
 
 
 def due(
@@ -99,9 +100,9 @@ def due(
     found = (
         _of(rows, organization_ids)
         .order_by("next_boundary_at", "id")
-        .values_list("id", "organization_id")
+        .values_list("id", "organization_id", "next_boundary_at")
     )
-    return [Due(*pair) for pair in found[:limit]]
+    return [Due(*found_one) for found_one in found[:limit]]
 
 
 def with_thresholds(*, organization_ids: Collection[int] | None = None) -> list[Due]:

@@ -281,3 +281,21 @@ def test_a_draft_keeps_the_coupons_of_the_subscriptions_that_it_bills() -> None:
         assert again is not None
         # half of 20.00 for the shop, and 50.00 for the gateway
         assert (again.subscription_id, again.total) == (None, 60_00)
+
+
+def test_a_run_that_catches_up_bills_in_the_order_of_time() -> None:
+    shop.open_shop()
+    acme = shop.customer("acme")
+    shop.buy(acme, "basic", day(4, 1))
+    with rls.tenant_scope(acme.pk):
+        subscriptions.subscribe(
+            acme.pk, plan="gateway", start=day(4, 15), actor=STAFF, at=day(4, 15)
+        )
+        services.grant_credit(acme.pk, amount=Decimal(60), actor=STAFF, at=day(4, 1))
+    shop.bill(day(6, 1))
+    # 60.00 of credit pay 20.00 in April, 40.00 of the other 50.00 two weeks later, and then nothing
+    documents = sorted(shop.invoices(acme), key=lambda document: document.issued_at)
+    assert [document.credits_total for document in documents] == [20_00, 40_00, 0, 0, 0]
+    assert [document.number for document in documents] == sorted(
+        str(document.number) for document in documents
+    )

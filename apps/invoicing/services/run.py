@@ -123,7 +123,7 @@ def _bill_chunk(run: Run, report: BillingReport) -> bool:
         raise  # the database is away, busy or just restored: nobody's fault, the next run goes on
     except Exception:  # whoever is at fault is found by billing one at a time
         log.exception("billing_chunk_failed", extra={"subscriptions": len(waiting)})
-        for due in waiting:
+        for due in earliest(waiting):
             _bill_or_park(due, run, report)
     else:
         report.issued += made
@@ -142,9 +142,22 @@ def _hold(waiting: Sequence[Due], aside: set[int], run: Run) -> list[Due]:
         oldest = waiting[0].organization_id
         tenants.lock(oldest)
         held = {oldest}
-    return subscription_selectors.due(
-        run.as_of, scheduled=run.scheduled, leave_out=aside, organization_ids=held
+    return earliest(
+        subscription_selectors.due(
+            run.as_of, scheduled=run.scheduled, leave_out=aside, organization_ids=held
+        )
     )
+
+
+def earliest(dues: Sequence[Due]) -> list[Due]:
+    """Return each organization's earliest instant only, of what comes oldest first.
+
+    A customer's invoices come about in the order of time, or credit would pay the wrong one.
+    """
+    first: dict[int, datetime | None] = {}
+    for due in dues:
+        first.setdefault(due.organization_id, due.at)
+    return [due for due in dues if due.at == first[due.organization_id]]
 
 
 def _bill_or_park(due: Due, run: Run, report: BillingReport) -> None:
