@@ -108,7 +108,7 @@ def _wide_door(people: Mapping[int, Person]) -> Findings:
     """Walk a part of the portal when both of its guards are gone: the scope and the filter."""
     mutate(subscriptions, "get", ("rows = rows.filter(organization_id=organization_id)", "pass"))
     vars(rls)["tenant_scope"] = lambda _: rls.ops_scope("prove: a mutant")
-    return strangers.walk(people, under="portal/plan/")
+    return strangers.walk(people, under="portal/plan/<str:subscription>/c")
 
 
 def _with_mutant(

@@ -25,7 +25,7 @@ from apps.core.ids import new_id
 from apps.portal.access import rule_of
 from apps.tenants.models import User
 from tests.prove.ground import ask
-from tests.prove.tenancy import Person
+from tests.prove.tenancy import HELD, OFFERED, OTHER_PLAN, Person
 from tests.prove.verdict import Findings
 from tests.prove.world import NOW
 
@@ -34,6 +34,8 @@ METHODS = {"portal/": ("GET", "POST"), "api/v1/": ("GET", "POST", "PATCH", "PUT"
 # Words in an address that name something of the catalogue, which belongs to nobody.
 SHARED = {"meter": "calls", "plan": "wire", "code": "wire"}
 SECOND = {"key": "seats", **SHARED}
+# What pages take for `code`, by how their addresses end: anything else they refuse to everybody.
+ASKED = {"change/<str:code>/": OTHER_PLAN, "add/<str:code>/": OFFERED, "remove/<str:code>/": HELD}
 # Addresses that name two things of an organization's: the prefixes of their ids, by the words.
 OWNERS = {"organization": "org", "subscription": "sub"}
 OWNED = {"change": "chg", "charge": "charge", "discount": "disc", "grant": "cg"}
@@ -70,7 +72,9 @@ class Address:
 
     def filled(self, values: Mapping[str, str]) -> str:
         """Return the path with the words replaced."""
-        return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda found: values[found[1]], self.route)
+        asked = [code for end, code in ASKED.items() if self.route.endswith(end)]
+        filling = {**values, "code": asked[0]} if asked else values
+        return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda found: filling[found[1]], self.route)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ def addresses() -> list[Address]:
 
 
 def _for_platform(view: Any) -> frozenset[str]:
-    handlers = getattr(view, "cls", None)  # pages of the portal are plain functions
+    handlers: Any = getattr(view, "cls", None)  # pages of the portal are plain functions
     declared = {method: operation_of(handlers, method) for method in METHODS["api/v1/"]}
     return frozenset(method for method, found in declared.items() if found and found.platform_only)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from psycopg.types.range import TimestamptzRange
@@ -14,7 +14,12 @@ from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice, Parked
 from apps.invoicing.services import NewCharge, Split
 from apps.payments import services as payments
+from apps.plans import services as plans
+from apps.plans.catalog import parse_catalog
+from apps.plans.offers import CouponRules, TaxRules
+from apps.subscriptions import services as subscriptions
 from apps.subscriptions.models import Change, Discount, Subscription
+from apps.tenants import selectors as tenant_selectors
 from apps.tenants import services as tenants
 from apps.tenants.roles import SCOPES
 from apps.usage import services as usage
@@ -25,6 +30,37 @@ from tests.prove.world import ACTOR, NOW
 
 BILLED_UNTIL = datetime(2023, 3, 5, tzinfo=UTC)
 PASSWORD = "prove-pass-2026"
+
+OPENING = datetime(2022, 12, 1, tzinfo=UTC)  # before the first customer's first day
+ISSUER = {
+    "country": "DE",
+    "tax_id": "DE136695976",
+    "address": "Am Tor 1",
+    "city": "Berlin",
+    "postcode": "10115",
+}
+HOME = {"country": "DE", "address": "Ring 2", "city": "Bonn", "postcode": "53111"}
+COUPON = CouponRules(code="faithful", name="Faithful", percent=Decimal(10), duration="forever")
+VAT = TaxRules(
+    code="de-vat",
+    name="USt",
+    kind="vat",
+    percent=Decimal(19),
+    country="DE",
+    valid_from=date(2020, 1, 1),
+)
+# What the first subscription, to `desk`, may change to, may have besides, and has besides.
+OTHER_PLAN, OFFERED, HELD = "desk-plus", "care", "phone"
+MORE = f"""\
+currency: USD
+plans:
+  - {{code: {OTHER_PLAN}, application: desk, name: Desk Plus, interval: month, prices: [
+      {{key: base, type: flat, amount: "49.00"}}]}}
+  - {{code: {OFFERED}, kind: add_on, application: desk, name: Care, interval: month, prices: [
+      {{key: care, type: flat, amount: "5.00"}}]}}
+  - {{code: {HELD}, kind: add_on, application: desk, name: Phone, interval: month, prices: [
+      {{key: phone, type: flat, amount: "7.00"}}]}}
+"""
 
 # Tables with an organization in them, but not in a column of that name.
 OWN_COLUMN = {"tenants_organization": "id"}
@@ -70,18 +106,33 @@ def build(customers: int, seed: int) -> tuple[Places, dict[int, Person]]:
             at=NOW,
         )
     sold = world.build(customers, seed)
+    with rls.ops_scope("prove: more to sell, and taxes"):
+        _offer_more()
     people = {}
     for number, organization_id in enumerate(sold.organizations):
         with rls.ops_scope("prove: people and things"):
             people[organization_id] = _person(organization_id, number)
             _things(organization_id, number)
+            _at_home(organization_id)
     with rls.ops_scope("prove: count"):
         usage.roll_up(NOW)
     invoicing.bill_due(as_of=BILLED_UNTIL, actor=ACTOR, at=NOW)
     for organization_id in sold.organizations:
         with rls.ops_scope("prove: pay and park"):
             _settle_and_park(organization_id)
+            _late(organization_id)
+    invoicing.heal_usage(actor=ACTOR, at=NOW, everything=True)
     return places(), people
+
+
+def _offer_more() -> None:
+    """Define add-ons, another plan, a coupon and VAT, and be an issuer who can write e-invoices."""
+    plans.load_catalog(parse_catalog(MORE, source="more.yaml"), actor=ACTOR, at=NOW)
+    plans.define_coupon(COUPON, actor=ACTOR, at=OPENING)
+    plans.set_tax_rate(VAT, actor=ACTOR, at=OPENING)
+    issuer = tenant_selectors.billing_entity("default")
+    assert issuer is not None
+    tenants.change_billing_entity(issuer.public_id, changes=ISSUER, actor=ACTOR, at=OPENING)
 
 
 def _person(organization_id: int, number: int) -> Person:
@@ -109,6 +160,23 @@ def _things(organization_id: int, number: int) -> None:
     idempotency.once(
         "one", organization_id=organization_id, owner="prove", route="/", body=b"", act=_answer
     )
+
+
+def _at_home(organization_id: int) -> None:
+    """Live where VAT is due, have a coupon before the first bill, and an add-on."""
+    tenants.update_organization(organization_id, changes=HOME, actor=ACTOR, at=NOW)
+    first = Subscription.objects.filter(organization_id=organization_id).order_by("id")[0]
+    subscriptions.apply_discount(
+        organization_id, code=COUPON.code, subscription_id=first.public_id, actor=ACTOR, at=OPENING
+    )
+    subscriptions.add_item(first.public_id, plan=HELD, actor=ACTOR, at=NOW)
+
+
+def _late(organization_id: int) -> None:
+    """Usage of a month that is billed already: a correction."""
+    used = {"tokens": 5000, "bytes": 5000}
+    late = NewEvent("prove", "late", "call", datetime(2023, 2, 10, tzinfo=UTC), used)
+    usage.ingest(organization_id, events=[late], actor=ACTOR, at=NOW)
 
 
 def _answer() -> Answer:
