@@ -117,27 +117,33 @@ def test_a_code_that_does_not_fit_is_refused_and_unused(
 def test_a_code_kept_for_another_customer_is_unknown(
     platform: Api, world: World, stranger: World
 ) -> None:
+    theirs = {"code": "ACME20", "subscription": stranger.subscription.public_id}
     for path in ("promotion-codes/validate", "discounts"):
-        reply = platform.post(f"organizations/globex/{path}", {"code": "ACME20"})
+        reply = platform.post(f"organizations/globex/{path}", theirs)
         assert (reply.status_code, reply.json()["code"]) == (404, "unknown_promotion_code")
-    assert platform.post("organizations/acme/discounts", {"code": "ACME20"}).status_code == 201
+    mine = {"code": "ACME20", "subscription": world.subscription.public_id}
+    assert platform.post("organizations/acme/discounts", mine).status_code == 201
 
 
 def test_the_last_use_is_gone(platform: Api, world: World, stranger: World) -> None:
-    assert platform.post("organizations/acme/discounts", {"code": "SAVE20"}).status_code == 201
+    mine = {"code": "SAVE20", "subscription": world.subscription.public_id}
+    assert platform.post("organizations/acme/discounts", mine).status_code == 201
+    theirs = {"code": "SAVE20", "subscription": stranger.subscription.public_id}
     for path in ("promotion-codes/validate", "discounts"):
-        problem = platform.post(f"organizations/globex/{path}", {"code": "SAVE20"}).json()
+        problem = platform.post(f"organizations/globex/{path}", theirs).json()
         assert (problem["status"], problem["code"]) == (409, "not_redeemable")
 
 
 def test_the_platform_names_a_coupon(platform: Api, world: World) -> None:
-    made = platform.post("organizations/acme/discounts", {"code": "launch"}).json()
+    wanted = {"code": "launch", "subscription": world.subscription.public_id}
+    made = platform.post("organizations/acme/discounts", wanted).json()
     assert (made["coupon"]["code"], made["promotion_code"]) == ("launch", "")
 
 
 def test_an_idempotency_key_uses_a_code_once(api: Api, world: World) -> None:
+    wanted = {"code": "SAVE20", "subscription": world.subscription.public_id}
     replies = [
-        api.post("organizations/acme/discounts", {"code": "SAVE20"}, **{"Idempotency-Key": "one"})
+        api.post("organizations/acme/discounts", wanted, **{"Idempotency-Key": "one"})
         for _ in range(2)
     ]
     assert replies[0].json() == replies[1].json()
