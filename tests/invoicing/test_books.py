@@ -11,9 +11,10 @@ from apps.core import rls
 from apps.engine.money import Money
 from apps.invoicing import books, selectors, services
 from apps.payments import services as payments
+from apps.subscriptions import services as subscriptions
 from apps.tenants.models import Organization
 from tests.conftest import STAFF, make_organization
-from tests.invoicing import rich, world
+from tests.invoicing import money, rich, world
 from tests.invoicing.world import NOW, day
 from tests.races import at_once
 
@@ -186,6 +187,23 @@ def test_a_discounted_correction_is_named(
     as_superuser(committed_db, discounted)
     findings = books.verify().findings
     assert any(f.kind == "line" and "a discount takes 5 off" in f.message for f in findings)
+
+
+def test_seats_that_a_note_has_given_back_are_given_back_once(committed_db: str) -> None:
+    world.load()
+    organization = make_organization("acme")
+    facts = world.subscribe(organization, start=day(1, 1), at=day(1, 1), seats=5)
+    world.bill(day(1, 1))
+    with rls.tenant_scope(organization.pk):
+        first = selectors.of_organization(organization.pk)[0]
+    money.note(first, money.line(first, position=2))
+    with rls.tenant_scope(organization.pk):
+        subscriptions.change_quantity(facts.public_id, quantity=4, actor=STAFF, at=day(1, 17))
+    world.bill(day(2, 1))
+    # two of five seats cost 24.00, of which nothing is left: the one that goes gives back 0.00
+    second = world.invoices(organization)[1]
+    assert [line.amount for line in second.lines] == [50_00, 12_00, 0, 0, 0]
+    assert books.verify().hold
 
 
 def test_an_event_in_the_tail_is_billed_and_proven(committed_db: str) -> None:

@@ -254,8 +254,8 @@ def _expected(
     row: Invoice, lines: Sequence[InvoiceLine], facts: SubscriptionFacts, known: Known
 ) -> dict[BilledKey, Proposal]:
     boundary = _boundary(row, lines, facts)
-    gives_back = any(line.amount < 0 for line in lines)
-    billed_of = billed_before((facts, boundary), row.pk) if gives_back else billed_in_full
+    may_give_back = any(line.kind == LineKind.PRORATION and line.amount <= 0 for line in lines)
+    billed_of = billed_before((facts, boundary), row.pk) if may_give_back else billed_in_full
     metered = [
         (line.item_id or 0, line.explanation, known.counted[_name(line)])
         for line in lines
