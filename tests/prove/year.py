@@ -1,8 +1,9 @@
 """A year in a life of its own: random acts, bills and crashes against an event-sourced oracle.
 
 Customers act at random moments. Billing runs in between, in a process that is killed at a random
-point more often than not, and then once more to its end. At the end of the year every invoice must
-be there with the lines and totals that the oracle makes of the same events, and nothing else.
+point more often than not, and then once more to its end. At the end of the year every invoice and
+credit note must be there with the lines and totals that the oracle makes of the same events, and
+nothing else; so must the credit and the money that went back.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from apps.tenants import services as tenants
 from tests.prove import processes
 from tests.prove.billing_workers import BILLING_POINTS
 from tests.prove.ground import ask
+from tests.prove.year_bills import Bill, Note
 from tests.prove.year_catalog import catalog
 from tests.prove.year_customers import ACTOR, COUPONS, FIRST, GERMAN_VAT, Customer
-from tests.prove.year_oracle import Bill
 
 LAST = datetime(2026, 1, 1, tzinfo=UTC)
 POINTS = (*BILLING_POINTS, "healing.before_commit")
@@ -38,16 +39,20 @@ MOST_DAYS_BETWEEN_BILLS = 12
 
 @dataclass(slots=True)
 class Outcome:
-    """What a year came to: invoices compared, processes killed, differences."""
+    """What a year came to: invoices and credit notes compared, processes killed, differences."""
 
     invoices: int
+    notes: int
     kills: int
     differences: list[str]
 
     def said(self) -> str:
         """Say it in a few words."""
         found = len(self.differences)
-        return f"{self.invoices} invoices, {self.kills} kills, {found} differences"
+        return (
+            f"{self.invoices} invoices, {self.notes} credit notes, {self.kills} kills, "
+            f"{found} differences"
+        )
 
 
 def live(seed: int, customers: int) -> Outcome:
@@ -71,7 +76,8 @@ def live(seed: int, customers: int) -> Outcome:
     _told(alive, LAST)
     differences = [f"seed {seed}: {said}" for said in _differences(alive)]
     invoices = ask("SELECT count(*) FROM invoicing_invoice")[0][0]
-    return Outcome(invoices, kills, differences)
+    notes = ask("SELECT count(*) FROM invoicing_creditnote")[0][0]
+    return Outcome(invoices, notes, kills, differences)
 
 
 def _open_for_business() -> None:
@@ -144,9 +150,24 @@ def _differences(alive: list[Customer]) -> Iterator[str]:
 
 
 def _of_customer(customer: Customer) -> Iterator[str]:
-    stored = _stored(customer.organization)
-    name = customer.organization
-    for moment, bill in customer.account.bills.items():
+    account, name = customer.account, f"{customer.organization}"
+    yield from _of_bills(name, _stored(customer.organization), account.bills)
+    notes = _notes(customer.organization)
+    for moment in sorted({*notes, *account.notes}):
+        if (made := notes.get(moment)) != (wanted := account.notes.get(moment)):
+            yield f"{name}, credit note of {moment}: {made}, the oracle {wanted}"
+    if (back := _paid_out(customer.organization)) != account.paid_out:
+        yield f"{name} was paid {back} back, the oracle {account.paid_out}"
+    if (left := _credit_of(customer.organization)) != (
+        due := sum(grant.available for grant in account.credit)
+    ):
+        yield f"{name} has {left} of credit, the oracle {due}"
+
+
+def _of_bills(
+    name: str, stored: dict[datetime, Bill], wanted: dict[datetime, Bill]
+) -> Iterator[str]:
+    for moment, bill in wanted.items():
         found = stored.pop(moment, None)
         if found is None:
             if bill.lines:
@@ -155,9 +176,6 @@ def _of_customer(customer: Customer) -> Iterator[str]:
             yield f"{name} at {moment}: {found}, the oracle {bill}"
     for moment, found in stored.items():
         yield f"{name} at {moment}: {found}, and nobody asked for it"
-    left = _credit_of(customer.organization)
-    if left != (wanted := sum(grant.available for grant in customer.account.credit)):
-        yield f"{name} has {left} of credit, the oracle {wanted}"
 
 
 def _stored(organization: int) -> dict[datetime, Bill]:
@@ -176,6 +194,26 @@ def _stored(organization: int) -> dict[datetime, Bill]:
         )
         for at, names, amounts, *sums in rows
     }
+
+
+def _notes(organization: int) -> dict[datetime, Note]:
+    rows = ask(
+        """
+        SELECT n.issued_at, array_agg(l.amount ORDER BY l.position),
+          array_agg(l.tax ORDER BY l.position),
+          n.offset_amount, n.credited_amount, n.refunded_amount
+        FROM invoicing_creditnote n JOIN invoicing_creditnoteline l ON l.credit_note_id = n.id
+        WHERE n.organization_id = %s GROUP BY n.id""",
+        organization,
+    )
+    return {
+        at: Note(list(zip(nets, taxes, strict=True)), *parts) for at, nets, taxes, *parts in rows
+    }
+
+
+def _paid_out(organization: int) -> int:
+    query = "SELECT coalesce(sum(amount), 0) FROM payments_refund WHERE organization_id = %s"
+    return int(ask(query, organization)[0][0])
 
 
 def _credit_of(organization: int) -> int:

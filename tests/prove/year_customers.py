@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from apps.core import rls
 from apps.core.actor import operator
 from apps.invoicing import services as invoicing
+from apps.invoicing.errors import NotCreditable
 from apps.payments import services as payments
 from apps.plans.offers import CouponRules
 from apps.subscriptions import services as subscriptions
@@ -23,6 +26,7 @@ from apps.usage.checking import NewEvent
 from tests.engine import oracle
 from tests.engine.oracle_documents import Coupon
 from tests.prove.ground import ask
+from tests.prove.year_bills import Back, Bill, of_line, spread
 from tests.prove.year_catalog import CALL, PLANS, TRIAL_DAYS
 from tests.prove.year_oracle import Account
 
@@ -116,7 +120,7 @@ class Customer:
             (self._redeem, 2),
             (self._pay, 6),
             (self._grant, 1),
-            (self._take_back, 1),
+            (self._take_back, 4),
             (self._pause, 1),
             (self._cancel, 1),
         ]
@@ -239,22 +243,74 @@ class Customer:
         self._note(at, f"is given {cents} until {expires}")
 
     def _take_back(self, at: datetime) -> None:
-        """Take all of a bill back; not of the last one, whose period is under way."""
-        found = [
-            day
-            for day, bill in list(self.account.bills.items())[:-1]
-            if bill.total + bill.credits > 0
-            and day not in self.account.taken_back
-            and all(cents > 0 for _, cents in bill.lines)
-        ]
+        """Take all or some of a bill back, or some of a line: as credit, or as money."""
+        found = [day for day, bill in self.account.bills.items() if bill.left > 0]
         if not found:
             return
         day = self.chance.choice(found)
-        number = self._number(day)
+        bill, number = self.account.bills[day], self._number(day)
+        backs, said = self._some_of(bill, number)
+        total = sum(back.net + back.tax for back in backs if back is not None)
+        if not 0 < total <= bill.left:
+            return
+        refund = self.chance.randint(0, min(total, bill.refundable))
+        if refund == bill.refundable < total and self.chance.random() < 0.5:
+            self._is_refused(number, said, _split(refund + 1), at)
+        offset = None
+        if self.chance.random() < 0.5:
+            least, most = max(0, total - bill.givable), min(total - refund, bill.due)
+            offset = self.chance.randint(least, most)
         with rls.tenant_scope(self.organization):
-            invoicing.issue_credit_note(number, reason="order_change", actor=ACTOR, at=at)
-        self.account.take_back(day, at)
-        self._note(at, f"gets all of {number} back")
+            note = invoicing.issue_credit_note(
+                number, **said, split=_split(refund, offset), actor=ACTOR, at=at
+            )
+        self.account.take_back(day, at, backs, refund=refund, offset=offset)
+        self._note(at, f"gets {total} of {number} back, {refund} as money, {offset} not owed")
+        if refund:
+            self._is_paid_back(note.public_id, self.chance.randint(1, refund), at)
+
+    def _some_of(self, bill: Bill, number: str) -> tuple[list[Back | None], dict[str, Any]]:
+        """Choose what of a bill goes back, as the oracle and as the service want to be told."""
+        places = [n for n, one in enumerate(bill.sold) if one.gross > one.back_gross and one.left]
+        if places and self.chance.random() < 0.4:
+            place = self.chance.choice(places)
+            one = bill.sold[place]
+            gross = self.chance.randint(1, one.gross - one.back_gross)
+            line = invoicing.NoteLine(
+                line=self._line(bill, place, number), amount=Decimal(gross).scaleb(-2)
+            )
+            return of_line(bill.sold, place, gross), {"reason": "other", "lines": [line]}
+        total = bill.left if self.chance.random() < 0.4 else self.chance.randint(1, bill.left)
+        said = {"reason": "order_change", "total": Decimal(total).scaleb(-2)}
+        return spread(bill.sold, total), said
+
+    def _is_refused(
+        self, number: str, said: dict[str, Any], split: invoicing.Split, at: datetime
+    ) -> None:
+        """Ask for a cent more of money than was paid."""
+        with rls.tenant_scope(self.organization), contextlib.suppress(NotCreditable):
+            invoicing.issue_credit_note(number, **said, split=split, actor=ACTOR, at=at)
+            raise AssertionError(f"{number} gave {split} back")
+
+    def _is_paid_back(self, note: str, cents: int, at: datetime) -> None:
+        with rls.tenant_scope(self.organization):
+            payments.record_refund(note, amount=Decimal(cents).scaleb(-2), actor=ACTOR, at=at)
+        self.account.paid_out += cents
+
+    def _line(self, bill: Bill, place: int, number: str) -> str:
+        """Return the public id of a line: of those alike the one in the same turn."""
+        one = bill.sold[place]
+        turn = sum((o.name, o.gross) == (one.name, one.gross) for o in bill.sold[:place])
+        found = ask(
+            """
+            SELECT l.public_id FROM invoicing_invoiceline l JOIN invoicing_invoice i
+            ON i.id = l.invoice_id WHERE i.number = %s AND l.key || ' ' || l.kind = %s
+            AND l.amount = %s ORDER BY l.position""",
+            number,
+            one.name,
+            one.gross,
+        )
+        return str(found[turn][0])
 
     def _number(self, day: datetime) -> str:
         query = "SELECT number FROM invoicing_invoice WHERE boundary_at = %s"
@@ -288,3 +344,8 @@ class Customer:
         self.account.stop(at)
         self.over = True
         self._note(at, "ends")
+
+
+def _split(refund: int, offset: int | None = None) -> invoicing.Split:
+    off = None if offset is None else Decimal(offset).scaleb(-2)
+    return invoicing.Split(refund=Decimal(refund).scaleb(-2), offset=off)

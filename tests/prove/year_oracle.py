@@ -6,7 +6,7 @@ of `tests.engine.oracle`, and not from the engine or the rooms. Amounts are cent
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -16,6 +16,7 @@ from typing import Any
 from tests.engine import oracle, oracle_documents, oracle_time
 from tests.engine.oracle_documents import NEVER, Coupon, Grant, Item, Tax
 from tests.engine.oracle_prices import Asked, Used, line, price_of
+from tests.prove.year_bills import Back, Bill, Note, Sold
 from tests.prove.year_catalog import PLANS, TERMS
 
 NOTHING, WHOLE = Fraction(0), Fraction(1)
@@ -98,32 +99,12 @@ class Discounted:
 
 
 @dataclass(slots=True)
-class Bill:
-    """An invoice, what was paid of it, and what a credit note took off it."""
-
-    lines: list[tuple[str, int]]
-    discount: int
-    tax: int
-    credits: int
-    total: int
-    paid: int = 0
-    credited: int = 0
-
-    @property
-    def due(self) -> int:
-        """What is still to be paid."""
-        return self.total - self.paid - self.credited
-
-
-@dataclass(slots=True)
 class Counted:
-    """Usage that was billed: what for, before and after discounts, and what it came to last."""
+    """Usage that was billed: what for, as which line, and what it came to last."""
 
     owned: Owned
     lap: Lap
-    bill: datetime
-    gross: int
-    net: int
+    sold: Sold
     amount: int
 
 
@@ -133,9 +114,9 @@ class Account:
 
     `anchors` are the cycles: from when, and anchored where. `stops` are the moments at which it is
     paused or ends, `calls` the times of the events that were taken, by key. `credit` is what is
-    left of every grant, in the order they are used. `net_of` remembers what was billed of a price
-    for a period: before and after discounts. `counted` is the usage that was billed, `corrections`
-    wait for the next bill, and `taken_back` are the bills that a credit note took back.
+    left of every grant, in the order they are used. `sold_of` remembers what was billed of a price
+    for a period. `counted` is the usage that was billed, `corrections` wait for the next bill.
+    `notes` are the credit notes by their moment, `paid_out` the money that went back.
     """
 
     zone: str
@@ -147,10 +128,11 @@ class Account:
     discounts: list[Discounted] = field(default_factory=list)
     credit: list[Grant] = field(default_factory=list)
     bills: dict[datetime, Bill] = field(default_factory=dict)
-    net_of: dict[tuple[int, datetime], tuple[int, int]] = field(default_factory=dict)
+    notes: dict[datetime, Note] = field(default_factory=dict)
+    sold_of: dict[tuple[int, datetime], list[Sold]] = field(default_factory=dict)
     counted: list[Counted] = field(default_factory=list)
     corrections: list[Line] = field(default_factory=list)
-    taken_back: set[datetime] = field(default_factory=set)
+    paid_out: int = 0
 
     # What happens
 
@@ -241,25 +223,30 @@ class Account:
         end = NEVER if expires is None else expires.timestamp()
         self.credit.append(Grant(cents, 50, end, at.timestamp(), None, False))
 
-    def take_back(self, moment: datetime, at: datetime) -> None:
-        """Get all of a bill back: what is due of it is not owed, the rest becomes credit."""
-        bill = self.bills[moment]
-        back = bill.total + bill.credits - bill.due
-        bill.credited = bill.due
-        if back:
-            self.credit.append(Grant(back, 0, NEVER, at.timestamp(), None, False))
-        self.taken_back.add(moment)
+    def take_back(
+        self,
+        moment: datetime,
+        at: datetime,
+        backs: Sequence[Back | None],
+        *,
+        refund: int,
+        offset: int | None,
+    ) -> None:
+        """Get some of a bill back; what is not refunded and not due becomes credit."""
+        self.notes[at] = note = self.bills[moment].take_back(backs, refund, offset)
+        if note.credit:
+            self.credit.append(Grant(note.credit, 0, NEVER, at.timestamp(), None, False))
 
     def heal(self) -> None:
         """Hold billed usage against the calls that are there now; the next bill has the difference.
 
-        It is what the discounts have left of it. Of a bill that was taken back somebody decides.
+        It is what the discounts have left of it. Where a note took some back somebody decides.
         """
         for one in self.counted:
             now = next((x.cents for x in self._usage(one.owned, one.lap)), 0)
-            share = Fraction(one.net, one.gross) if one.gross else WHOLE
+            share = Fraction(one.sold.net, one.sold.gross) if one.sold.gross else WHOLE
             cents = oracle.rounded(now * share) - oracle.rounded(one.amount * share)
-            if cents and one.bill in self.taken_back and one.net > 0:
+            if cents and one.sold.back_net:
                 continue
             one.amount = now
             if cents:
@@ -293,13 +280,16 @@ class Account:
         taken, left = oracle_documents.discounts(items, coupons)
         for discount, amount in zip(mine, taken, strict=True):
             discount.spent = discount.once and amount > 0
-        for one, net in zip(lines, left, strict=True):
+        taxes = oracle_documents.taxes(items, left, "per_line", "net").by_line
+        sold = [
+            Sold(one.name, one.cents, net, due)
+            for one, net, due in zip(lines, left, taxes, strict=True)
+        ]
+        for one, made in zip(lines, sold, strict=True):
             if one.kind == "advance" and ahead is not None:
-                self.net_of[id(one.owned), ahead.start] = (one.cents, net)
+                self.sold_of.setdefault((id(one.owned), ahead.start), []).append(made)
             if one.kind == "arrears" and behind is not None:
-                self.counted.append(
-                    Counted(one.owned, behind, moment, one.cents, net, amount=one.cents)
-                )
+                self.counted.append(Counted(one.owned, behind, made, amount=one.cents))
         sums = oracle_documents.totals(
             items,
             coupons,
@@ -314,7 +304,8 @@ class Account:
             self.credit.append(Grant(-sums.total, 0, NEVER, moment.timestamp(), None, False))
             sums = replace(sums, credits=sums.total)
         told = sorted((one.name, one.cents) for one in lines if one.cents)
-        return Bill(told, sums.discount, sums.tax, sums.credits, sums.total - sums.credits)
+        total = sums.total - sums.credits
+        return Bill(told, sums.discount, sums.tax, sums.credits, total, sold=sold)
 
     def _use_up(self, cents: int, moment: datetime) -> None:
         """Take it from the grants in their order; all of them pay every line."""
@@ -392,15 +383,18 @@ class Account:
     def _corrections(self, one: Owned, behind: Lap) -> Iterator[Line]:
         """One line a change: the difference of two full prices for what is left of the period.
 
-        What is given back is what was paid for it after discounts, and never more than all of it.
+        What is given back is what was paid for it after discounts, and never more than what credit
+        notes have left of all of it.
         """
         price = NOTHING
         paid = 0
         if one.lives_at(behind.start):
             price = one.full_price(one.quantity(behind.start))
             paid = _cents(price)
-        gross, net = self.net_of.get((id(one), behind.start), (1, 1))
+        sold = self.sold_of.get((id(one), behind.start), [])
+        gross, net = sum(s.gross for s in sold), sum(s.net for s in sold)
         really = Fraction(net, gross) if gross else WHOLE
+        back = sum(s.back_net for s in sold)
         lines: list[Line] = []
         for at, quantity, charged in self._turns(one, behind):
             new = NOTHING if quantity is None else one.full_price(quantity)
@@ -416,7 +410,8 @@ class Account:
                     lines[n] = replace(line, reserved=line.reserved + part)
                     own += part
                 part_paid = (own + (-full - own) * really) / -full
-                cents = max(_cents(exact * part_paid), -oracle.rounded(paid * part_paid))
+                most = max(0, oracle.rounded(paid * part_paid) - back)
+                cents = max(_cents(exact * part_paid), -most)
             paid += full
             price = new
             lines.append(Line(one, "proration", cents))
