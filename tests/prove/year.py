@@ -181,7 +181,8 @@ def _of_bills(
 def _stored(organization: int) -> dict[datetime, Bill]:
     rows = ask(
         """
-        SELECT i.boundary_at, array_agg(l.key || ' ' || l.kind), array_agg(l.amount),
+        SELECT coalesce(i.boundary_at, i.issued_at),
+          array_agg(l.key || ' ' || l.kind), array_agg(l.amount),
           i.discount, i.tax, i.credits, i.total, i.amount_paid, i.credited
         FROM invoicing_invoice i JOIN invoicing_invoiceline l ON l.invoice_id = i.id
         WHERE i.organization_id = %s AND i.status <> 'draft'

@@ -14,12 +14,14 @@ from zoneinfo import ZoneInfo
 
 from apps.core import rls
 from apps.core.actor import operator
+from apps.invoicing import quoting
 from apps.invoicing import services as invoicing
 from apps.invoicing.errors import NotCreditable
 from apps.payments import services as payments
+from apps.plans import selectors as plans
 from apps.plans.offers import CouponRules
 from apps.subscriptions import services as subscriptions
-from apps.subscriptions.services import Behaviour
+from apps.subscriptions.changes import Behaviour, ChangePlan, ChangeQuantity, Wish
 from apps.tenants import services as tenants
 from apps.usage import services as usage
 from apps.usage.checking import NewEvent
@@ -63,7 +65,7 @@ COUPONS = {
         ),
     )
 }
-BEHAVIOURS = (Behaviour.NEXT_INVOICE, Behaviour.NEXT_INVOICE, Behaviour.NONE)
+BEHAVIOURS = (Behaviour.NEXT_INVOICE, Behaviour.NOW, Behaviour.NOW, Behaviour.NONE)
 
 
 @dataclass(slots=True)
@@ -134,27 +136,42 @@ class Customer:
         seats, behaviour = self.chance.randint(0, 15), self.chance.choice(BEHAVIOURS)
         if seats == self.account.seats_at(at):
             return
-        with rls.tenant_scope(self.organization):
-            subscriptions.change_quantity(
-                self.subscription, quantity=seats, behaviour=behaviour, actor=ACTOR, at=at
-            )
+        self._change(ChangeQuantity(Decimal(seats)), behaviour, at)
         self.account.change_seats(seats, at, charged=behaviour is not Behaviour.NONE)
+        self._billed_at_once(behaviour, at)
         self._note(at, f"{seats} seats, {behaviour}")
 
     def _change_plan(self, at: datetime) -> None:
         plan = next(code for code in sorted(PLANS) if code != self.account.plan_at(at))
         behaviour = self.chance.choice((*BEHAVIOURS, Behaviour.RESET))
         with rls.tenant_scope(self.organization):
-            subscriptions.change_plan(
-                self.subscription, plan=plan, behaviour=behaviour, actor=ACTOR, at=at
-            )
+            version = plans.current_version(plan).public_id
+        self._change(ChangePlan(version), behaviour, at)
         self.account.change_plan(
             plan,
             at,
             charged=behaviour is not Behaviour.NONE,
             restart=behaviour is Behaviour.RESET and at >= self.account.begins,
         )
+        self._billed_at_once(behaviour, at)
         self._note(at, f"changes to {plan}, {behaviour}")
+
+    def _change(self, wish: Wish, behaviour: Behaviour, at: datetime) -> None:
+        """Change it, at the amount that was quoted just before."""
+        with rls.tenant_scope(self.organization):
+            quote = quoting.quote_change(self.subscription, wish=wish, behaviour=behaviour, at=at)
+            invoicing.change_subscription(
+                self.subscription,
+                wish=wish,
+                behaviour=behaviour,
+                confirmed=invoicing.Confirmed(quote.amount, at),
+                actor=ACTOR,
+                at=at,
+            )
+
+    def _billed_at_once(self, behaviour: Behaviour, at: datetime) -> None:
+        if self.account.reached(at) or behaviour is Behaviour.NOW:
+            self.account.bill_at_once(at)
 
     def _use(self, at: datetime) -> None:
         """Take some calls of the last days, at the edges of a day too."""
@@ -313,7 +330,7 @@ class Customer:
         return str(found[turn][0])
 
     def _number(self, day: datetime) -> str:
-        query = "SELECT number FROM invoicing_invoice WHERE boundary_at = %s"
+        query = "SELECT number FROM invoicing_invoice WHERE coalesce(boundary_at, issued_at) = %s"
         return str(ask(f"{query} AND organization_id = %s", day, self.organization)[0][0])
 
     def _pause(self, at: datetime) -> None:

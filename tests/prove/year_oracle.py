@@ -26,12 +26,18 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line: what it is for, such as `seats advance`, its cents, and those taken back at once."""
+    """A line: what it is for, such as `seats advance`, its cents, and those taken back at once.
+
+    `turn` is the moment of the change that it bills, `part` what discounts left of the price at
+    which it gives something back.
+    """
 
     owned: Owned
     kind: str
     cents: int
     reserved: int = 0
+    turn: datetime = LONG_AGO
+    part: Fraction = WHOLE
 
     @property
     def name(self) -> str:
@@ -116,6 +122,7 @@ class Account:
     paused or ends, `calls` the times of the events that were taken, by key. `credit` is what is
     left of every grant, in the order they are used. `sold_of` remembers what was billed of a price
     for a period. `counted` is the usage that was billed, `corrections` wait for the next bill.
+    `settled` are the changes that were billed at once, `billed_until` the last boundary billed.
     `notes` are the credit notes by their moment, `paid_out` the money that went back.
     """
 
@@ -132,6 +139,8 @@ class Account:
     sold_of: dict[tuple[int, datetime], list[Sold]] = field(default_factory=dict)
     counted: list[Counted] = field(default_factory=list)
     corrections: list[Line] = field(default_factory=list)
+    settled: set[tuple[int, datetime]] = field(default_factory=set)
+    billed_until: datetime = LONG_AGO
     paid_out: int = 0
 
     # What happens
@@ -213,10 +222,30 @@ class Account:
     def bill(self, as_of: datetime) -> None:
         """Be billed for every boundary up to then."""
         for moment, behind, ahead in takewhile(lambda one: one[0] <= as_of, self.boundaries()):
-            if moment not in self.bills:
-                lines = self.lines(behind, ahead) + self.corrections
-                self.corrections = []
-                self.bills[moment] = self._bill(moment, lines, behind, ahead)
+            if moment > self.billed_until:
+                self._pass(moment, behind, ahead)
+
+    def bill_at_once(self, at: datetime) -> None:
+        """Be billed for the boundary that has been reached, or else for the changes up to now."""
+        ahead_of = (one for one in self.boundaries() if one[0] > self.billed_until)
+        moment, behind, ahead = next(ahead_of)
+        if moment <= at:
+            self._pass(moment, behind, ahead)
+        elif behind is not None:
+            self.bills[at] = self._bill(at, self.lines(behind, None, until=at), behind, None)
+
+    def reached(self, at: datetime) -> bool:
+        """Whether there is a boundary up to then that was not billed."""
+        return any(
+            moment > self.billed_until
+            for moment, *_ in takewhile(lambda one: one[0] <= at, self.boundaries())
+        )
+
+    def _pass(self, moment: datetime, behind: Lap | None, ahead: Lap | None) -> None:
+        lines = self.lines(behind, ahead) + self.corrections
+        self.corrections = []
+        self.billed_until = moment
+        self.bills[moment] = self._bill(moment, lines, behind, ahead)
 
     def grant(self, cents: int, at: datetime, expires: datetime | None) -> None:
         """Be given credit, perhaps for some time only."""
@@ -252,11 +281,6 @@ class Account:
             if cents:
                 self.corrections.append(Line(one.owned, "correction", cents))
 
-    @property
-    def billed_until(self) -> datetime:
-        """The last boundary that was billed."""
-        return max(self.bills, default=LONG_AGO)
-
     # What it comes to
 
     def _bill(
@@ -282,14 +306,11 @@ class Account:
             discount.spent = discount.once and amount > 0
         taxes = oracle_documents.taxes(items, left, "per_line", "net").by_line
         sold = [
-            Sold(one.name, one.cents, net, due)
+            Sold(one.name, one.cents, net, due, one.part)
             for one, net, due in zip(lines, left, taxes, strict=True)
         ]
         for one, made in zip(lines, sold, strict=True):
-            if one.kind == "advance" and ahead is not None:
-                self.sold_of.setdefault((id(one.owned), ahead.start), []).append(made)
-            if one.kind == "arrears" and behind is not None:
-                self.counted.append(Counted(one.owned, behind, made, amount=one.cents))
+            self._remember(one, made, behind, ahead)
         sums = oracle_documents.totals(
             items,
             coupons,
@@ -306,6 +327,15 @@ class Account:
         told = sorted((one.name, one.cents) for one in lines if one.cents)
         total = sums.total - sums.credits
         return Bill(told, sums.discount, sums.tax, sums.credits, total, sold=sold)
+
+    def _remember(self, one: Line, sold: Sold, behind: Lap | None, ahead: Lap | None) -> None:
+        if one.kind == "advance" and ahead is not None:
+            self.sold_of.setdefault((id(one.owned), ahead.start), []).append(sold)
+        if one.kind == "proration" and behind is not None:
+            self.sold_of.setdefault((id(one.owned), behind.start), []).append(sold)
+            self.settled.add((id(one.owned), one.turn))
+        if one.kind == "arrears" and behind is not None:
+            self.counted.append(Counted(one.owned, behind, sold, amount=one.cents))
 
     def _use_up(self, cents: int, moment: datetime) -> None:
         """Take it from the grants in their order; all of them pay every line."""
@@ -348,10 +378,13 @@ class Account:
         wall = oracle.wall_clock(anchor, self.zone)
         return oracle.first_instant(oracle.months_later(wall, k), self.zone)
 
-    def lines(self, behind: Lap | None, ahead: Lap | None) -> list[Line]:
+    def lines(
+        self, behind: Lap | None, ahead: Lap | None, *, until: datetime | None = None
+    ) -> list[Line]:
         """The lines of the invoice at a boundary: by their place in the plan, then by age.
 
         A cent that does not divide goes to the earlier line, so the order is part of the sum.
+        `until` leaves only the changes up to then.
         """
         found: list[Line] = []
         for one in sorted(self.owned, key=lambda one: PLACES.index(one.key)):
@@ -360,8 +393,10 @@ class Account:
                 found.append(
                     Line(one, "advance", _cents(one.full_price(one.quantity(ahead.start))))
                 )
-            if behind is not None:
-                found += self._usage(one, behind) if metered else self._corrections(one, behind)
+            if behind is not None and metered and until is None:
+                found += self._usage(one, behind)
+            if behind is not None and not metered:
+                found += self._changes(one, behind, until)
         return found
 
     def _usage(self, one: Owned, behind: Lap) -> Iterator[Line]:
@@ -380,42 +415,56 @@ class Account:
         )
         yield Line(one, "arrears", _cents(line(asked)))
 
-    def _corrections(self, one: Owned, behind: Lap) -> Iterator[Line]:
+    def _changes(self, one: Owned, behind: Lap, until: datetime | None) -> list[Line]:
         """One line a change: the difference of two full prices for what is left of the period.
 
         What is given back is what was paid for it after discounts, and never more than what credit
-        notes have left of all of it.
+        notes have left of all of it. Changes that were billed at once are left out.
         """
         price = NOTHING
         paid = 0
         if one.lives_at(behind.start):
             price = one.full_price(one.quantity(behind.start))
             paid = _cents(price)
-        sold = self.sold_of.get((id(one), behind.start), [])
-        gross, net = sum(s.gross for s in sold), sum(s.net for s in sold)
-        really = Fraction(net, gross) if gross else WHOLE
-        back = sum(s.back_net for s in sold)
+        really, back = self._really(one, behind)
         lines: list[Line] = []
         for at, quantity, charged in self._turns(one, behind):
+            if until is not None and at > until:
+                break
             new = NOTHING if quantity is None else one.full_price(quantity)
             exact = (new - price) * self._share(one, at, behind, charged)
             full = max(_cents(exact), -paid)
-            cents = full
-            if full < 0:
-                # What this document sold is taken back in full, the latest first, and the rest as
-                # it was paid for.
-                own = 0
-                for n, line in reversed([*enumerate(lines)]):
-                    part = min(-full - own, max(0, line.cents - line.reserved))
-                    lines[n] = replace(line, reserved=line.reserved + part)
-                    own += part
-                part_paid = (own + (-full - own) * really) / -full
-                most = max(0, oracle.rounded(paid * part_paid) - back)
-                cents = max(_cents(exact * part_paid), -most)
-            paid += full
             price = new
-            lines.append(Line(one, "proration", cents))
-        yield from lines
+            if (id(one), at) not in self.settled:
+                part = self._part(-full, lines, really)
+                most = max(0, oracle.rounded(paid * part) - back)
+                cents = max(_cents(exact * part), -most) if full < 0 else full
+                lines.append(Line(one, "proration", cents, turn=at, part=part))
+            paid += full
+        return lines
+
+    def _really(self, one: Owned, behind: Lap) -> tuple[Fraction, int]:
+        """The part of its price that discounts left, and what credit notes took back of it."""
+        sold = self.sold_of.get((id(one), behind.start), [])
+        gross = sum((s.gross / (s.part if s.gross < 0 else WHOLE) for s in sold), NOTHING)
+        if gross <= 0:
+            return WHOLE, 0
+        return max(NOTHING, sum(s.net for s in sold) / gross), sum(s.back_net for s in sold)
+
+    def _part(self, gross: int, lines: list[Line], really: Fraction) -> Fraction:
+        """The part of its price at which so much is given back.
+
+        What this document sold is taken back in full, the latest first, and the rest as it was
+        paid for.
+        """
+        if gross <= 0:
+            return WHOLE
+        own = 0
+        for n, one in reversed([*enumerate(lines)]):
+            taken = min(gross - own, max(0, one.cents - one.reserved))
+            lines[n] = replace(one, reserved=one.reserved + taken)
+            own += taken
+        return (own + (gross - own) * really) / gross
 
     def _turns(self, one: Owned, behind: Lap) -> list[tuple[datetime, int | None, bool]]:
         lived = max(one.start, behind.start)
