@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, cast
 from zoneinfo import available_timezones
@@ -66,10 +67,21 @@ class JoinForm(forms.Form):
         self.fields["password"].help_text = " ".join(password_validators_help_texts())
 
 
-class SeatsForm(forms.Form):
-    """A total quantity."""
+class StartForm(forms.Form):
+    """What can be chosen of a plan: how many in total, and what it is paid in."""
 
     quantity = forms.IntegerField(label=_("Seats in total"), min_value=0, max_value=MOST_SEATS)
+    currency = forms.ChoiceField(label=_("Currency"))
+
+    def __init__(self, *args: Any, counts: bool, currencies: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not counts:
+            del self.fields["quantity"]
+        if len(currencies) < 2:
+            del self.fields["currency"]
+        else:
+            offered: Any = self.fields["currency"]
+            offered.choices = [(code, code) for code in currencies]
 
 
 class ChangeForm(forms.Form):

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 def offers_to(organization: Organization) -> list[PlanOffer]:
     """Return public plans and add-ons for its industry, with prices in its currency if they are."""
     found = plans.list_plans(industry=organization.industry)
-    return [_priced(offer, organization.currency) for offer in found]
+    return [priced(offer, organization.currency) for offer in found]
 
 
-def _priced(offer: PlanOffer, currency: str) -> PlanOffer:
+def priced(offer: PlanOffer, currency: str) -> PlanOffer:
+    """Return an offer with its prices in a currency; as it is where it is not sold in that."""
     if currency not in offer.version.currencies:
         return offer
     return replace(offer, version=offer.version.in_currency(currency))

@@ -228,3 +228,21 @@ def test_lists_filter_by_status_plan_and_organization(
     assert ids(platform, organization="acme") == [mine]
     assert ids(api, status="active", plan="gateway") == [mine]
     assert ids(api, status="paused") == []
+
+
+def test_a_plan_is_paid_in_the_currency_that_is_named(platform: Api, world: World) -> None:
+    worlds.load_catalog("payments")
+    wanted = {"organization": "acme", "plan": "payments-standard", "currency": "EUR"}
+    made = platform.post("subscriptions", wanted).json()
+    assert made["currency"] == "EUR"
+    # Base 18.00 and setup 89.00, where dollars would be 20.00 and 99.00.
+    upcoming = platform.get(f"subscriptions/{made['id']}/upcoming-invoice").json()
+    assert (upcoming["currency"], upcoming["subtotal"]) == ("EUR", 107_00)
+
+
+def test_a_currency_that_the_plan_is_not_sold_in_is_refused(platform: Api, world: World) -> None:
+    worlds.load_catalog("payments")
+    wanted = {"organization": "acme", "plan": "payments-standard", "currency": "SEK"}
+    refused = platform.post("subscriptions", wanted).json()
+    assert (refused["status"], refused["code"]) == (422, "wrong_currency")
+    assert len(platform.get("subscriptions").json()["data"]) == 1

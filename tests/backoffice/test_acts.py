@@ -318,6 +318,18 @@ def test_an_organization_is_subscribed(finance: Client, world: World) -> None:
     assert made.started_at.isoformat() == "2023-12-10T00:00:00+00:00"
 
 
+def test_a_plan_is_paid_in_the_currency_that_is_asked_for(finance: Client, world: World) -> None:
+    worlds.load_catalog("payments")
+    worlds.make_customer("globex")
+    answer = post(
+        finance, url(Subscription, "subscribe"),
+        organization="globex", plan="payments-standard", start="2023-12-10T00:00", agreed="",
+        currency="eur",
+    )  # fmt: skip
+    assert answer.status_code == 302, text(answer)
+    assert {row.currency for row in rows(Subscription)} == {"USD", "EUR"}
+
+
 def test_a_second_subscription_is_refused_and_said(finance: Client, world: World) -> None:
     answer = post(
         finance, page(world.organization, "subscribe"),

@@ -185,6 +185,20 @@ def test_subscribing_shows_the_first_invoice_and_bills_exactly_that(acme: Custom
         assert Invoice.objects.get().total == 74_00
 
 
+def test_a_plan_is_paid_in_the_currency_that_is_chosen(acme: Customer) -> None:
+    world.load("payments")
+    customer = world.make_customer("newco", plan="")
+    client = signed_in(customer.owner)
+    path = "plan/subscribe/payments-standard/"
+    assert "$20.00" in text(client, path)
+    assert "€18.00" in text(client, f"{path}?quantity=0&currency=EUR")
+    assert client.post(f"/portal/{path}", {"quantity": "0", "currency": "SEK"}).status_code == 422
+    assert not _subscriptions(customer)
+    assert client.post(f"/portal/{path}", {"quantity": "0", "currency": "EUR"}).status_code == 302
+    with rls.tenant_scope(customer.organization.pk):
+        assert Subscription.objects.get().currency == "EUR"
+
+
 def _subscriptions(customer: Customer) -> list[str]:
     with rls.tenant_scope(customer.organization.pk):
         return list(Subscription.objects.values_list("status", flat=True))

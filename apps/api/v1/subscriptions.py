@@ -253,6 +253,12 @@ class NewSubscription(Body):
         help_text="puts the cycle on another day, such as the first of the month: the part up to "
         "it is billed first, by its share",
     )
+    currency = Text(
+        min_length=3,
+        max_length=3,
+        required=False,
+        help_text="one of the plan's, ISO 4217; default: the organization's",
+    )
     promotion_code = Text(max_length=100, required=False, help_text="redeemed for it at once")
     payment_method_saved = Flag(
         default=False, help_text="some plans want that for a trial; platform keys only"
@@ -321,7 +327,9 @@ class Subscriptions(ApiView):
             seats=wanted.get("seats"),
             collection=wanted["collection"],
             agreed=wanted.get("agreed"),
-            begin=Begin(wanted.get("anchor"), wanted["payment_method_saved"]),
+            begin=Begin(
+                wanted.get("anchor"), wanted["payment_method_saved"], wanted.get("currency", "")
+            ),
             actor=self.actor,
             at=self.at,
         )

@@ -48,6 +48,9 @@ class SubscribeForm(Question):
     seats = forms.IntegerField(
         required=False, min_value=0, help_text="In all, included ones too; empty: the included."
     )
+    currency = forms.CharField(
+        max_length=3, required=False, help_text="One of the plan's. Empty: the customer's."
+    )
     agreed = forms.CharField(
         required=False,
         widget=forms.Textarea,
@@ -59,13 +62,17 @@ class SubscribeForm(Question):
         super().__init__(*args, **kwargs)
         offers: Any = self.fields["plan"]
         offers.choices = [
-            (offer.code, f"{offer.application_name}: {offer.name} ({offer.version.currency})")
+            (offer.code, f"{offer.application_name}: {offer.name} ({_sold_in(offer)})")
             for offer in plans.list_plans(visibility=None)
         ]
 
     def clean_agreed(self) -> dict[str, Decimal]:
         """Read KEY=AMOUNT, one a line."""
         return agreed_amounts(self.cleaned_data["agreed"])
+
+
+def _sold_in(offer: plans.PlanOffer) -> str:
+    return ", ".join(offer.version.currencies or (offer.version.currency,))
 
 
 def subscribe(request: HttpRequest, answers: Answers) -> str:
@@ -79,6 +86,7 @@ def subscribe(request: HttpRequest, answers: Answers) -> str:
         start=answers["start"],
         seats=answers["seats"],
         agreed=answers["agreed"],
+        begin=services.Begin(currency=answers["currency"].upper()),
         actor=actor_of(request),
         at=clock.now(),
     )

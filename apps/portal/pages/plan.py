@@ -21,8 +21,8 @@ from apps.plans import selectors as plans
 from apps.plans.selectors import FeatureWords, PlanOffer, VersionTerms
 from apps.portal.access import PortalRequest, page
 from apps.portal.agreements import add_ons, quantities, starts_later, status_of
-from apps.portal.forms import CodeForm, SeatsForm, refuse
-from apps.portal.offers import offers_to, taken_in
+from apps.portal.forms import CodeForm, StartForm, refuse
+from apps.portal.offers import offers_to, priced, taken_in
 from apps.portal.prices import Grant, PriceWords, grants, price_words
 from apps.portal.refusals import sentence
 from apps.portal.words import change_words, discount_worth
@@ -253,36 +253,41 @@ def subscribe(request: PortalRequest, code: str) -> HttpResponse:
     offer = next((one for one in _base_offers(request) if one.code == code), None)
     if offer is None or offer.custom:  # a private plan is as good as none
         raise Http404
-    form = _seats_form(request, offer)
-    if request.method == "POST" and (form is None or form.is_valid()):
-        seats = form.cleaned_data["quantity"] if form is not None else None
-        if _subscribed(request, offer, form, seats):
+    form = _start_form(request, offer)
+    if request.method == "POST" and form.is_valid():
+        if _subscribed(request, offer, form):
             messages.success(request, _("You are subscribed to %(plan)s.") % {"plan": offer.name})
             return redirect("portal:overview")
         return _confirm(request, offer, form, status=422)
     return _confirm(request, offer, form, status=422 if request.method == "POST" else 200)
 
 
-def _seats_form(request: PortalRequest, offer: PlanOffer) -> SeatsForm | None:
-    """Return the form for the total quantity, where the plan sells one."""
+def _start_form(request: PortalRequest, offer: PlanOffer) -> StartForm:
+    """Return the form for what can be chosen of the plan; it may have no field."""
     sold = [price for price in offer.version.prices if price.type == "licensed"]
-    if not sold:
-        return None
-    initial = {"quantity": int(sold[0].included)}
+    included = str(int(sold[0].included)) if sold else ""
+    initial = {"quantity": included, "currency": offer.version.currency}
     asked = request.POST if request.method == "POST" else request.GET
-    return SeatsForm(asked if "quantity" in asked else None, initial=initial)
+    said = request.method == "POST" or not initial.keys().isdisjoint(asked)
+    return StartForm(
+        {**initial, **asked.dict()} if said else None,
+        initial=initial,
+        counts=bool(sold),
+        currencies=offer.version.currencies,
+    )
 
 
 def _confirm(
-    request: PortalRequest, offer: PlanOffer, form: SeatsForm | None, status: int
+    request: PortalRequest, offer: PlanOffer, form: StartForm, status: int
 ) -> HttpResponse:
-    seats = form.cleaned_data["quantity"] if form is not None and form.is_valid() else None
+    asked = form.cleaned_data if form.is_valid() else {}
+    offer = priced(offer, asked.get("currency", offer.version.currency))
     facts = subscriptions.considered(
         request.organization.pk,
         offer.version,
         start=clock.now(),
         timezone=request.organization.timezone,
-        seats=seats,
+        seats=asked.get("quantity"),
     )
     formats, currency = request.formats, offer.version.currency
     first = invoicing.upcoming_of(facts)
@@ -298,23 +303,22 @@ def _confirm(
     return render(request, "portal/subscribe.html", context, status=status)
 
 
-def _subscribed(
-    request: PortalRequest, offer: PlanOffer, form: SeatsForm | None, seats: int | None
-) -> bool:
-    at = clock.now()
+def _subscribed(request: PortalRequest, offer: PlanOffer, form: StartForm) -> bool:
+    at, asked = clock.now(), form.cleaned_data
     try:
         services.subscribe(
             request.organization.pk,
             plan=offer.code,
             start=at,
-            seats=seats,
+            seats=asked.get("quantity"),
+            begin=services.Begin(currency=asked.get("currency", "")),
             actor=request.actor,
             at=at,
         )
     except Forbidden:
         raise
     except DomainError as refusal:
-        if form is None:
+        if not form.fields:
             messages.error(request, sentence(refusal))
         else:
             refuse(form, refusal)

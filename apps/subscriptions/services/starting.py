@@ -45,10 +45,12 @@ class Begin:
 
     `anchor` puts the cycle on another day, such as the first of the month: the part up to it is
     billed first, by its share. `card`: a payment method is saved, as some plans want for a trial.
+    `currency`: one of the plan's; without it the organization's.
     """
 
     anchor: datetime | None = None
     card: bool = False
+    currency: str = ""
 
 
 PLAINLY = Begin()
@@ -77,7 +79,8 @@ def subscribe(  # noqa: PLR0913 - a subscription begins with this many facts
     """
     require("manage_billing", actor=actor, organization_id=organization_id)
     organization = tenants.lock(organization_id)
-    version = _in_currency(plans.current_version(plan), organization)
+    currency = begin.currency or organization.currency
+    version = _in_currency(plans.current_version(plan), currency, organization)
     if plans.find_plan(version.plan_code).kind == "add_on":
         raise Invalid(f"{version.plan_name} is an add-on of another plan.", param="plan")
     _check_start(start=start, at=at)
@@ -117,7 +120,7 @@ def reactivate(subscription_id: str, *, actor: Actor, at: datetime) -> Subscript
     version = plans.published_version(old.version.plan_id)
     if version is None:
         raise UnknownPlan(f"{old.version.plan_name} is not sold any more.", param="plan")
-    version = _in_currency(version, organization)
+    version = _in_currency(version, old.currency, organization)
     _check_more_than_tried(version, 0)
     _check_free(organization, version)
     quantities, agreed = _as_it_ended(old, version)
@@ -221,15 +224,15 @@ def _started(
     return selectors.by_id(lock(row.pk).pk)
 
 
-def _in_currency(version: VersionTerms, organization: Organization) -> VersionTerms:
+def _in_currency(version: VersionTerms, currency: str, organization: Organization) -> VersionTerms:
     sold = version.currencies or (version.currency,)
-    if organization.currency not in sold:
+    if currency not in sold:
         raise WrongCurrency(
             f"{version.plan_name} is sold in {', '.join(sold)}, and {organization.name} pays in "
-            f"{organization.currency}; offer the plan in that currency.",
+            f"{currency}; offer the plan in that currency.",
             param="plan",
         )
-    return version.in_currency(organization.currency)
+    return version.in_currency(currency)
 
 
 def _check_start(*, start: datetime, at: datetime) -> None:

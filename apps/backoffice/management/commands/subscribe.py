@@ -33,6 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("plan", metavar="PLAN", help="the plan's code")
         parser.add_argument("--seats", type=int, metavar="N", help="in all, included ones too")
         parser.add_argument("--start", type=instant, help="default: now")
+        parser.add_argument("--currency", default="", help="one of the plan's; default: theirs")
         parser.add_argument("--collection", default="manual", help="how it is paid; default manual")
         parser.add_argument(
             "--price",
@@ -54,6 +55,7 @@ class Command(BaseCommand):
                 seats=options["seats"],
                 collection=options["collection"],
                 agreed=dict(options["price"]),
+                begin=services.Begin(currency=options["currency"].upper()),
                 actor=self.actor,
                 at=at,
             )
