@@ -173,7 +173,13 @@ class _Walk:
         (conditions,) = conditions_of([customer])
         reckoned = reckon(lines, self._with_credit(conditions, moment))
         self._use(reckoned, moment)
-        return invoicing.quote_document(self.organization, reckoned, facts, moment)
+        return invoicing.quote_document(
+            self.organization,
+            reckoned,
+            dated=moment,
+            timezone=facts.agreement.cycle.timezone,
+            subscription_id=facts.public_id,
+        )
 
     def _is_new(self, line: Composed) -> bool:
         """Tell whether no invoice foreseen has the line; charges and corrections stand once too."""

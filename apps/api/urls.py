@@ -10,6 +10,7 @@ from apps.api.door import NoSuchPath
 from apps.api.v1 import (
     changes,
     charges,
+    corrections,
     credit,
     credit_notes,
     discounts,
@@ -39,6 +40,10 @@ v1 = [
     path("organizations/<str:organization>/charges", charges.Charges.as_view()),
     path("organizations/<str:organization>/charges/<str:charge>", charges.OneCharge.as_view()),
     path("organizations/<str:organization>/invoices", charges.SingleInvoices.as_view()),
+    path(
+        "organizations/<str:organization>/invoices/preview",
+        charges.PreviewSingleInvoice.as_view(),
+    ),
     path("organizations/<str:organization>/discounts", discounts.Discounts.as_view()),
     path(
         "organizations/<str:organization>/discounts/<str:discount>",
@@ -94,6 +99,9 @@ v1 = [
     path("invoices/<str:invoice>/payments", payments.Payments.as_view()),
     path("invoices/<str:invoice>/credit-notes", credit_notes.IssueCreditNote.as_view()),
     path("lines/<str:line>/events", lines.LineEvents.as_view()),
+    path("corrections", corrections.Corrections.as_view()),
+    path("corrections/<str:correction>/approve", corrections.ApproveCorrection.as_view()),
+    path("corrections/<str:correction>/reject", corrections.RejectCorrection.as_view()),
     path("payments/<str:payment>/reverse", payments.ReversePayment.as_view()),
     path("credit-notes", credit_notes.CreditNotes.as_view()),
     path("credit-notes/<str:credit_note>", credit_notes.OneCreditNote.as_view()),

@@ -1,14 +1,16 @@
-"""What a change would cost, by the very computation that bills it; nothing is stored."""
+"""What changes and charges would cost, by the very computation that bills them. Writes nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from apps.engine.money import Money
-from apps.invoicing import selectors
+from apps.invoicing import selectors, singles
 from apps.invoicing.composition import Composed, compose, compose_changes
-from apps.invoicing.document import Document
+from apps.invoicing.document import ONE_OFF, Document
+from apps.invoicing.singles import cost
 from apps.subscriptions import changes
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.changes import Behaviour, Considered, Wish
@@ -65,13 +67,38 @@ def quote_change(
     now = selectors.upcoming_document(after, owed, at=at) if owed else None
     ahead = _ahead(_next(after, at) if owed else after, owed)
     known = selectors.upcoming_of(before)
-    cost = _total(now) if considered.bills_now else _total(ahead) - _total(known)
-    return Quoted(considered, now, ahead, known, Money(cost, facts.currency))
+    costs = [
+        Money.zero(facts.currency) if document is None else cost_of(document)
+        for document in (now, ahead, known)
+    ]
+    amount = costs[0] if considered.bills_now else costs[1] - costs[2]
+    return Quoted(considered, now, ahead, known, amount)
 
 
-def _total(document: Document | None) -> int:
-    # What becomes credit counts too: a document below zero has nothing to pay and is no nothing.
-    return 0 if document is None else document.total + min(0, document.credits_total)
+def cost_of(document: Document) -> Money:
+    """Return what a document costs; below zero what it keeps as credit."""
+    return cost(document.total, document.currency, credit=document.credits_total)
+
+
+def quote_charges(
+    charge_ids: Sequence[str],
+    *,
+    at: datetime,
+    organization_id: int | None = None,
+    due_in_days: int | None = None,
+    memo: str = "",
+) -> Document:
+    """Return the invoice that `services.invoice_charges` would make of charges at this moment.
+
+    Raises what that does: UnknownCharge, ChargeBilled and Invalid.
+    """
+    rows = singles.named(charge_ids, organization_id=organization_id)
+    singles.refuse_billed(charge_ids)
+    single = singles.of_charges(rows, due_in_days=due_in_days, memo=memo)
+    document = selectors.quote_document(
+        single.organization, single.reckoned(at), dated=at, timezone=single.timezone
+    )
+    return replace(document, kind=ONE_OFF, due_at=single.due_at(at), note=memo)
 
 
 def _at_once(after: SubscriptionFacts, at: datetime) -> list[Composed]:

@@ -67,17 +67,6 @@ def next_lines(facts: SubscriptionFacts) -> tuple[SubscriptionFacts, list[Compos
     return ahead, compose(ahead, ahead.next_boundary)
 
 
-def upcoming_with_quantity(
-    facts: SubscriptionFacts, *, quantity: Decimal, at: datetime, key: str = ""
-) -> Document | None:
-    """Return the next invoice as it would be with this total quantity from `at` on.
-
-    The change is made in memory only. `key` names the licensed item where there are several.
-    Raises Invalid as `change_quantity` would.
-    """
-    return upcoming_of(facts.with_quantity(quantity, at=at, key=key))
-
-
 def upcoming_document(
     facts: SubscriptionFacts, lines: Sequence[Composed], *, at: datetime | None = None
 ) -> Document:
@@ -88,21 +77,32 @@ def upcoming_document(
     organization = tenants.organization(facts.organization_id)
     dated = at or facts.next_boundary_at
     (conditions,) = conditions_of([Customer(organization, facts.currency, dated, facts.discounts)])
-    return quote_document(organization, reckon(lines, conditions), facts, dated)
+    return quote_document(
+        organization,
+        reckon(lines, conditions),
+        dated=dated,
+        timezone=facts.agreement.cycle.timezone,
+        subscription_id=facts.public_id,
+    )
 
 
 def quote_document(
-    organization: Organization, reckoned: Reckoned, facts: SubscriptionFacts, dated: datetime
+    organization: Organization,
+    reckoned: Reckoned,
+    *,
+    dated: datetime,
+    timezone: str,
+    subscription_id: str | None = None,
 ) -> Document:
-    """Return what a draft of these lines would say."""
+    """Return what a draft of these lines would say; `subscription_id` is a public id."""
     sums = reckoned.settlement.totals
     terms = timedelta(days=organization.billing_entity.payment_terms_days)
     return Document(
         id="",
         number=None,
         status=UPCOMING,
-        organization_id=facts.organization_id,
-        subscription_id=facts.public_id,
+        organization_id=organization.pk,
+        subscription_id=subscription_id,
         currency=reckoned.currency,
         subtotal=sums.subtotal.minor,
         discount=sums.discount.minor,
@@ -114,7 +114,7 @@ def quote_document(
         period=covered(reckoned.lines),
         issued_at=dated,
         due_at=dated + terms,
-        timezone=facts.agreement.cycle.timezone,
+        timezone=timezone,
         locale=organization.locale,
         parties=parties(organization, seller_tax_id=reckoned.conditions.standing.seller_tax_id),
         discounts=reckoned.deductions(),

@@ -12,6 +12,8 @@ from tests.api.client import Api
 from tests.worlds import World
 
 PATH = "organizations/acme/charges"
+INVOICES = "organizations/acme/invoices"
+PREVIEW = f"{INVOICES}/preview"
 SETUP = {"name": "Setup", "unit_amount": "12.505", "quantity": "3"}
 
 
@@ -50,23 +52,61 @@ def test_charges_are_billed_at_once(api: Api, platform: Api, world: World) -> No
         for name, amount in (("Training", "200"), ("Allowance", "-50"))
     ]
     body = {"charges": charges, "due_in_days": 7, "memo": "As agreed"}
-    made = platform.post("organizations/acme/invoices", body)
+    made = platform.post(INVOICES, body)
     assert made.status_code == 201
     invoice = made.json()
     assert (invoice["kind"], invoice["status"], invoice["total"]) == ("one_off", "open", 150_00)
     assert (invoice["memo"], invoice["due_at"]) == ("As agreed", "2023-12-17T12:00:00Z")
     assert invoice["subscription"] is None
     assert api.get(f"invoices/{invoice['id']}").json() == invoice
-    again = platform.post("organizations/acme/invoices", body).json()
+    again = platform.post(INVOICES, body).json()
     assert (again["status"], again["code"]) == (409, "charge_billed")
     refused = platform.call("DELETE", f"{PATH}/{charges[0]}").json()
     assert (refused["status"], refused["code"]) == (409, "charge_billed")
 
 
+def test_a_preview_is_what_billing_makes(platform: Api, world: World) -> None:
+    platform.post("organizations/acme/credit-grants", {"amount": 10_00})
+    charges = [platform.post(PATH, SETUP).json()["id"]]
+    wanted = {"charges": charges, "due_in_days": 7, "memo": "As agreed"}
+    before = stored()
+    quote = platform.post(PREVIEW, wanted).json()
+    assert stored() == before
+    # 37_52, less 10_00 of credit.
+    assert (quote["object"], quote["quoted"], quote["credit"]) == ("invoice_quote", 27_52, 10_00)
+    made = platform.post(INVOICES, {**wanted, "quoted": quote["quoted"]})
+    assert made.status_code == 201
+    same = ("total", "subtotal", "credit", "currency", "due_at", "issued_at", "memo", "period")
+    assert {name: made.json()[name] for name in same} == {name: quote[name] for name in same}
+    assert [{**line, "id": None} for line in made.json()["lines"]] == quote["lines"]
+    refused = platform.post(PREVIEW, wanted).json()
+    assert (refused["status"], refused["code"]) == (409, "charge_billed")
+
+
+def test_what_costs_something_else_than_quoted_is_not_billed(platform: Api, world: World) -> None:
+    charges = [platform.post(PATH, SETUP).json()["id"]]
+    quoted = platform.post(PREVIEW, {"charges": charges}).json()["quoted"]
+    platform.post("organizations/acme/credit-grants", {"amount": 10_00})
+    before = stored()
+    refused = platform.post(INVOICES, {"charges": charges, "quoted": quoted}).json()
+    assert (refused["status"], refused["code"]) == (409, "quote_moved")
+    assert refused["extra"] == {"quoted": "37.52 USD", "actual": "27.52 USD"}
+    assert stored() == before
+
+
+def test_an_allowance_is_quoted_as_the_credit_that_it_leaves(platform: Api, world: World) -> None:
+    allowance = {"name": "Allowance", "unit_amount": "-50"}
+    charges = [platform.post(PATH, allowance).json()["id"]]
+    quote = platform.post(PREVIEW, {"charges": charges}).json()
+    assert (quote["total"], quote["quoted"]) == (0, -50_00)
+    made = platform.post(INVOICES, {"charges": charges, "quoted": -50_00}).json()
+    assert (made["total"], made["credit"]) == (0, -50_00)
+
+
 def test_a_draft_is_kept_from_the_customer(api: Api, platform: Api, world: World) -> None:
     charge = platform.post(PATH, SETUP).json()["id"]
     body = {"charges": [charge], "draft": True}
-    draft = platform.post("organizations/acme/invoices", body).json()
+    draft = platform.post(INVOICES, body).json()
     assert (draft["status"], draft["number"]) == ("draft", None)
     assert api.get(f"invoices/{draft['id']}").status_code == 404
 
@@ -74,7 +114,7 @@ def test_a_draft_is_kept_from_the_customer(api: Api, platform: Api, world: World
 def test_another_customers_charge_is_unknown(platform: Api, world: World, stranger: World) -> None:
     foreign = platform.post("organizations/globex/charges", SETUP).json()["id"]
     before = stored()
-    problem = platform.post("organizations/acme/invoices", {"charges": [foreign]}).json()
+    problem = platform.post(INVOICES, {"charges": [foreign]}).json()
     assert (problem["status"], problem["code"]) == (404, "unknown_charge")
     assert platform.call("DELETE", f"{PATH}/{foreign}").status_code == 404
     assert stored() == before

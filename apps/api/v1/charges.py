@@ -28,9 +28,17 @@ from apps.api.shapes import (
     list_of,
     public_id,
 )
-from apps.api.v1.invoices import TAG, InvoiceWithLinesShape, invoice_view
+from apps.api.v1.invoices import (
+    TAG,
+    InvoiceWithLinesShape,
+    UpcomingInvoiceShape,
+    View,
+    invoice_view,
+    upcoming_view,
+)
+from apps.engine.money import Money
 from apps.engine.period import Period
-from apps.invoicing import selectors, services
+from apps.invoicing import quoting, selectors, services
 from apps.invoicing.errors import UnknownCharge
 from apps.invoicing.models import Charge, Invoice
 from apps.invoicing.services import NewCharge
@@ -94,8 +102,8 @@ class ChargeBody(Body):
     )
 
 
-class SingleInvoiceBody(Body):
-    """Which charges, and how they are billed."""
+class PreviewBody(Body):
+    """Which charges, and how they would be billed."""
 
     charges = serializers.ListField(
         child=Text(max_length=40), min_length=1, max_length=MOST_CHARGES, help_text="ids"
@@ -104,7 +112,33 @@ class SingleInvoiceBody(Body):
         min_value=0, max_value=MOST_DAYS, required=False, help_text="default: the issuer's terms"
     )
     memo = Text(max_length=500, default="", allow_blank=True, help_text="printed on it")
+
+
+class SingleInvoiceBody(PreviewBody):
+    """Which charges, how they are billed, and what was shown before."""
+
     draft = Flag(default=False, help_text="keep it for review")
+    quoted = Whole(
+        required=False, help_text="as the preview said it; refused when the amount has moved"
+    )
+
+
+class SingleInvoiceQuoteShape(UpcomingInvoiceShape):
+    """What an invoice of its own would say; it has neither id nor number yet."""
+
+    object = Kind("invoice_quote")
+    issued_at = serializers.DateTimeField(
+        source="document.issued_at", help_text="the moment it was computed for"
+    )
+    memo = serializers.CharField(source="document.note")
+    quoted = serializers.SerializerMethodField(
+        help_text="what it costs, minor units; below zero what is kept as credit. Send it back "
+        "to confirm"
+    )
+
+    def get_quoted(self, instance: View) -> int:
+        """Return what it costs."""
+        return quoting.cost_of(instance.document).minor
 
 
 class Charges(ApiView):
@@ -183,14 +217,41 @@ class SingleInvoices(ApiView):
     def post(self, request: Request, organization: str) -> Response:
         """Bill charges at once, on an invoice of their own.
 
-        One that is out of bounds stays a draft until somebody approves it.
+        With `quoted` it is refused (`quote_moved`) when it would come to another amount. One that
+        is out of bounds stays a draft until somebody approves it.
         """
         owner = self.organization(organization)
         wanted = self.body()
         charges = wanted.pop("charges")
         _check_theirs(owner.pk, charges)
+        wanted["quoted"] = _money(wanted.get("quoted"), charges)
         row = services.invoice_charges(charges, **wanted, actor=self.actor, at=self.at)
         return self.answer(InvoiceWithLinesShape, _invoice(row), status=201)
+
+
+class PreviewSingleInvoice(ApiView):
+    """What an invoice of its own would say."""
+
+    @operation(
+        "preview_invoice",
+        tag=TAG,
+        scope="invoices:read",
+        platform_only=True,
+        body=PreviewBody,
+        answers={200: SingleInvoiceQuoteShape},
+    )
+    def post(self, request: Request, organization: str) -> Response:
+        """Preview the invoice of its own that charges would make now.
+
+        Preview and bill are one computation, and a preview refuses what billing would. Send
+        `quoted` back with `POST …/invoices` to confirm. Writes nothing.
+        """
+        owner = self.organization(organization)
+        wanted = self.body()
+        charges = wanted.pop("charges")
+        _check_theirs(owner.pk, charges)
+        document = quoting.quote_charges(charges, **wanted, at=self.at)
+        return self.answer(SingleInvoiceQuoteShape, upcoming_view(document, owner.public_id))
 
 
 class BillNow(ApiView):
@@ -235,6 +296,13 @@ def _check_theirs(organization_id: int, charges: Sequence[str]) -> None:
     mine = Charge.objects.filter(organization_id=organization_id, public_id__in=charges)
     if mine.count() < len(set(charges)):
         raise UnknownCharge("The organization has no such charge.", param="charges")
+
+
+def _money(minor: int | None, charges: Sequence[str]) -> Money | None:
+    """Return what was quoted in the currency of the charges."""
+    if minor is None:
+        return None
+    return Money(minor, Charge.objects.filter(public_id__in=charges)[0].currency)
 
 
 def _invoice(row: Invoice) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +19,18 @@ from apps.engine.charges import charge as price_of
 from apps.engine.decimals import NotADecimal, plain
 from apps.engine.money import Money, UnknownCurrency
 from apps.engine.period import Period
-from apps.invoicing.composition import Composed, charge_line, compose_changes, waiting_lines
-from apps.invoicing.errors import ChargeBilled, UnknownCharge
+from apps.invoicing import singles
+from apps.invoicing.composition import Composed, compose_changes, waiting_lines
+from apps.invoicing.errors import ChargeBilled, QuoteMoved, UnknownCharge
 from apps.invoicing.models import Charge, Invoice, InvoiceLine
-from apps.invoicing.reckoning import Customer, conditions_of, reckon
 from apps.invoicing.services import drafts
 from apps.invoicing.services.drafting import Bill, as_range, write
 from apps.invoicing.services.issuing import issue
 from apps.invoicing.services.sources import refuse_other_terms
+from apps.invoicing.singles import Single, cost
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscriptions
-from apps.subscriptions.facts import DiscountFacts, SubscriptionFacts
+from apps.subscriptions.facts import SubscriptionFacts
 from apps.tenants import selectors as tenant_selectors
 from apps.tenants import services as tenants
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 MOST_UNITS = Decimal(10) ** 12
 MOST_A_UNIT = Decimal(10) ** 15  # major units; the column holds three digits more
-MOST_DAYS = 366  # to pay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,27 +168,32 @@ def invoice_charges(
     due_in_days: int | None = None,
     memo: str = "",
     draft: bool = False,
+    quoted: Money | None = None,
 ) -> Invoice:
     """Bill charges of one organization at once, on an invoice of their own.
 
-    `due_in_days` is 0 to 366; without it the issuer's terms. `draft` keeps it for review. Raises
-    UnknownCharge, ChargeBilled, and Invalid for charges of several organizations or currencies.
+    `due_in_days` is 0 to 366; without it the issuer's terms. `draft` keeps it for review. What was
+    `quoted` (see `quoting.quote_charges`) is what it must come to. Raises UnknownCharge,
+    ChargeBilled, QuoteMoved, and Invalid for charges of several organizations or currencies.
     """
-    rows = list(Charge.objects.filter(public_id__in=charge_ids).order_by("id"))
-    mine = [row for row in rows if actor.organization_id in (None, row.organization_id)]
-    if not charge_ids or len(mine) < len(set(charge_ids)):
-        raise UnknownCharge("Name charges that exist; add_charge makes one.")
-    if len({(row.organization_id, row.currency) for row in rows}) > 1:
-        raise Invalid("One invoice bills one organization in one currency.", param="charges")
+    rows = singles.named(charge_ids, organization_id=actor.organization_id)
     organization_id = rows[0].organization_id
     require("manage_invoices", actor=actor, organization_id=organization_id)
-    if len(rows) > 1 and any(row.buys is not None for row in rows):
-        raise Invalid("Credit is bought on an invoice of its own.", param="charges")
     tenants.lock(organization_id)
-    billed = InvoiceLine.objects.filter(charge__in=rows, live=True).values_list("charge_id")
-    if billed or any(row.withdrawn_at for row in rows):
-        raise ChargeBilled("One of the charges is billed already, or was withdrawn.")
-    return bill_charges(rows, actor=actor, at=at, due_in_days=due_in_days, memo=memo, draft=draft)
+    singles.refuse_billed(charge_ids)
+    made = bill_charges(rows, actor=actor, at=at, due_in_days=due_in_days, memo=memo, draft=draft)
+    _check_quoted(quoted, made)
+    return made
+
+
+def _check_quoted(quoted: Money | None, made: Invoice) -> None:
+    actual = cost(made.total, made.currency, credit=made.credits)
+    if quoted is not None and quoted != actual:
+        raise QuoteMoved(
+            f"This was quoted at {quoted} and would be {actual} by now; look at it again.",
+            quoted=str(quoted),
+            actual=str(actual),
+        )
 
 
 def bill_charges(
@@ -202,31 +207,10 @@ def bill_charges(
 ) -> Invoice:
     """Bill charges that nobody has billed yet, of one organization whose lock is held.
 
-    A discount of a subscription counts only where one of its charges is billed. Raises Invalid for
-    `due_in_days` beyond a year.
+    Raises Invalid for `due_in_days` beyond a year.
     """
-    if due_in_days is not None and not 0 <= due_in_days <= MOST_DAYS:
-        raise Invalid(f"An invoice is due in 0 to {MOST_DAYS} days.", param="due_in_days")
-    organization_id = rows[0].organization_id
-    organization = tenant_selectors.organization(organization_id)
-    single = _Single(
-        organization=organization,
-        lines=[charge_line(row) for row in rows],
-        currency=rows[0].currency,
-        kind=Invoice.Kind.ONE_OFF,
-        timezone=organization.timezone,
-        discounts=_discounts_of(rows),
-        due_in_days=due_in_days,
-        memo=memo,
-    )
+    single = singles.of_charges(rows, due_in_days=due_in_days, memo=memo)
     return _bill_single(single, actor=actor, at=at, draft=draft)
-
-
-def _discounts_of(rows: Sequence[Charge]) -> list[DiscountFacts]:
-    """Return the organization's own discounts, and those of the charges' subscriptions."""
-    mine = {None, *(row.subscription_id for row in rows)}
-    found = subscription_selectors.discounts_of(rows[0].organization_id)
-    return [facts for facts in found if facts.subscription_id in mine]
 
 
 @transaction.atomic
@@ -260,7 +244,7 @@ def bill_lines(
     facts: SubscriptionFacts, lines: Sequence[Composed], *, kind: str, actor: Actor, at: datetime
 ) -> Invoice:
     """Bill lines of a locked subscription at once, on an invoice without a boundary."""
-    single = _Single(
+    single = Single(
         organization=tenant_selectors.organization(facts.organization_id),
         lines=lines,
         currency=facts.currency,
@@ -282,42 +266,19 @@ def waiting(facts: SubscriptionFacts, *, at: datetime, everything: bool = False)
     return lines
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Single:
-    """What an invoice without a boundary is made of."""
-
-    organization: Organization
-    lines: Sequence[Composed]
-    currency: str
-    kind: str
-    timezone: str
-    discounts: Sequence[DiscountFacts] = ()
-    collection: str = "manual"
-    subscription_id: int | None = None
-    due_in_days: int | None = None
-    memo: str = ""
-
-    def bill(self, at: datetime) -> Bill:
-        """Return it reckoned, dated and due."""
-        customer = Customer(self.organization, self.currency, at, self.discounts)
-        (conditions,) = conditions_of([customer])
-        usual = self.organization.billing_entity.payment_terms_days
-        days = usual if self.due_in_days is None else self.due_in_days
-        return Bill(
-            organization=self.organization,
-            reckoned=reckon(self.lines, conditions),
-            kind=self.kind,
-            issued_at=at,
-            due_at=at + timedelta(days=days),
-            timezone=self.timezone,
-            collection=self.collection,
-            subscription_id=self.subscription_id,
-            memo=self.memo,
-        )
-
-
-def _bill_single(single: _Single, *, actor: Actor, at: datetime, draft: bool = False) -> Invoice:
-    drafted = write([single.bill(at)], actor=actor, at=at)
+def _bill_single(single: Single, *, actor: Actor, at: datetime, draft: bool = False) -> Invoice:
+    bill = Bill(
+        organization=single.organization,
+        reckoned=single.reckoned(at),
+        kind=single.kind,
+        issued_at=at,
+        due_at=single.due_at(at),
+        timezone=single.timezone,
+        collection=single.collection,
+        subscription_id=single.subscription_id,
+        memo=single.memo,
+    )
+    drafted = write([bill], actor=actor, at=at)
     if not draft:
         issue(drafts.keep_back(drafted, at=at, grace=False), actor=actor, at=at)
     return drafted[0].row
