@@ -200,6 +200,26 @@ def test_a_strangers_subscription_is_not_found(shop: Customer, path: str) -> Non
         assert stranger.post(f"{path}/{page}", {"code": "X"}).status_code == 404
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["live", "ended"])
+def test_a_strangers_change_is_not_found_whatever_state_ones_own_is_in(
+    shop: Customer, owner: Client, path: str, ended: bool
+) -> None:
+    stranger = world.make_customer("stranger", plan="basic")
+    assert stranger.subscription is not None
+    theirs = f"/portal/plan/{stranger.subscription.public_id}"
+    browser, address = signed_in(stranger.owner), f"{theirs}/change/pro/?when=next_period"
+    browser.post(f"{theirs}/change/pro/", confirmation(browser, address))
+    with rls.tenant_scope(stranger.organization.pk):
+        change = Change.objects.get()
+    if ended:
+        with rls.tenant_scope(shop.organization.pk):
+            subscriptions.cancel(path.rsplit("/", 1)[1], when="now", actor=STAFF, at=NOON)
+    for name in (change.public_id, "chg_1"):
+        assert owner.post(f"{path}/scheduled/{name}/").status_code == 404
+    with rls.tenant_scope(stranger.organization.pk):
+        assert Change.objects.get().status == "scheduled"
+
+
 @pytest.fixture
 def codes(shop: Customer) -> None:
     """10 % for good by the word WELCOME; 5.00 once by ONCE, for bills of 100.00 or more."""
