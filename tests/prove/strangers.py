@@ -79,9 +79,13 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """An organization at the doors, and every name by which its things are known."""
+    """An organization at the doors, and every name by which its things are known.
 
-    client: Client
+    Its browser has signed in, and its machine has nothing but the key.
+    """
+
+    browser: Client
+    machine: Client
     key: str
     names: tuple[str, ...]
 
@@ -100,10 +104,13 @@ class Party:
 
     def ask(self, address: Address, method: str, path: str) -> Any:
         """Send a request as this organization, with the session or the key that the door takes."""
-        headers = {"Authorization": f"Bearer {self.key}"} if address.door == "api/v1/" else {}
-        kind, body = JSON if headers else FORM
+        if address.door == "api/v1/":
+            client, (kind, body) = self.machine, JSON
+            headers = {"Authorization": f"Bearer {self.key}"}
+        else:
+            client, (kind, body), headers = self.browser, FORM, {}
         sent = b"" if method in {"GET", "DELETE"} else body
-        return self.client.generic(method, path, sent, content_type=kind, headers=headers)
+        return client.generic(method, path, sent, content_type=kind, headers=headers)
 
 
 def walk(people: Mapping[int, Person], *, under: str = "") -> Findings:
@@ -149,9 +156,9 @@ def _patterns(
 
 
 def _party(organization: int, person: Person) -> Party:
-    client = Client(raise_request_exception=False)
-    client.force_login(User.objects.get(pk=person.user_id))
-    return Party(client, person.key, tuple(sorted(_names(organization))))
+    browser, machine = (Client(raise_request_exception=False) for _ in range(2))
+    browser.force_login(User.objects.get(pk=person.user_id))
+    return Party(browser, machine, person.key, tuple(sorted(_names(organization))))
 
 
 def _names(organization: int) -> set[str]:
