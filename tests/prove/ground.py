@@ -45,18 +45,30 @@ def use(name: str) -> None:
 @contextlib.contextmanager
 def copy_of(original: str, name: str) -> Iterator[str]:
     """Use a copy of a database for as long as the context lasts, then the original again."""
+    with spare(original, name):
+        use(name)
+        try:
+            yield name
+        finally:
+            use(original)
+
+
+@contextlib.contextmanager
+def spare(original: str, name: str) -> Iterator[str]:
+    """Keep a copy of a database for as long as the context lasts, for other processes to use.
+
+    Nobody may be connected to the original while it is copied.
+    """
     connections.close_all()
     admin = database.urls_of_server().admin
     embedded.drop_database(admin, name)
     embedded.create_database(admin, name, template=original)
-    use(name)
     # A copied sequence takes its next values for logged, which they are in the original only: a
     # crash would give them out again. After a checkpoint it logs them anew.
     spoil("CHECKPOINT")
     try:
         yield name
     finally:
-        use(original)
         embedded.drop_database(admin, name)
 
 

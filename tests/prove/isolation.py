@@ -1,8 +1,8 @@
 """Isolation: nobody sees another organization's row, through a pool, by any door.
 
-Threads share a few pooled connections and look at each other's rows in every way they can. The
-same probes then run against a system with one guard missing, and must find something. At last a
-stranger walks every address of portal and API.
+Threads share a few pooled connections and look at each other's rows in every way they can, and a
+stranger walks every address of portal and API. The same against a system with one guard missing
+must find something.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -85,30 +85,37 @@ def prove(profile_name: str, seed: int) -> Verdict:
         places, people = tenancy.build(profile.organizations, seed)
         verdict.faults += [f"{table} has no foreign rows to see" for table in places.unprobed()]
         verdict.say(f"{len(places.rows)} tenant tables have rows of {len(places.organizations)}")
-        found = _in_a_process(partial(_probe, places, profile, profile.probes, seed), directory)
-        verdict.rounds += found.probes
-        verdict.faults += found.faults
-        verdict.say(f"{found.probes} probes, {len(found.faults)} faults")
         for mutant in MUTANTS:
             leaks = _with_mutant(mutant, places, profile, seed, directory)
             verdict.caught[mutant.name] = bool(leaks)
             verdict.say(f"mutant '{mutant.name}': {leaks[0] if leaks else 'NOT CAUGHT'}")
-        verdict.caught[WIDE_DOOR] = bool(
-            _in_a_process(partial(_wide_door, people), directory).faults
-        )
-        verdict.say(f"mutant '{WIDE_DOOR}': {verdict.caught[WIDE_DOOR]}")
-        walk = _in_a_process(partial(strangers.walk, people), directory)
-        verdict.rounds += walk.probes
-        verdict.faults += walk.faults
-        verdict.say(f"{walk.probes} requests of a stranger, {len(walk.faults)} faults")
+        met = _at_once(_looks(places, people, profile, seed), directory)
+    wide = met.pop(WIDE_DOOR)
+    verdict.caught[WIDE_DOOR] = bool(wide.faults)
+    verdict.say(f"mutant '{WIDE_DOOR}': {wide.faults[0] if wide.faults else 'NOT CAUGHT'}")
+    for what, found in met.items():
+        verdict.rounds += found.probes
+        verdict.faults += found.faults
+        verdict.say(f"{found.probes} {what}, {len(found.faults)} faults")
     return verdict
+
+
+def _looks(
+    places: Places, people: Mapping[int, Person], profile: Profile, seed: int
+) -> dict[str, Callable[[], Findings]]:
+    return {
+        "probes": partial(_probe, places, profile, profile.probes, seed),
+        "requests with foreign ids": partial(strangers.walk, people, strangers.foreign_ids),
+        "requests for its own": partial(strangers.walk, people, strangers.own_pages),
+        WIDE_DOOR: partial(_wide_door, people),
+    }
 
 
 def _wide_door(people: Mapping[int, Person]) -> Findings:
     """Walk a part of the portal when both of its guards are gone: the scope and the filter."""
     mutate(subscriptions, "get", ("rows = rows.filter(organization_id=organization_id)", "pass"))
     vars(rls)["tenant_scope"] = lambda _: rls.ops_scope("prove: a mutant")
-    return strangers.walk(people, under="portal/plan/<str:subscription>/c")
+    return strangers.walk(people, strangers.foreign_ids, under="portal/plan/<str:subscription>/c")
 
 
 def _with_mutant(
@@ -121,18 +128,49 @@ def _with_mutant(
     with ground.copy_of(ground.here(), f"{ground.here()}_mutant"):
         try:
             ground.spoil(*mutant.spoils)
-            found = _in_a_process(probe, directory)
+            found = _start(probe, directory / "mutant", ground.here()).findings()
         finally:
             ground.spoil(*mutant.mends)
     return [fault for fault in found.faults if "foreign rows" in fault]
 
 
-def _in_a_process(work: Callable[[], Findings], directory: Path) -> Findings:
-    """Return what `work` finds in a process of its own: it may spoil the code, and has threads."""
-    log = processes.Log(str(directory / "found.json"))
-    if processes.start(lambda: log.write(json.dumps(asdict(work())))).wait() != 0:
-        raise RuntimeError("the probing process failed; see its traceback")
-    return Findings(**json.loads(log.read()[0]))
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Somebody who looks in a process of their own: they may spoil the code, and have threads."""
+
+    worker: processes.Worker
+    log: processes.Log
+
+    def findings(self) -> Findings:
+        """Return what they found, when they are done."""
+        if self.worker.wait() != 0:
+            raise RuntimeError("the probing process failed; see its traceback")
+        return Findings(**json.loads(self.log.read()[0]))
+
+
+def _start(work: Callable[[], Findings], told: Path, database: str) -> Started:
+    log = processes.Log(str(told))
+
+    def look() -> None:
+        ground.use(database)
+        log.write(json.dumps(asdict(work())))
+
+    return Started(processes.start(look), log)
+
+
+def _at_once(works: Mapping[str, Callable[[], Findings]], directory: Path) -> dict[str, Findings]:
+    """Return what each of the works finds, in a process and on a copy of the world of its own."""
+    world = ground.here()
+    with ExitStack() as copies:
+        spares = [
+            copies.enter_context(ground.spare(world, f"{world}_{number}"))
+            for number in range(len(works))
+        ]
+        started = {
+            name: _start(work, directory / spare, spare)
+            for (name, work), spare in zip(works.items(), spares, strict=True)
+        }
+        return {name: one.findings() for name, one in started.items()}
 
 
 def _probe(places: Places, profile: Profile, probes: int, seed: int) -> Findings:

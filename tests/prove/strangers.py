@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,18 +113,19 @@ class Party:
         return client.generic(method, path, sent, content_type=kind, headers=headers)
 
 
-def walk(people: Mapping[int, Person], *, under: str = "") -> Findings:
-    """Walk the addresses (`under` a prefix) as one organization, with the ids of another."""
+Step = Callable[[Findings, Address, Party, Party], None]
+
+
+def walk(people: Mapping[int, Person], step: Step, *, under: str = "") -> Findings:
+    """Take the step at every address (`under` a prefix), as one organization beside another."""
     logging.disable()  # every refusal is a warning
     met = Findings()
     with clock.frozen(NOW):
         first, second = itertools.islice(people.items(), 2)
         stranger, other = _party(*first), _party(*second)
-        found = [address for address in addresses() if address.route.startswith(under)]
-        for address in found:
-            _foreign_ids(met, address, stranger, other)
-        for address in found:  # at last, because some of it cancels and revokes
-            _own_pages(met, address, stranger, other)
+        for address in addresses():
+            if address.route.startswith(under):
+                step(met, address, stranger, other)
     return met
 
 
@@ -183,7 +184,8 @@ def _names(organization: int) -> set[str]:
     return found | {name for row in ask(own, organization) for name in row}
 
 
-def _foreign_ids(met: Findings, address: Address, stranger: Party, other: Party) -> None:
+def foreign_ids(met: Findings, address: Address, stranger: Party, other: Party) -> None:
+    """Ask for the other's things: always as if there were none, and nothing happens to them."""
     for word, method in itertools.product(address.places, METHODS[address.door]):
         for name in other.of_kind(word):
             nobody = _nobody(name)
@@ -219,8 +221,11 @@ def _plain(reply: Any, name: str) -> tuple[int, bytes]:
     return reply.status_code, CSRF.sub(b"", body.replace(name.encode(), b"NAME"))
 
 
-def _own_pages(met: Findings, address: Address, stranger: Party, other: Party) -> None:
-    """Show the stranger what is its own: never 404, and nothing of the other."""
+def own_pages(met: Findings, address: Address, stranger: Party, other: Party) -> None:
+    """Show the stranger what is its own: never 404, and nothing of the other.
+
+    Some of it cancels and revokes: a walk for foreign ids needs a database of its own.
+    """
     statuses = set()
     for method in METHODS[address.door]:
         for path in _own_paths(address, stranger):
