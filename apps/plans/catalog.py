@@ -26,6 +26,7 @@ from apps.plans.yaml_tree import Unreadable, tree_of
 
 SHIPPED = Path(__file__).parent / "catalogs"
 MAX_BYTES = 256 * 1024
+METER_RULE = "the key of a meter"
 
 
 def shipped() -> list[str]:
@@ -123,7 +124,11 @@ def _feature(form: Form) -> FeatureEntry:
         form.choice("kind", Feature.Kind.values),
         form.optional_text("name"),
         form.optional_text("description", limit=2000),
+        form.word("meter", required=False, rule=METER_RULE),
+        form.place_of("meter"),
     )
+    if entry.meter and entry.kind != Feature.Kind.LIMIT:
+        form.note(entry.meter_place, "only a limit has a 'meter' that counts against it")
     form.close()
     return entry
 

@@ -23,6 +23,28 @@ USUAL_PRORATION, USUAL_POLICY = "second", "purchased"
 
 
 @dataclass(frozen=True, slots=True)
+class GrantRules:
+    """How a granted limit holds: when it counts anew, and what happens where it is reached.
+
+    `reset` is none, hour, day, week, month, year or period (the billing period); `on_limit` allow,
+    warn or block. A `prepaid` one is open only as far as the organization's credit covers it.
+    """
+
+    reset: str = "period"
+    on_limit: str = "block"
+    prepaid: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what is not as usual, as plain JSON."""
+        said = {"reset": self.reset, "on_limit": self.on_limit, "prepaid": self.prepaid}
+        usual = {"reset": "period", "on_limit": "block", "prepaid": False}
+        return {key: value for key, value in said.items() if value != usual[key]}
+
+
+USUAL_RULES = GrantRules()
+
+
+@dataclass(frozen=True, slots=True)
 class PriceAmounts:
     """What a price says in one currency, major units."""
 
@@ -106,8 +128,10 @@ class Fixed(Protocol):
     def prices(self) -> Sequence[Priced]: ...
 
 
-def content(version: Fixed, grants: Mapping[str, Value]) -> dict[str, object]:
-    """Return all that a version fixes."""
+def content(
+    version: Fixed, grants: Mapping[str, Value], rules: Mapping[str, GrantRules]
+) -> dict[str, object]:
+    """Return all that a version fixes; `rules` are those of the grants, by feature."""
     return {
         "currency": version.currency,
         "interval": {"unit": str(version.interval.unit), "count": version.interval.count},
@@ -121,6 +145,7 @@ def content(version: Fixed, grants: Mapping[str, Value]) -> dict[str, object]:
         currencies=sorted(version.currencies[1:]),
         trial_requires_card=version.trial_requires_card,
         thresholds={code: said.as_dict() for code, said in version.thresholds.items()},
+        limits={key: said.as_dict() for key, said in rules.items() if said != USUAL_RULES},
     )
 
 

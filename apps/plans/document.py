@@ -10,7 +10,7 @@ from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Interval
 from apps.engine.price_rules import Conversion
 from apps.engine.prices import Terms
-from apps.plans.content import PriceAmounts, ThresholdTerms, content
+from apps.plans.content import USUAL_RULES, GrantRules, PriceAmounts, ThresholdTerms, content
 from apps.plans.content import Value as Value
 from apps.plans.errors import Place
 from apps.plans.offers import CouponRules, PromotionRules, TaxRules
@@ -28,13 +28,18 @@ class ApplicationEntry:
 
 @dataclass(frozen=True, slots=True)
 class FeatureEntry:
-    """Something to grant; a name or description of None leaves what is there."""
+    """Something to grant; a name or description of None leaves what is there.
+
+    `meter` is the key of the one that counts against a limit; empty leaves what is there.
+    """
 
     place: Place
     key: str
     kind: str
     name: str | None
     description: str | None
+    meter: str
+    meter_place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class EntitlementEntry:
     place: Place
     feature: str
     value: Value
+    rules: GrantRules = USUAL_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,11 @@ class PlanEntry:
 
     def content(self) -> dict[str, object]:
         """Return all that a version fixes, as plain JSON in one spelling."""
-        return content(self, {entry.feature: entry.value for entry in self.entitlements})
+        return content(
+            self,
+            {entry.feature: entry.value for entry in self.entitlements},
+            {entry.feature: entry.rules for entry in self.entitlements},
+        )
 
 
 @dataclass(frozen=True, slots=True)

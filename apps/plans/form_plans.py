@@ -11,13 +11,13 @@ from apps.engine.calendar import Interval, Unit
 from apps.engine.decimals import ZERO
 from apps.engine.money import UnknownCurrency, exponent
 from apps.engine.prices import Flat
-from apps.plans.content import PriceAmounts, ThresholdTerms, Value
+from apps.plans.content import USUAL_RULES, GrantRules, PriceAmounts, ThresholdTerms, Value
 from apps.plans.document import EntitlementEntry, PlanEntry, PriceEntry, label_of
 from apps.plans.errors import Place, Problem
 from apps.plans.form import WORD, Form, one_of, shown
 from apps.plans.form_prices import price_entry
-from apps.plans.models import Plan, Price
-from apps.plans.yaml_tree import Scalar
+from apps.plans.models import Entitlement, Plan, Price
+from apps.plans.yaml_tree import Pairs, Scalar
 
 CURRENCY = re.compile(r"[A-Z]{3}")
 TRIAL_DAYS = 14
@@ -197,15 +197,41 @@ def _entitlements(form: Form, problems: list[Problem]) -> tuple[EntitlementEntry
     if node is None:
         return ()
     grants = Form(node, problems, "'entitlements'")
-    return tuple(
-        EntitlementEntry(grants.key_place(key), key, _value(grants, key)) for key in grants.names()
+    return tuple(_entitlement(grants, key, problems) for key in grants.names())
+
+
+def _entitlement(grants: Form, key: str, problems: list[Problem]) -> EntitlementEntry:
+    """Read a grant: its value alone, or with the rules of a limit."""
+    place, node = grants.key_place(key), grants.take(key)
+    if not isinstance(node, Pairs):
+        return EntitlementEntry(place, key, _value(grants, key))
+    _check_feature(grants, key)
+    said = Form(node, problems, f"the entitlement {key!r}")
+    if not said.has("value"):
+        said.note(said.place, f"{said.what} needs 'value'")
+    usual = USUAL_RULES
+    rules = GrantRules(
+        reset=said.choice("reset", Entitlement.Reset.values, usual.reset),
+        on_limit=said.choice("on_limit", Entitlement.OnLimit.values, usual.on_limit),
+        prepaid=said.flag("prepaid", default=usual.prepaid),
     )
+    entry = EntitlementEntry(place, key, _read_value(said, "value"), rules)
+    said.close()
+    return entry
 
 
 def _value(form: Form, key: str) -> Value:
-    scalar = form.scalar(key)
+    _check_feature(form, key)
+    return _read_value(form, key)
+
+
+def _check_feature(form: Form, key: str) -> None:
     if not WORD.fullmatch(key):
         form.note(form.key_place(key), f"{key!r} cannot be the key of a feature")
+
+
+def _read_value(form: Form, key: str) -> Value:
+    scalar = form.scalar(key)
     if scalar is None or scalar.is_null:
         return None
     if not scalar.plain:

@@ -103,7 +103,8 @@ def _basics(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _grants(content: Mapping[str, Any]) -> dict[str, str]:
-    return {f"entitlements.{key}": _said(value) for key, value in content["entitlements"].items()}
+    said = {f"entitlements.{key}": _said(value) for key, value in content["entitlements"].items()}
+    return said | _leaves(content.get("limits", {}), "limits")
 
 
 def _compare_prices(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:

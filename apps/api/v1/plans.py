@@ -31,7 +31,7 @@ from apps.engine.price_rules import Conversion, Operation, QuantityRounding
 from apps.engine.prices import BlockMode
 from apps.plans import selectors
 from apps.plans.errors import UnknownPlan
-from apps.plans.models import Plan, PlanVersion, Price
+from apps.plans.models import Entitlement, Plan, PlanVersion, Price
 from apps.plans.selectors import PlanOffer, PriceAmounts, ThresholdTerms, VersionTerms
 from apps.subscriptions.models import Subscription
 
@@ -166,6 +166,20 @@ class PriceShape(Shape):
     currencies = ByCurrency(source="amounts", help_text="the same in all of its currencies")
 
 
+class LimitRulesShape(Shape):
+    """How a granted limit holds that a meter counts against."""
+
+    feature = serializers.CharField(source="key")
+    meter = serializers.CharField(source="meter_key")
+    reset = Choice(
+        source="rules.reset", choices=Entitlement.Reset.choices, help_text="when it counts anew"
+    )
+    on_limit = Choice(source="rules.on_limit", choices=Entitlement.OnLimit.choices)
+    prepaid = serializers.BooleanField(
+        source="rules.prepaid", help_text="open as far as the organization's credit covers it"
+    )
+
+
 class IntervalShape(Shape):
     """How long a billing period is."""
 
@@ -195,6 +209,7 @@ class PlanVersionShape(Shape):
     )
     prices = PriceShape(source="terms.prices", many=True)
     entitlements = Grants(source="terms.entitlements")
+    limits = LimitRulesShape(source="terms.metered_grants", many=True)
 
 
 class PlanShape(Shape):

@@ -20,7 +20,7 @@ from apps.plans import selectors as plans
 from apps.plans import services
 from apps.plans.errors import UnknownPlan
 from apps.plans.models import Entitlement, Feature, Plan, PlanVersion, Price
-from apps.plans.selectors import PriceTerms, VersionTerms
+from apps.plans.selectors import GrantTerms, PriceTerms, VersionTerms
 from apps.subscriptions.models import Subscription
 
 
@@ -148,8 +148,8 @@ def _terms(version: VersionTerms) -> Panel:
         for one in version.prices
     ]
     grants = [
-        (f"Grants {key}", cells.code(key), words.grant(value), cells.EMPTY)
-        for key, value in version.entitlements.items()
+        (f"Grants {one.name}", cells.code(one.key), _grant(one), cells.EMPTY)
+        for one in version.grants
     ]
     return Panel(
         f"v{version.number}"
@@ -159,6 +159,16 @@ def _terms(version: VersionTerms) -> Panel:
         [*prices, *grants],
         empty="Free, and grants nothing.",
     )
+
+
+def _grant(grant: GrantTerms) -> str:
+    """Say what is granted and, of a limit, how it holds."""
+    if grant.meter_key is None:
+        return words.grant(grant.value)
+    rules = grant.rules
+    said = [words.grant(grant.value), Entitlement.Reset(rules.reset).label.lower()]
+    said.append(Entitlement.OnLimit(rules.on_limit).label.lower())
+    return "; ".join([*said, "prepaid"] if rules.prepaid else said)
 
 
 def _price(price: PriceTerms, currency: str) -> str:
@@ -187,9 +197,15 @@ def _timing(price: PriceTerms) -> str:
 class FeatureScreen(Screen):
     """What plans can grant."""
 
-    list_display = ("name", "key", "kind", "described")
+    list_display = ("name", "key", "kind", "counted_by", "described")
+    list_select_related = ("meter",)
     list_filter = ("kind",)
     search_fields = ("name", "^key")
+
+    @column("Counted by")
+    def counted_by(self, row: Feature) -> object:
+        """The meter that counts against it."""
+        return cells.code(row.meter.key) if row.meter else cells.EMPTY
 
     @column("Description")
     def described(self, row: Feature) -> object:

@@ -24,10 +24,23 @@ class Feature(Row):
     key = models.SlugField(unique=True, db_collation="C")
     name = models.CharField(max_length=200)
     kind = models.CharField(max_length=10, choices=Kind)
+    meter = models.ForeignKey(
+        "usage.Meter",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="what counts against a limit; stays once it is named",
+    )
+    meter_id: int | None
     description = models.TextField(blank=True, default="")
 
     class Meta:
         ordering = ["key"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(meter=None) | Q(kind="limit"), name="only_limits_have_a_meter"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -234,7 +247,24 @@ class Price(Row):
 
 
 class Entitlement(Row):
-    """What a version grants of a feature: a boolean, a number (null: unlimited) or a text."""
+    """What a version grants of a feature: a boolean, a number (null: unlimited) or a text.
+
+    `reset`, `on_limit` and `prepaid` say how a limit holds that a meter counts against.
+    """
+
+    class Reset(models.TextChoices):
+        NONE = "none", "Never"
+        HOUR = "hour", "Every hour"
+        DAY = "day", "Every day"
+        WEEK = "week", "Every week"
+        MONTH = "month", "Every calendar month"
+        YEAR = "year", "Every calendar year"
+        PERIOD = "period", "With the billing period"
+
+    class OnLimit(models.TextChoices):
+        ALLOW = "allow", "Allow more"
+        WARN = "warn", "Allow more, and warn"
+        BLOCK = "block", "Allow no more"
 
     version = models.ForeignKey(
         PlanVersion, on_delete=models.PROTECT, related_name="entitlements", db_index=False
@@ -243,6 +273,11 @@ class Entitlement(Row):
     feature = models.ForeignKey(Feature, on_delete=models.PROTECT, related_name="+")
     feature_id: int
     value: models.JSONField[Any, Any] = models.JSONField(null=True)
+    reset = models.CharField(max_length=6, choices=Reset, default=Reset.PERIOD)
+    on_limit = models.CharField(max_length=5, choices=OnLimit, default=OnLimit.BLOCK)
+    prepaid = models.BooleanField(
+        default=False, help_text="open as far as the organization's credit covers it"
+    )
 
     class Meta:
         ordering = ["version_id", "feature__key"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.plans.content import PriceAmounts, ThresholdTerms
+from apps.plans.content import USUAL_RULES, GrantRules, PriceAmounts, ThresholdTerms
 from apps.plans.selectors.coupons import (
     CouponTerms,
     PromotionTerms,
@@ -15,6 +15,7 @@ from apps.plans.selectors.taxes import TaxTerms, tax_rate, tax_rates, tax_rates_
 from apps.plans.selectors.versions import (
     Comparison,
     FeatureWords,
+    GrantTerms,
     PlanOffer,
     PriceTerms,
     VersionTerms,
@@ -22,6 +23,7 @@ from apps.plans.selectors.versions import (
     content_of,
     current_version,
     features,
+    find_feature,
     find_plan,
     find_version,
     find_versions,
@@ -33,9 +35,12 @@ from apps.plans.selectors.versions import (
 )
 
 __all__ = [
+    "USUAL_RULES",
     "Comparison",
     "CouponTerms",
     "FeatureWords",
+    "GrantRules",
+    "GrantTerms",
     "PlanOffer",
     "PriceAmounts",
     "PriceTerms",
@@ -49,6 +54,7 @@ __all__ = [
     "coupons",
     "current_version",
     "features",
+    "find_feature",
     "find_plan",
     "find_version",
     "find_versions",

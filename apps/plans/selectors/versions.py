@@ -13,7 +13,7 @@ from apps.core import ids
 from apps.engine.calendar import Interval, Unit
 from apps.engine.price_rules import Conversion, Rules, parse_rules
 from apps.engine.prices import Terms, parse_terms
-from apps.plans.content import PriceAmounts, ThresholdTerms, Value, content
+from apps.plans.content import GrantRules, PriceAmounts, ThresholdTerms, Value, content
 from apps.plans.errors import CurrencyNotSold, UnknownPlan, UnknownVersion
 from apps.plans.models import Entitlement, Feature, Plan, PlanVersion, Price
 from apps.plans.report import Change, differences
@@ -70,6 +70,23 @@ class PriceTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantTerms:
+    """What a version grants of a feature; `value` None is unlimited.
+
+    `meter_key` names what counts against a limit, None where the application counts itself.
+    """
+
+    feature_id: int
+    key: str
+    name: str
+    kind: str
+    value: Value
+    rules: GrantRules
+    meter_key: str | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class VersionTerms:
     """All that a version fixes, with the names its plan has today.
 
@@ -97,6 +114,7 @@ class VersionTerms:
     currencies: tuple[str, ...] = ()
     trial_requires_card: bool = False
     thresholds: Mapping[str, ThresholdTerms] = field(default_factory=dict)
+    grants: tuple[GrantTerms, ...] = ()
 
     @property
     def threshold(self) -> ThresholdTerms | None:
@@ -114,6 +132,11 @@ class VersionTerms:
             )
         prices = tuple(price.in_currency(currency) for price in self.prices)
         return replace(self, currency=currency, prices=prices)
+
+    @property
+    def metered_grants(self) -> tuple[GrantTerms, ...]:
+        """Return the limits that a meter counts against."""
+        return tuple(grant for grant in self.grants if grant.meter_key is not None)
 
     def price(self, key: str) -> PriceTerms:
         """Return the price with this key, or raise KeyError."""
@@ -140,12 +163,15 @@ class PlanOffer:
 
 @dataclass(frozen=True, slots=True)
 class FeatureWords:
-    """A feature's kind and the words to show for it."""
+    """A feature's kind and the words to show for it; `meter_key` counts against a limit."""
 
     key: str
     name: str
     kind: str
     description: str
+    id: int = 0
+    meter_key: str | None = None
+    unit: str = ""
 
 
 def version_terms(version_id: int) -> VersionTerms:
@@ -227,14 +253,32 @@ def list_plans(
 
 def features() -> list[FeatureWords]:
     """Return every feature by key."""
-    return [
-        FeatureWords(row.key, row.name, row.kind, row.description) for row in Feature.objects.all()
-    ]
+    return [_feature_words(row) for row in Feature.objects.select_related("meter")]
+
+
+def find_feature(key: str) -> FeatureWords | None:
+    """Return the feature with this key."""
+    row = Feature.objects.select_related("meter").filter(key=key).first()
+    return None if row is None else _feature_words(row)
+
+
+def _feature_words(row: Feature) -> FeatureWords:
+    meter = row.meter
+    return FeatureWords(
+        row.key,
+        row.name,
+        row.kind,
+        row.description,
+        id=row.pk,
+        meter_key=meter.key if meter else None,
+        unit=meter.unit if meter else "",
+    )
 
 
 def content_of(version: VersionTerms) -> dict[str, Any]:
     """Return what the version fixes in the shape of `PlanEntry.content()`."""
-    return content(version.in_currency(version.currencies[0]), version.entitlements)
+    rules = {grant.key: grant.rules for grant in version.grants}
+    return content(version.in_currency(version.currencies[0]), version.entitlements, rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +320,7 @@ def _of_plan(plan: str) -> Q:
 def _with_content() -> QuerySet[PlanVersion]:
     return PlanVersion.objects.select_related("plan__application").prefetch_related(
         Prefetch("prices", Price.objects.select_related("meter")),
-        Prefetch("entitlements", Entitlement.objects.select_related("feature")),
+        Prefetch("entitlements", Entitlement.objects.select_related("feature__meter")),
     )
 
 
@@ -329,6 +373,21 @@ def _version_terms(row: PlanVersion) -> VersionTerms:
         currencies=(row.currency, *row.currencies),
         trial_requires_card=row.trial_requires_card,
         thresholds={code: _threshold(said) for code, said in row.thresholds.items()},
+        grants=tuple(_grant_terms(grant) for grant in row.entitlements.all()),
+    )
+
+
+def _grant_terms(row: Entitlement) -> GrantTerms:
+    feature = row.feature
+    return GrantTerms(
+        feature_id=feature.pk,
+        key=feature.key,
+        name=feature.name,
+        kind=feature.kind,
+        value=row.value,
+        rules=GrantRules(row.reset, row.on_limit, row.prepaid),
+        meter_key=feature.meter.key if feature.meter else None,
+        unit=feature.meter.unit if feature.meter else "",
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.engine.aggregation import Aggregation
 from apps.engine.prices import Dynamic, GraduatedPercentage, Percentage
-from apps.plans.content import Value
+from apps.plans.content import USUAL_RULES, Value
 from apps.plans.document import (
     EntitlementEntry,
     FeatureEntry,
@@ -61,6 +61,7 @@ def _define_feature(load: Load, known: Feature | None, entry: FeatureEntry) -> F
     before = {} if known is None else _words(row)
     row.name = entry.name or row.name
     row.description = row.description if entry.description is None else entry.description
+    row.meter_id = _counted_by(load, entry, row.meter_id)
     outcome = outcome_of(created=known is None, same=before == _words(row))
     load.report("feature", entry.key, outcome)
     if outcome is not Outcome.UNCHANGED:
@@ -69,8 +70,32 @@ def _define_feature(load: Load, known: Feature | None, entry: FeatureEntry) -> F
     return row
 
 
+def _counted_by(load: Load, entry: FeatureEntry, known: int | None) -> int | None:
+    """Return the id of the meter that counts against a limit; it stays once it is named."""
+    if not entry.meter:
+        return known
+    meter = usage_selectors.find_meter(entry.meter)
+    if meter is None:
+        unknown = f"there is no meter {entry.meter!r}"
+        load.note(entry.meter_place, f"{unknown}; define it under 'meters'")
+        return known
+    if known not in {None, meter.id}:
+        advice = "give the new feature a key of its own"
+        load.note(entry.meter_place, f"feature {entry.key!r} keeps its meter: {advice}")
+        return known
+    if meter.aggregation not in _ADD_UP:
+        rule = "a limit counts against a meter of " + ", ".join(sorted(_ADD_UP))
+        load.note(entry.meter_place, f"{rule}: {meter.key!r} is {meter.aggregation}")
+        return known
+    return meter.id
+
+
+_ADD_UP = (Aggregation.COUNT, Aggregation.SUM, Aggregation.UNIQUE_COUNT)
+
+
 def _words(row: Feature) -> dict[str, str]:
-    return {"kind": row.kind, "name": row.name, "description": row.description}
+    said = {"kind": row.kind, "name": row.name, "description": row.description}
+    return said if row.meter is None else said | {"meter": row.meter.key}
 
 
 def define_meters(load: Load) -> None:
@@ -175,6 +200,9 @@ def _check_grant(load: Load, grant: EntitlementEntry) -> None:
     elif not _suits(feature.kind, grant.value):
         rule = _GRANTS[feature.kind]
         load.note(grant.place, f"{grant.feature!r} is of kind {feature.kind}: write {rule}")
+    elif grant.rules != USUAL_RULES and feature.meter_id is None:
+        rule = "'reset', 'on_limit' and 'prepaid' are for limits that a meter counts against"
+        load.note(grant.place, f"{rule}: {grant.feature!r} names no meter")
 
 
 _OF_MONEY = (Percentage.model, GraduatedPercentage.model, Dynamic.model)

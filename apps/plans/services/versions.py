@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -155,7 +156,12 @@ def _publish(load: Load, plan: Plan, entry: PlanEntry) -> PlanVersion:
     version = _draft(plan, entry)
     _write_prices(load, version, entry)
     Entitlement.objects.bulk_create(
-        Entitlement(version=version, feature=load.features[grant.feature], value=grant.value)
+        Entitlement(
+            version=version,
+            feature=load.features[grant.feature],
+            value=grant.value,
+            **asdict(grant.rules),
+        )
         for grant in entry.entitlements
     )
     PlanVersion.objects.filter(plan=plan, status=PlanVersion.Status.PUBLISHED).update(
