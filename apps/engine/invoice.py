@@ -254,11 +254,7 @@ def propose_changes(
         return []
     lines: list[Proposal] = []
     for item in agreement.items:
-        lines += [
-            line
-            for line in _changes(item, behind, agreement.currency, billed_of)
-            if line.period.start <= at
-        ]
+        lines += _changes(item, behind, agreement.currency, billed_of, until=at)
         if item.start <= at:
             lines += _one_time(item, k, None, behind, agreement.currency)
     return lines
@@ -314,8 +310,18 @@ def _one_time(
     return [_line(item, LineKind.ONE_OFF, Reason.ONE_TIME, period, rated)]
 
 
-def _changes(item: Item, behind: Lap, currency: str, billed_of: BilledOf) -> list[Proposal]:
+def _changes(
+    item: Item,
+    behind: Lap,
+    currency: str,
+    billed_of: BilledOf,
+    *,
+    until: datetime | None = None,
+) -> list[Proposal]:
     turns = item.turns(behind) if _in_advance(item) else []
+    if until is not None:
+        # What an end to come will give back is sold by now: discounts come off all of it.
+        turns = [turn for turn in turns if turn.at <= until]
     if not turns:
         return []
     current: Rated | None = None

@@ -314,6 +314,14 @@ def test_what_is_bought_and_given_back_on_one_document_is_not_discounted() -> No
     assert replay(down.explain()) == -412_00
 
 
+def test_what_an_end_to_come_will_give_back_is_sold_until_then() -> None:
+    steps = (QuantityStep(1, on(11, 1), D(5)), QuantityStep(2, on(11, 16), D(8)))
+    seats = replace(SEATS, steps=steps, during=(on(11, 1), on(11, 21)))
+    (up,) = propose_changes(agreed(seats), 1, on(11, 16))
+    # discounts come off all of the 18.00, though a third of November will be given back
+    assert (up.amount.minor, up.reserved) == (18_00, 0)
+
+
 def test_what_was_billed_is_given_back_as_it_was_billed_and_the_rest_in_full() -> None:
     steps = (QuantityStep(1, on(11, 1), D(50)), QuantityStep(2, on(11, 11), D(60)),
              QuantityStep(3, on(11, 21), D(0)))  # fmt: skip
