@@ -49,6 +49,10 @@ PLANS: dict[str, list[dict[str, Any]]] = {
         },
     ],
 }
+ADD_ON: list[dict[str, Any]] = [
+    {"key": "support", "type": "flat", "amount": "15.55", "proration": "day"},
+    {"key": "setup", "type": "one_time", "amount": "49.99"},
+]
 TRIAL_DAYS = {"solo": 14, "team": 0}
 TERMS = ("model", "amount", "unit_amount", "tiers", "package_size")
 
@@ -61,15 +65,22 @@ def catalog() -> str:
             "applications": [{"slug": "desk", "name": "Desk"}],
             "meters": [{"key": "calls", "event_type": CALL, "aggregation": "count"}],
             "plans": [
-                {
-                    "code": code,
-                    "application": "desk",
-                    "name": code.title(),
-                    "interval": "month",
-                    "prices": prices,
-                }
-                | ({"trial_days": TRIAL_DAYS[code]} if TRIAL_DAYS[code] else {})
-                for code, prices in PLANS.items()
+                *(
+                    _plan(code, prices)
+                    | ({"trial_days": TRIAL_DAYS[code]} if TRIAL_DAYS[code] else {})
+                    for code, prices in PLANS.items()
+                ),
+                _plan("support", ADD_ON) | {"kind": "add_on"},
             ],
         }
     )
+
+
+def _plan(code: str, prices: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "code": code,
+        "application": "desk",
+        "name": code.title(),
+        "interval": "month",
+        "prices": prices,
+    }

@@ -21,7 +21,14 @@ from apps.payments import services as payments
 from apps.plans import selectors as plans
 from apps.plans.offers import CouponRules
 from apps.subscriptions import services as subscriptions
-from apps.subscriptions.changes import Behaviour, ChangePlan, ChangeQuantity, Wish
+from apps.subscriptions.changes import (
+    AddItem,
+    Behaviour,
+    ChangePlan,
+    ChangeQuantity,
+    RemoveItem,
+    Wish,
+)
 from apps.tenants import services as tenants
 from apps.usage import services as usage
 from apps.usage.checking import NewEvent
@@ -65,7 +72,11 @@ COUPONS = {
         ),
     )
 }
-BEHAVIOURS = (Behaviour.NEXT_INVOICE, Behaviour.NOW, Behaviour.NOW, Behaviour.NONE)
+BEHAVIOURS = (
+    *(Behaviour.NEXT_INVOICE, Behaviour.NOW) * 3,
+    *(Behaviour.NONE,) * 2,
+    Behaviour.RESET,
+)
 
 
 @dataclass(slots=True)
@@ -117,6 +128,7 @@ class Customer:
         acts: list[tuple[Callable[[datetime], None], int]] = [
             (self._change_seats, 10),
             (self._change_plan, 4),
+            (self._change_add_on, 3),
             (self._use, 12),
             (self._void, 2),
             (self._redeem, 2),
@@ -137,24 +149,38 @@ class Customer:
         if seats == self.account.seats_at(at):
             return
         self._change(ChangeQuantity(Decimal(seats)), behaviour, at)
-        self.account.change_seats(seats, at, charged=behaviour is not Behaviour.NONE)
+        self.account.change_seats(seats, at, **self._terms(behaviour, at))
         self._billed_at_once(behaviour, at)
         self._note(at, f"{seats} seats, {behaviour}")
 
     def _change_plan(self, at: datetime) -> None:
         plan = next(code for code in sorted(PLANS) if code != self.account.plan_at(at))
-        behaviour = self.chance.choice((*BEHAVIOURS, Behaviour.RESET))
-        with rls.tenant_scope(self.organization):
-            version = plans.current_version(plan).public_id
-        self._change(ChangePlan(version), behaviour, at)
-        self.account.change_plan(
-            plan,
-            at,
-            charged=behaviour is not Behaviour.NONE,
-            restart=behaviour is Behaviour.RESET and at >= self.account.begins,
-        )
+        behaviour = self.chance.choice(BEHAVIOURS)
+        self._change(ChangePlan(self._version(plan)), behaviour, at)
+        self.account.change_plan(plan, at, **self._terms(behaviour, at))
         self._billed_at_once(behaviour, at)
         self._note(at, f"changes to {plan}, {behaviour}")
+
+    def _change_add_on(self, at: datetime) -> None:
+        behaviour = self.chance.choice(BEHAVIOURS)
+        terms = self._terms(behaviour, at)
+        if self.account.has_add_on(at):
+            self._change(RemoveItem("support"), behaviour, at)
+            self.account.remove(at, **terms)
+        else:
+            self._change(AddItem(self._version("support")), behaviour, at)
+            self.account.add(at, **terms)
+        self._billed_at_once(behaviour, at)
+        self._note(at, f"changes its add-on, {behaviour}")
+
+    def _version(self, plan: str) -> str:
+        with rls.tenant_scope(self.organization):
+            return plans.current_version(plan).public_id
+
+    def _terms(self, behaviour: Behaviour, at: datetime) -> dict[str, bool]:
+        """How the oracle is told of a behaviour; in a trial there is no cycle to begin anew."""
+        restart = behaviour is Behaviour.RESET and at >= self.account.begins
+        return {"charged": behaviour is not Behaviour.NONE, "restart": restart}
 
     def _change(self, wish: Wish, behaviour: Behaviour, at: datetime) -> None:
         """Change it, at the amount that was quoted just before."""
@@ -343,13 +369,12 @@ class Customer:
         self._note(at, "pauses")
 
     def _resume(self, at: datetime) -> None:
-        plan = self.account.plan_at(at)
         with rls.tenant_scope(self.organization):
             subscriptions.resume(self.subscription, actor=ACTOR, at=at)
         if self.account.billed_until < self.account.stops[-1]:
             self.account.withdraw_stop()  # no bill has reached it: the pause is taken back
         else:
-            self.account.resume(plan, at)
+            self.account.resume(at)
         self.paused = False
         self._note(at, "resumes")
 

@@ -17,10 +17,12 @@ from tests.engine import oracle, oracle_documents, oracle_time
 from tests.engine.oracle_documents import NEVER, Coupon, Grant, Item, Tax
 from tests.engine.oracle_prices import Asked, Used, line, price_of
 from tests.prove.year_bills import Back, Bill, Note, Sold
-from tests.prove.year_catalog import PLANS, TERMS
+from tests.prove.year_catalog import ADD_ON, PLANS, TERMS
 
 NOTHING, WHOLE = Fraction(0), Fraction(1)
-PLACES = [price["key"] for price in PLANS["solo"]]
+PLACES = {
+    price["key"]: place for prices in (PLANS["solo"], ADD_ON) for place, price in enumerate(prices)
+}
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -50,6 +52,7 @@ class Owned:
     """A price that was bought: for how long, and how many from when on.
 
     `starts`, `ends` and the third part of a step are false where the change was not to be charged.
+    `added` is what belongs to the add-on.
     """
 
     price: dict[str, Any]
@@ -58,6 +61,12 @@ class Owned:
     steps: list[tuple[datetime, int, bool]] = field(default_factory=list)
     starts: bool = True
     ends: bool = True
+    added: bool = False
+
+    @property
+    def once(self) -> bool:
+        """Whether it is billed once, for good."""
+        return str(self.price["type"]) == "one_time"
 
     @property
     def key(self) -> str:
@@ -150,30 +159,58 @@ class Account:
         self.anchors.append((begins, begins))
         self._add(plan, start, seats, charged=True)
 
-    def change_seats(self, seats: int, at: datetime, *, charged: bool = True) -> None:
-        """Have so many seats from now on."""
-        self._seats(at).steps.append((at, seats, charged))
+    def change_seats(
+        self, seats: int, at: datetime, *, charged: bool = True, restart: bool = False
+    ) -> None:
+        """Have so many seats from now on; perhaps in a new cycle."""
+        if restart:
+            self._restart(at)
+            self._seats(at).steps = [(at, seats, True)]
+        else:
+            self._seats(at).steps.append((at, seats, charged))
 
     def change_plan(
         self, plan: str, at: datetime, *, charged: bool = True, restart: bool = False
     ) -> None:
-        """Leave the plan for another one, with the same seats; perhaps in a new cycle."""
+        """Leave the plan for another one, with the same seats; perhaps in a new cycle.
+
+        Add-ons stay.
+        """
         seats = self._seats(at).quantity(at)
-        self._end(at, charged)
+        self._end([one for one in self._living(at) if not one.added], at, charged)
         self._add(plan, at, seats, charged)
         if restart:
+            self._begin_again(self._end(self._living_before(at), at, charged), at, charged)
             self.anchors.append((at, at))
+
+    def add(self, at: datetime, *, charged: bool = True, restart: bool = False) -> None:
+        """Have the add-on too. What is billed once is not bought twice."""
+        if restart:
+            self._restart(at)
+        had = {one.key for one in self.owned if one.once}
+        for price in ADD_ON:
+            if price["key"] not in had:
+                self.owned.append(Owned(price, at, starts=charged, added=True))
+
+    def remove(self, at: datetime, *, charged: bool = True, restart: bool = False) -> None:
+        """Do without the add-on."""
+        self._end([one for one in self._living(at) if one.added], at, charged)
+        if restart:
+            self._restart(at)
+
+    def has_add_on(self, at: datetime) -> bool:
+        """Whether the add-on is there."""
+        return any(one.added and not one.once for one in self._living(at))
 
     def stop(self, at: datetime) -> None:
         """Pause or end then."""
-        self._end(at, charged=True)
+        self._end(self._living(at), at, charged=True)
         self.stops.append(at)
 
-    def resume(self, plan: str, at: datetime) -> None:
+    def resume(self, at: datetime) -> None:
         """Go on in a new cycle, with what there was."""
-        seats = self._last_seats()
         self.anchors.append((at, at))
-        self._add(plan, at, seats, charged=True)
+        self._begin_again([one for one in self.owned if one.end == self.stops[-1]], at, True)
 
     @property
     def begins(self) -> datetime:
@@ -194,16 +231,31 @@ class Account:
             steps = [(at, seats, True)] if price["type"] == "licensed" else []
             self.owned.append(Owned(price, at, steps=steps, starts=charged))
 
-    def _end(self, at: datetime, charged: bool) -> None:
-        for one in self.owned:
-            if one.end is None or one.end > at:
-                one.end, one.ends = at, charged
+    def _restart(self, at: datetime) -> None:
+        """Begin a new cycle with everything that is there."""
+        self._begin_again(self._end(self._living(at), at, charged=True), at, charged=True)
+        self.anchors.append((at, at))
+
+    def _living(self, at: datetime) -> list[Owned]:
+        return [one for one in self.owned if one.lives_at(at)]
+
+    def _living_before(self, at: datetime) -> list[Owned]:
+        return [one for one in self._living(at) if one.start < at]
+
+    def _end(self, leaving: list[Owned], at: datetime, charged: bool) -> list[Owned]:
+        for one in leaving:
+            one.end, one.ends = at, charged
+        return leaving
+
+    def _begin_again(self, ended: list[Owned], at: datetime, charged: bool) -> None:
+        for one in ended:
+            if not one.once:
+                steps = [(at, one.steps[-1][1], True)] if one.steps else []
+                again = Owned(one.price, at, steps=steps, starts=charged, added=one.added)
+                self.owned.append(again)
 
     def _seats(self, at: datetime) -> Owned:
         return next(one for one in self.owned if one.key == "seats" and one.lives_at(at))
-
-    def _last_seats(self) -> int:
-        return [one for one in self.owned if one.key == "seats"][-1].steps[-1][1]
 
     def withdraw_stop(self) -> None:
         """Take back a pause that has not been reached by any bill."""
@@ -333,6 +385,7 @@ class Account:
             self.sold_of.setdefault((id(one.owned), ahead.start), []).append(sold)
         if one.kind == "proration" and behind is not None:
             self.sold_of.setdefault((id(one.owned), behind.start), []).append(sold)
+        if one.kind in ("proration", "one_off"):
             self.settled.add((id(one.owned), one.turn))
         if one.kind == "arrears" and behind is not None:
             self.counted.append(Counted(one.owned, behind, sold, amount=one.cents))
@@ -387,17 +440,31 @@ class Account:
         `until` leaves only the changes up to then.
         """
         found: list[Line] = []
-        for one in sorted(self.owned, key=lambda one: PLACES.index(one.key)):
+        for one in sorted(self.owned, key=lambda one: PLACES[one.key]):
             metered = one.price["type"] == "metered"
-            if ahead is not None and not metered and one.lives_at(ahead.start):
+            if one.once:
+                found += self._once(one, behind, ahead, until)
+            elif ahead is not None and not metered and one.lives_at(ahead.start):
                 found.append(
                     Line(one, "advance", _cents(one.full_price(one.quantity(ahead.start))))
                 )
             if behind is not None and metered and until is None:
                 found += self._usage(one, behind)
-            if behind is not None and not metered:
+            if behind is not None and not metered and not one.once:
                 found += self._changes(one, behind, until)
         return found
+
+    def _once(
+        self, one: Owned, behind: Lap | None, ahead: Lap | None, until: datetime | None
+    ) -> Iterator[Line]:
+        """What is billed once is owed in full where it starts, or when a trial is over."""
+        if (id(one), one.start) in self.settled or (until is not None and one.start > until):
+            return
+        inside = behind is not None and behind.start < one.start < behind.end
+        opening = ahead is not None and one.start == ahead.start
+        after_trial = ahead is not None and ahead.start == self.begins and one.start < self.begins
+        if inside or opening or after_trial:
+            yield Line(one, "one_off", _cents(one.full_price(1)), turn=one.start)
 
     def _usage(self, one: Owned, behind: Lap) -> Iterator[Line]:
         start = max(one.start, behind.start)
