@@ -49,6 +49,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "DB_STATEMENT_TIMEOUT", "0", "milliseconds a statement may run; `up` gives the web 15000"
     ),
+    Variable("DB_PREPARE", "true", "false behind a pooler that cannot keep prepared statements"),
     Variable(
         "REDIS_URL",
         "",

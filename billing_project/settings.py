@@ -64,6 +64,7 @@ MIDDLEWARE = [
     "apps.core.middleware.RequestId",
     "apps.core.middleware.NoNulBytes",
     "django.middleware.security.SecurityMiddleware",
+    "apps.api.lean.HotPaths",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -106,6 +107,7 @@ def database(url: str, **extra: Any) -> dict[str, Any]:
     found: dict[str, Any] = environ.Env.db_url_config(url)
     options = {
         **found.get("OPTIONS", {}),
+        "prepare_threshold": 5 if read_bool("DB_PREPARE", default=True) else None,
         "connect_timeout": max(1, read_int("DB_CONNECTION_TIMEOUT") // 1000),
         "options": f"-c lock_timeout=10s -c statement_timeout={read_int('DB_STATEMENT_TIMEOUT')}",
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -61,9 +62,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Caller, KeyHolder]:
         """Return the caller, or raise one of the 401 refusals."""
-        at = clock.now()
-        caller = Caller(_good(_holder(request), at))
-        _note_use(caller, at)
+        caller = identify(request._request, clock.now())
         return caller, caller.holder
 
     def authenticate_header(self, request: Request) -> str:
@@ -71,7 +70,14 @@ class ApiKeyAuthentication(BaseAuthentication):
         return 'Bearer realm="api"'
 
 
-def _holder(request: Request) -> KeyHolder:
+def identify(request: HttpRequest, at: datetime) -> Caller:
+    """Return who calls, with the use of the key noted; raises one of the 401 refusals."""
+    caller = Caller(_good(_holder(request), at))
+    _note_use(caller, at)
+    return caller
+
+
+def _holder(request: HttpRequest) -> KeyHolder:
     given = request.META.get("HTTP_AUTHORIZATION", "")
     scheme, _, key = given.partition(" ")
     if not given or scheme.lower() != "bearer" or not key.strip():

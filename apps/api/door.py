@@ -90,7 +90,9 @@ class ApiView(APIView):
         if self.request.method in READS:
             with self.caller.scope():
                 return handler()
-        self.raw, self.media_type = raw_body(self.request, media_types=declared.media_types)
+        self.raw, self.media_type = raw_body(
+            self.request._request, media_types=declared.media_types
+        )
         with self.caller.scope():
             if not declared.takes_key:
                 return handler()

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.http import Http404, UnreadablePostError
+from django.http import Http404, HttpRequest, UnreadablePostError
 from rest_framework import exceptions as drf
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -170,20 +170,32 @@ class Fault:
 def problem_details(error: Exception, context: dict[str, Any]) -> Response:
     """Return the answer for anything that was raised while a request was served."""
     request: Request = context["request"]
+    refusal = foreseen(error, request._request)
+    return Response(
+        problem(refusal, request._request),
+        status=refusal.status,
+        content_type=MEDIA_TYPE,
+        headers=headers_of(refusal),
+    )
+
+
+def foreseen(error: Exception, request: HttpRequest) -> DomainError:
+    """Return what was raised as a refusal; what nobody foresaw goes to the log."""
     refusal = refusal_of(error)
     if isinstance(refusal, InternalError):
         log.error("api_error", exc_info=error, extra={"path": request.path})
-    response = Response(problem(refusal, request), status=refusal.status, content_type=MEDIA_TYPE)
+    return refusal
+
+
+def headers_of(refusal: DomainError) -> dict[str, str]:
+    """Return the headers that belong to a refusal: a challenge, or when to try again."""
     if refusal.status == MissingKey.status:
-        challenge = 'Bearer realm="api"'
         given = "" if isinstance(refusal, MissingKey) else ', error="invalid_token"'
-        response["WWW-Authenticate"] = challenge + given
-    if isinstance(refusal, Unavailable | InFlight):
-        response["Retry-After"] = TRY_AGAIN["Retry-After"]
-    return response
+        return {"WWW-Authenticate": 'Bearer realm="api"' + given}
+    return TRY_AGAIN if isinstance(refusal, Unavailable | InFlight) else {}
 
 
-def problem(refusal: DomainError, request: Request) -> dict[str, Any]:
+def problem(refusal: DomainError, request: HttpRequest) -> dict[str, Any]:
     """Return the refusal as an RFC 9457 object with our members."""
     return {
         "type": f"{settings.API_BASE_URL}/api/errors#{refusal.code}",
@@ -194,7 +206,7 @@ def problem(refusal: DomainError, request: Request) -> dict[str, Any]:
         "code": refusal.code,
         "param": refusal.param or None,
         "errors": [fault.as_dict() for fault in _faults(refusal, request)],
-        "request_id": request_id(request._request),
+        "request_id": request_id(request),
         **({"extra": refusal.extra} if refusal.extra else {}),
     }
 
@@ -295,7 +307,7 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _faults(refusal: DomainError, request: Request) -> list[Fault]:
+def _faults(refusal: DomainError, request: HttpRequest) -> list[Fault]:
     if isinstance(refusal, InvalidRequest):
         return refusal.faults
     if not refusal.param:

@@ -25,10 +25,7 @@ class HasScope(BasePermission):
         if operation is None:
             raise MethodNotAllowed(f"This address does not take {request.method}.")
         caller = caller_of(request)
-        if operation.scope and not _has(caller, operation.scope):
-            raise MissingScope(
-                f"This needs an API key with the scope '{operation.scope}'.", scope=operation.scope
-            )
+        require_scope(caller, operation.scope)
         if operation.platform_only and not caller.is_platform:
             raise PlatformKeyNeeded("This needs an API key of the platform.")
         return True
@@ -41,5 +38,7 @@ def operation_of(view: APIView, method: str) -> Operation | None:
     return found
 
 
-def _has(caller: Caller, scope: str) -> bool:
-    return SCOPE_CAPABILITIES[scope] <= caller.actor.capabilities
+def require_scope(caller: Caller, scope: str) -> None:
+    """Raise MissingScope unless the caller's key has the scope; an empty one everybody has."""
+    if scope and not SCOPE_CAPABILITIES[scope] <= caller.actor.capabilities:
+        raise MissingScope(f"This needs an API key with the scope '{scope}'.", scope=scope)

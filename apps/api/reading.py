@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from rest_framework.request import Request
+from django.http import HttpRequest
 
 from apps.api.errors import (
     Fault,
@@ -20,19 +21,67 @@ from apps.api.errors import (
 )
 
 JSON = "application/json"
+GZIP = "gzip"
+GZIP_FORMAT = 31  # zlib's number for it, with the largest window
 DEEPEST = 16
 LONGEST_LENGTH = 15  # digits
 MOST_DIGITS = 400  # written out in full, 1e999999 would fill megabytes
 
 
-def raw_body(request: Request, *, media_types: Collection[str] = (JSON,)) -> tuple[bytes, str]:
+def raw_body(request: HttpRequest, *, media_types: Collection[str] = (JSON,)) -> tuple[bytes, str]:
     """Return the body's bytes and media type; refuses by length and by type before it is read.
 
     No body needs no media type and counts as JSON.
     """
     if _content_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         raise too_large()
-    raw = request._request.body
+    return _typed(request, request.body, media_types)
+
+
+def streamed_body(request: HttpRequest, *, media_types: Collection[str]) -> tuple[bytes, str]:
+    """As `raw_body`, for bodies that may come without a length or compressed by gzip.
+
+    What was inflated has the same limit: nothing beyond it is ever read or inflated.
+    """
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    if _content_length(request) > limit:
+        raise too_large()
+    raw = request.body if request.META.get("CONTENT_LENGTH") else _unmeasured(request, limit)
+    coding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if coding == GZIP:
+        raw = _inflated(raw, limit)
+    elif coding not in {"", "identity"}:
+        raise UnsupportedMediaType("Send the body as it is or compressed by gzip.")
+    return _typed(request, raw, media_types)
+
+
+def _unmeasured(request: HttpRequest, limit: int) -> bytes:
+    """Read a body without a Content-Length, where the server marks its end (chunks)."""
+    if not request.META.get("wsgi.input_terminated"):
+        return b""
+    stream, pieces, size = request.META["wsgi.input"], [], 0
+    while piece := stream.read(limit + 1 - size):
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            raise too_large()
+    return b"".join(pieces)
+
+
+def _inflated(raw: bytes, limit: int) -> bytes:
+    decompressor = zlib.decompressobj(wbits=GZIP_FORMAT)
+    try:
+        found = decompressor.decompress(raw, limit + 1)
+    except zlib.error:
+        raise MalformedBody("The body is not compressed by gzip.") from None
+    if len(found) > limit:
+        raise too_large()
+    if not decompressor.eof or decompressor.unused_data:
+        raise MalformedBody("The body is not one whole gzip member.")
+    return found
+
+
+def _typed(request: HttpRequest, raw: bytes, media_types: Collection[str]) -> tuple[bytes, str]:
     if not raw.strip():
         return b"", JSON
     given = request.META.get("CONTENT_TYPE", "")
@@ -44,7 +93,7 @@ def raw_body(request: Request, *, media_types: Collection[str] = (JSON,)) -> tup
     return raw, media_type
 
 
-def _content_length(request: Request) -> int:
+def _content_length(request: HttpRequest) -> int:
     given = str(request.META.get("CONTENT_LENGTH") or "0")
     if not (given.isascii() and given.isdigit()):
         raise MalformedBody("The Content-Length is no number.")

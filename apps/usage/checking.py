@@ -44,7 +44,7 @@ _json = msgspec.json.Encoder(decimal_format="number")
 class NewEvent(msgspec.Struct, frozen=True):
     """An event as a door understood it; `occurred_at` is None when its time could not be read.
 
-    `payload` is the text it came as, kept when it is rejected; without one a CloudEvent is written
+    `payload` is what it came as, kept when it is rejected; without one a CloudEvent is written
     from the fields. `line` is where it stood in a file. Numbers in `data` are int or Decimal.
     `voids` names an event to take back, by its id within `voids_source` (the event's own source
     when empty) or by its public id.
@@ -55,7 +55,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     type: str
     occurred_at: datetime | None
     data: Mapping[str, object]
-    payload: str = ""
+    payload: str | bytes = b""
     line: int | None = None
     subject: str = ""
     voids: str = ""
@@ -236,6 +236,10 @@ def _digits(value: int | Decimal) -> int:
 
 def judge_value(meter: MeterRule, data: Mapping[str, object]) -> Refusal | None:
     """Return why the meter cannot read its value; None when it can, or when there is none."""
+    if len(meter.path) == 1:  # nearly always, and a small whole number
+        value = data.get(meter.path[0])
+        if type(value) is int and 0 <= value < BOUND:
+            return None
     found, value = value_at(data, meter.path)
     if not found:
         return None

@@ -25,7 +25,7 @@ def test_an_event_is_read_exactly() -> None:
     )  # fmt: skip
     assert event.occurred_at == datetime(2026, 3, 1, 0, 0, 0, 123456, tzinfo=UTC)
     assert event.data == {"tokens": Decimal("0.1"), "many": 12345678901234567890}
-    assert (event.line, event.payload) == (7, GOOD.decode())
+    assert (event.line, event.payload) == (7, GOOD)
 
 
 def test_what_is_written_is_read_back() -> None:

@@ -330,7 +330,7 @@ def _refused(event: NewEvent | Unread, result: EventResult) -> Unread:
     if isinstance(event, Unread):
         return event
     refusal = Refusal(result.code, result.reason, result.pointer)
-    return Unread(refusal, event.payload or cloudevents.write(event), event.line)
+    return Unread(refusal, cloudevents.payload_of(event), event.line)
 
 
 def _keep(

@@ -16,7 +16,7 @@ from apps.backoffice.usage_files import pairs
 from apps.core import rls
 from apps.tenants import selectors as tenants
 from apps.tenants.models import ExternalId, Organization
-from apps.usage import files, services
+from apps.usage import cloudevents, files, services
 from apps.usage.checking import NewEvent, Refusal, Unread
 
 BATCH = 1000
@@ -166,7 +166,7 @@ class Command(BaseCommand):
                 unknown.append(event)
             else:
                 refusal = Refusal("unknown_subject", owner, "/subject")
-                unknown.append(Unread(refusal, event.payload, event.line))
+                unknown.append(Unread(refusal, cloudevents.payload_of(event), event.line))
         return owned, unknown
 
     def _owner(self, reference: str) -> int | str:
