@@ -115,7 +115,9 @@ def _wide_door(people: Mapping[int, Person]) -> Findings:
     """Walk a part of the portal when both of its guards are gone: the scope and the filter."""
     mutate(subscriptions, "get", ("rows = rows.filter(organization_id=organization_id)", "pass"))
     vars(rls)["tenant_scope"] = lambda _: rls.ops_scope("prove: a mutant")
-    return strangers.walk(people, strangers.foreign_ids, under="portal/plan/<str:subscription>/c")
+    return strangers.walk(
+        people, strangers.foreign_ids, under="portal/plan/<str:subscription>/cancel/"
+    )
 
 
 def _with_mutant(
