@@ -7,6 +7,7 @@ the difference between before and after. There is no second computation that cou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -295,6 +296,8 @@ class Resume:
         return _copied(changed, stopped, at=at, edge=None)
 
 
+IMPOSSIBLE = (Invalid, WrongState, WrongCurrency, PriceNotAgreed)
+"""What a scheduled wish is refused with where the agreement it was for is no more."""
 Wish = ChangePlan | ChangeQuantity | AddItem | RemoveItem | OverridePrice | Resume
 
 
@@ -357,14 +360,18 @@ def consider(
 
 
 def foreseen(facts: SubscriptionFacts, until: datetime) -> SubscriptionFacts:
-    """Return the facts as they will be at `until`, with the changes scheduled up to then."""
+    """Return the facts as they will be at `until`, with the changes scheduled up to then.
+
+    One that what happened since has made impossible is left out: it will be called off.
+    """
     reached = [change for change in facts.scheduled if change.effective_at <= until]
     for change in reached:
         wish = wish_of(change.action, change.arguments)
         if wish.action == Resume.action and facts.status != states.PAUSED:
             continue  # the pause that it ends has not begun
         behaviour = Behaviour(change.behaviour)
-        facts = wish.apply(facts, at=change.effective_at, behaviour=behaviour)
+        with suppress(*IMPOSSIBLE):
+            facts = wish.apply(facts, at=change.effective_at, behaviour=behaviour)
     return replace(facts, scheduled=tuple(c for c in facts.scheduled if c not in reached))
 
 

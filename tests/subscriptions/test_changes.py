@@ -11,6 +11,7 @@ from apps.core import rls
 from apps.core.errors import DomainError, Invalid, NotFound
 from apps.engine.prices import Flat
 from apps.invoicing import books
+from apps.invoicing import selectors as invoices
 from apps.plans import catalog
 from apps.plans import selectors as plans
 from apps.plans import services as plan_services
@@ -169,6 +170,28 @@ def test_a_scheduled_change_can_be_called_off(organization: Organization) -> Non
             )
     desk.bill(day(7, 1))
     assert desk.lines(organization)[1] == FIRST
+
+
+def test_a_change_to_come_that_has_become_impossible_is_called_off_and_billing_goes_on(
+    organization: Organization,
+) -> None:
+    facts = desk.subscribed(organization)
+    change(organization, facts, AddItem(version("support")))
+    change(organization, facts, RemoveItem("support"), Behaviour.NEXT_PERIOD, at=day(6, 17))
+    gone = change(organization, facts, RemoveItem("support"), at=day(6, 18))
+    assert [one.action for one in gone.scheduled] == ["remove_item"]
+    with rls.tenant_scope(organization.pk):
+        assert [line.key for line in invoices.next_lines(gone)[1]][:1] == ["base"]
+    desk.bill(day(7, 1))
+    with rls.tenant_scope(organization.pk):
+        found = Change.objects.get(action="remove_item", effective_at=day(7, 1))
+    assert found.status == "canceled"
+    # 15.00 a month for two of 30 days: 7.50 − 6.50
+    assert desk.lines(organization)[1] == [
+        ("base", "recurring", 30_00), ("support", "started", 7_50), ("support", "ended", -6_50),
+        ("seats", "recurring", 20_00),
+    ]  # fmt: skip
+    assert books.verify().hold
 
 
 def test_changes_to_come_are_carried_out_in_the_order_of_their_time(

@@ -21,6 +21,7 @@ from apps.engine.prices import Terms
 from apps.plans import selectors as plans
 from apps.subscriptions import selectors, states
 from apps.subscriptions.changes import (
+    IMPOSSIBLE,
     AddItem,
     Agreed,
     Behaviour,
@@ -350,13 +351,17 @@ def _apply(row: Subscription, found: Change, *, actor: Actor, at: datetime) -> N
     if isinstance(wish, Resume) and facts.status != states.PAUSED:
         call_off(row, found, actor=actor, at=at)  # somebody was faster
         return
-    considered = consider(
-        _without(facts, found),
-        wish,
-        behaviour=Behaviour(found.behaviour),
-        at=found.effective_at,
-        effective_at=found.effective_at,
-    )
+    try:
+        considered = consider(
+            _without(facts, found),
+            wish,
+            behaviour=Behaviour(found.behaviour),
+            at=found.effective_at,
+            effective_at=found.effective_at,
+        )
+    except IMPOSSIBLE:  # another change came first, and nothing is left of what this one was for
+        call_off(row, found, actor=actor, at=at)
+        return
     found.status, found.settled_at = Change.Status.APPLIED, at
     found.save(update_fields=["status", "settled_at"])
     if considered.changes:
