@@ -8,6 +8,8 @@ from apps.core import rls
 from apps.invoicing import books, selectors, services
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
+from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions import services as agreements
 from apps.tenants import services as tenants
 from apps.tenants.models import Organization
 from tests.conftest import STAFF
@@ -61,6 +63,18 @@ def test_usage_is_billed_when_it_passes_a_threshold(acme: Organization) -> None:
     shop.bill(day(7, 1))
     # 36 calls of June, 32 of which are billed, and July's base
     assert [document.total for document in shop.invoices(acme)] == [5_00, 12_00, 20_00, 9_00]
+    assert books.verify().hold
+
+
+def test_usage_billed_before_its_item_came_to_an_end_is_still_proven(acme: Organization) -> None:
+    shop.call(acme, day(6, 2), 12, at=day(6, 3))
+    assert passed(6, 5) == [12_00]
+    with rls.tenant_scope(acme.pk):
+        (facts,) = subscriptions.of_organization(acme.pk)
+        agreements.cancel(facts.public_id, when="now", actor=STAFF, at=day(6, 11))
+    shop.bill(day(6, 11))
+    # the 12 calls of June are billed, and two thirds of its base come back: −3.33
+    assert shop.invoices(acme)[-1].credits_total == -3_33
     assert books.verify().hold
 
 

@@ -20,6 +20,7 @@ from apps.engine.invoice import (
     Window,
     billed_in_full,
     propose,
+    windows_needed,
 )
 from apps.invoicing import evidence
 from apps.invoicing.books.findings import Finding, about_line
@@ -261,7 +262,8 @@ def _expected(
         for line in lines
         if _name(line) in known.counted
     ]
-    return _rated(facts, boundary, metered, billed_of)
+    under_way = row.kind == Invoice.Kind.PROGRESSIVE
+    return _rated(facts, boundary, metered, billed_of, under_way=under_way)
 
 
 def _rated(
@@ -269,11 +271,20 @@ def _rated(
     boundary: int,
     metered: Iterable[tuple[int, Mapping[str, Any], usage.Measured]],
     billed_of: BilledOf = billed_in_full,
+    *,
+    under_way: bool = False,
 ) -> dict[BilledKey, Proposal]:
-    """Return what the boundary calls for with these recounts; per-event prices read the events."""
+    """Return what the boundary calls for with these recounts; per-event prices read the events.
+
+    What was counted `under_way`, in a period that was not over, stands for what the period has of
+    it by now: its items may have ended meanwhile.
+    """
     measured: dict[Window, Measured] = {}
+    needed = {one.item_id: one for one in windows_needed(facts.agreement, boundary)}
     for item_id, explanation, found in metered:
         window = Window(item_id, explanation["meter"], evidence.measured_period(explanation))
+        if under_way:
+            window = needed.get(item_id, window)
         item = facts.item(item_id).item
         measured[window] = as_measured(item, facts.organization_id, window, found)
     # Metered items without a line here were not measured, and are not this invoice's to prove.
