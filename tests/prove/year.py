@@ -130,6 +130,7 @@ def _told(alive: list[Customer], at: datetime) -> None:
     for customer in alive:
         customer.account.heal()
         customer.account.bill(at)
+        customer.account.pass_thresholds(at)
 
 
 def _run(at: datetime, point: str) -> None:
@@ -137,6 +138,7 @@ def _run(at: datetime, point: str) -> None:
     logging.disable()
     invoicing.heal_usage(actor=ACTOR, at=at)
     invoicing.bill_due(as_of=at, actor=ACTOR, at=at)
+    invoicing.bill_thresholds(actor=ACTOR, at=at)
 
 
 def _differences(alive: list[Customer]) -> Iterator[str]:

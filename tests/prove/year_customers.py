@@ -36,8 +36,8 @@ from tests.engine import oracle
 from tests.engine.oracle_documents import Coupon
 from tests.prove.ground import ask
 from tests.prove.year_bills import Back, Bill, of_line, spread
-from tests.prove.year_catalog import CALL, PLANS, TRIAL_DAYS
-from tests.prove.year_oracle import Account
+from tests.prove.year_catalog import CALL, EXPONENTS, PLANS, TRIAL_DAYS
+from tests.prove.year_oracle import Account, Change
 
 ACTOR = operator("prove")
 ZONES = ("UTC", "America/New_York", "Asia/Kolkata", "Europe/Berlin")
@@ -59,7 +59,7 @@ COUPONS = {
         CouponRules(
             code="ten-off",
             name="Ten off for good",
-            amounts={"USD": Decimal("10.01")},
+            amounts={"USD": Decimal("10.01"), "JPY": Decimal(1499), "KWD": Decimal("3.077")},
             duration="forever",
         ),
         CouponRules(
@@ -99,12 +99,19 @@ class Customer:
     def arrives(cls, slug: str, chance: Random, at: datetime) -> Customer:
         """Create the organization and subscribe it to a plan, from now on."""
         zone, country = chance.choice(ZONES), chance.choice(("DE", "US"))
+        currency = chance.choice(("USD", *EXPONENTS))
         with rls.ops_scope("prove: a customer"):
             row = tenants.create_organization(
-                slug, name=slug, timezone=zone, country=country, actor=ACTOR, at=at
+                slug,
+                name=slug,
+                timezone=zone,
+                country=country,
+                currency=currency,
+                actor=ACTOR,
+                at=at,
             )
         percent = GERMAN_VAT if country == "DE" else 0
-        customer = cls(int(row.pk), Account(zone, percent), chance)
+        customer = cls(int(row.pk), Account(zone, currency, percent), chance)
         plan, seats = chance.choice(sorted(PLANS)), chance.randint(3, 12)
         with rls.tenant_scope(customer.organization):
             facts = subscriptions.subscribe(
@@ -115,11 +122,14 @@ class Customer:
         if days := TRIAL_DAYS[plan]:
             begins = oracle.first_instant(oracle.wall_clock(at, zone) + timedelta(days=days), zone)
         customer.account.subscribe(plan, begins=begins, start=at, seats=seats)
-        customer.acts.append(f"{at} subscribes to {plan}, {seats} seats, in {zone}, {country}")
+        customer.acts.append(
+            f"{at} subscribes to {plan}, {seats} seats, in {zone}, {country}, {currency}"
+        )
         return customer
 
     def acts_at(self, at: datetime) -> None:
         """Do something, whatever is possible now."""
+        self.account.catch_up(at)
         if self.over:
             return
         if self.paused:
@@ -129,6 +139,7 @@ class Customer:
             (self._change_seats, 10),
             (self._change_plan, 4),
             (self._change_add_on, 3),
+            (self._change_later, 3),
             (self._use, 12),
             (self._void, 2),
             (self._redeem, 2),
@@ -173,6 +184,25 @@ class Customer:
         self._billed_at_once(behaviour, at)
         self._note(at, f"changes its add-on, {behaviour}")
 
+    def _change_later(self, at: datetime) -> None:
+        """Have something changed with the next period: one thing at a time."""
+        if self.account.waiting:
+            return
+        seats = self.chance.randint(0, 15)
+        plan = next(code for code in sorted(PLANS) if code != self.account.plan_at(at))
+        wishes: list[tuple[Wish, Change]] = [
+            (ChangePlan(self._version(plan)), ("plan", plan)),
+            (AddItem(self._version("support")), ("add", "")),
+        ]
+        if seats != self.account.seats_at(at):
+            wishes.append((ChangeQuantity(Decimal(seats)), ("seats", seats)))
+        if self.account.has_add_on(at):
+            wishes[1] = (RemoveItem("support"), ("remove", ""))
+        wish, change = self.chance.choice(wishes)
+        self._change(wish, Behaviour.NEXT_PERIOD, at)
+        self.account.wait(change, at)
+        self._note(at, f"{change} with the next period")
+
     def _version(self, plan: str) -> str:
         with rls.tenant_scope(self.organization):
             return plans.current_version(plan).public_id
@@ -183,14 +213,19 @@ class Customer:
         return {"charged": behaviour is not Behaviour.NONE, "restart": restart}
 
     def _change(self, wish: Wish, behaviour: Behaviour, at: datetime) -> None:
-        """Change it, at the amount that was quoted just before."""
+        """Change it, sometimes at the amount that was quoted just before."""
         with rls.tenant_scope(self.organization):
-            quote = quoting.quote_change(self.subscription, wish=wish, behaviour=behaviour, at=at)
+            confirmed = None
+            if self.chance.random() < 0.3:
+                quote = quoting.quote_change(
+                    self.subscription, wish=wish, behaviour=behaviour, at=at
+                )
+                confirmed = invoicing.Confirmed(quote.amount, at)
             invoicing.change_subscription(
                 self.subscription,
                 wish=wish,
                 behaviour=behaviour,
-                confirmed=invoicing.Confirmed(quote.amount, at),
+                confirmed=confirmed,
                 actor=ACTOR,
                 at=at,
             )
@@ -242,7 +277,7 @@ class Customer:
         said = COUPONS[code]
         coupon = Coupon(
             None if said.percent is None else Fraction(said.percent),
-            int(said.amounts["USD"] * 100) if said.amounts else None,
+            self._minor(said.amounts[self.account.currency]) if said.amounts else None,
             most=None,
             kinds=said.prices or None,
             lines=None,
@@ -266,7 +301,7 @@ class Customer:
         cents = bill.due if self.chance.random() < 0.6 else self.chance.randint(1, bill.due)
         number = self._number(day)
         with rls.tenant_scope(self.organization):
-            amount = Decimal(cents).scaleb(-2)
+            amount = self._major(cents)
             payments.record_payment(number, amount=amount, actor=ACTOR, at=at)
         bill.paid += cents
         self._note(at, f"pays {cents} of {number}")
@@ -277,7 +312,7 @@ class Customer:
         with rls.tenant_scope(self.organization):
             invoicing.grant_credit(
                 self.organization,
-                amount=Decimal(cents).scaleb(-2),
+                amount=self._major(cents),
                 terms=invoicing.GrantTerms(expires_at=expires),
                 actor=ACTOR,
                 at=at,
@@ -298,14 +333,14 @@ class Customer:
             return
         refund = self.chance.randint(0, min(total, bill.refundable))
         if refund == bill.refundable < total and self.chance.random() < 0.5:
-            self._is_refused(number, said, _split(refund + 1), at)
+            self._is_refused(number, said, self._split(refund + 1), at)
         offset = None
         if self.chance.random() < 0.5:
             least, most = max(0, total - bill.givable), min(total - refund, bill.due)
             offset = self.chance.randint(least, most)
         with rls.tenant_scope(self.organization):
             note = invoicing.issue_credit_note(
-                number, **said, split=_split(refund, offset), actor=ACTOR, at=at
+                number, **said, split=self._split(refund, offset), actor=ACTOR, at=at
             )
         self.account.take_back(day, at, backs, refund=refund, offset=offset)
         self._note(at, f"gets {total} of {number} back, {refund} as money, {offset} not owed")
@@ -320,11 +355,11 @@ class Customer:
             one = bill.sold[place]
             gross = self.chance.randint(1, one.gross - one.back_gross)
             line = invoicing.NoteLine(
-                line=self._line(bill, place, number), amount=Decimal(gross).scaleb(-2)
+                line=self._line(bill, place, number), amount=self._major(gross)
             )
             return of_line(bill.sold, place, gross), {"reason": "other", "lines": [line]}
         total = bill.left if self.chance.random() < 0.4 else self.chance.randint(1, bill.left)
-        said = {"reason": "order_change", "total": Decimal(total).scaleb(-2)}
+        said = {"reason": "order_change", "total": self._major(total)}
         return spread(bill.sold, total), said
 
     def _is_refused(
@@ -337,7 +372,7 @@ class Customer:
 
     def _is_paid_back(self, note: str, cents: int, at: datetime) -> None:
         with rls.tenant_scope(self.organization):
-            payments.record_refund(note, amount=Decimal(cents).scaleb(-2), actor=ACTOR, at=at)
+            payments.record_refund(note, amount=self._major(cents), actor=ACTOR, at=at)
         self.account.paid_out += cents
 
     def _line(self, bill: Bill, place: int, number: str) -> str:
@@ -387,7 +422,12 @@ class Customer:
         self.over = True
         self._note(at, "ends")
 
+    def _split(self, refund: int, offset: int | None = None) -> invoicing.Split:
+        off = None if offset is None else self._major(offset)
+        return invoicing.Split(refund=self._major(refund), offset=off)
 
-def _split(refund: int, offset: int | None = None) -> invoicing.Split:
-    off = None if offset is None else Decimal(offset).scaleb(-2)
-    return invoicing.Split(refund=Decimal(refund).scaleb(-2), offset=off)
+    def _major(self, minor: int) -> Decimal:
+        return Decimal(minor).scaleb(-EXPONENTS[self.account.currency])
+
+    def _minor(self, major: Decimal) -> int:
+        return int(major.scaleb(EXPONENTS[self.account.currency]))

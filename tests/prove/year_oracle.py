@@ -1,7 +1,8 @@
 """A subscription's bills from what happened to it: events in, invoices out, nothing shared.
 
 Written from the conventions (docs/algorithms/proration.md, "Lines on the invoice") on the Fractions
-of `tests.engine.oracle`, and not from the engine or the rooms. Amounts are cents.
+of `tests.engine.oracle`, and not from the engine or the rooms. Amounts are minor units of
+the customer's currency.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from tests.engine import oracle, oracle_documents, oracle_time
 from tests.engine.oracle_documents import NEVER, Coupon, Grant, Item, Tax
 from tests.engine.oracle_prices import Asked, Used, line, price_of
 from tests.prove.year_bills import Back, Bill, Note, Sold
-from tests.prove.year_catalog import ADD_ON, PLANS, TERMS
+from tests.prove.year_catalog import ADD_ON, EXPONENTS, PLANS, TERMS, THRESHOLDS, priced
 
 NOTHING, WHOLE = Fraction(0), Fraction(1)
 PLACES = {
     price["key"]: place for prices in (PLANS["solo"], ADD_ON) for place, price in enumerate(prices)
 }
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+Change = tuple[str, int | str]
+"""What is to change: `seats` to so many, `plan` to another one, `add` or `remove` the add-on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +55,20 @@ class Owned:
     """A price that was bought: for how long, and how many from when on.
 
     `starts`, `ends` and the third part of a step are false where the change was not to be charged.
-    `added` is what belongs to the add-on.
     """
 
     price: dict[str, Any]
     start: datetime
+    plan: str
     end: datetime | None = None
     steps: list[tuple[datetime, int, bool]] = field(default_factory=list)
     starts: bool = True
     ends: bool = True
-    added: bool = False
+
+    @property
+    def added(self) -> bool:
+        """Whether it belongs to the add-on."""
+        return self.plan not in PLANS
 
     @property
     def once(self) -> bool:
@@ -82,7 +89,7 @@ class Owned:
         return [n for at, n, _ in self.steps if at <= moment][-1] if self.steps else 1
 
     def full_price(self, quantity: int) -> Fraction:
-        """What so many cost for a whole period, in dollars."""
+        """What so many cost for a whole period, in major units."""
         terms = {key: value for key, value in self.price.items() if key in TERMS}
         terms.setdefault("model", "flat")
         return price_of(terms, Used(Fraction(quantity)), Fraction(self.price.get("included", 0)))
@@ -115,12 +122,13 @@ class Discounted:
 
 @dataclass(slots=True)
 class Counted:
-    """Usage that was billed: what for, as which line, and what it came to last."""
+    """Usage that was billed: what for, as which line, what it came to last, beyond what."""
 
     owned: Owned
     lap: Lap
     sold: Sold
     amount: int
+    before: int
 
 
 @dataclass(eq=False, slots=True)
@@ -128,18 +136,22 @@ class Account:
     """One customer's agreement and usage, brought up to date by what happens, in order of time.
 
     `anchors` are the cycles: from when, and anchored where. `stops` are the moments at which it is
-    paused or ends, `calls` the times of the events that were taken, by key. `credit` is what is
-    left of every grant, in the order they are used. `sold_of` remembers what was billed of a price
-    for a period. `counted` is the usage that was billed, `corrections` wait for the next bill.
-    `settled` are the changes that were billed at once, `billed_until` the last boundary billed.
-    `notes` are the credit notes by their moment, `paid_out` the money that went back.
+    paused or ends, `waiting` is what is to change later, `calls` the times of the events that were
+    taken, by key. `credit` is what is left of every grant, in the order they are used. `sold_of`
+    remembers what was billed of a price for a period. `counted` is the usage that was billed,
+    `corrections` wait for the next bill. `settled` are the changes that were billed at once,
+    `progressed` what thresholds billed of a period's usage, `used` all usage ever billed,
+    `billed_until` the last boundary billed. `notes` are the credit notes by their moment,
+    `paid_out` is the money that went back.
     """
 
     zone: str
+    currency: str
     tax_percent: int
     owned: list[Owned] = field(default_factory=list)
     anchors: list[tuple[datetime, datetime]] = field(default_factory=list)
     stops: list[datetime] = field(default_factory=list)
+    waiting: list[tuple[datetime, Change]] = field(default_factory=list)
     calls: dict[str, datetime] = field(default_factory=dict)
     discounts: list[Discounted] = field(default_factory=list)
     credit: list[Grant] = field(default_factory=list)
@@ -149,6 +161,8 @@ class Account:
     counted: list[Counted] = field(default_factory=list)
     corrections: list[Line] = field(default_factory=list)
     settled: set[tuple[int, datetime]] = field(default_factory=set)
+    progressed: dict[tuple[int, datetime], int] = field(default_factory=dict)
+    used: int = 0
     billed_until: datetime = LONG_AGO
     paid_out: int = 0
 
@@ -190,7 +204,8 @@ class Account:
         had = {one.key for one in self.owned if one.once}
         for price in ADD_ON:
             if price["key"] not in had:
-                self.owned.append(Owned(price, at, starts=charged, added=True))
+                mine = priced(price, self.currency)
+                self.owned.append(Owned(mine, at, "support", starts=charged))
 
     def remove(self, at: datetime, *, charged: bool = True, restart: bool = False) -> None:
         """Do without the add-on."""
@@ -198,12 +213,32 @@ class Account:
         if restart:
             self._restart(at)
 
+    def wait(self, change: Change, at: datetime) -> None:
+        """Have something changed when the period is over that is under way."""
+        moment = next(moment for moment, *_ in self.boundaries() if moment > at)
+        self.waiting.append((moment, change))
+
+    def catch_up(self, until: datetime) -> None:
+        """Carry out what waited for a moment up to then; what is so already stays as it is."""
+        while self.waiting and self.waiting[0][0] <= until:
+            moment, change = self.waiting.pop(0)
+            match change:
+                case ("seats", int(seats)) if seats != self.seats_at(moment):
+                    self.change_seats(seats, moment)
+                case ("plan", str(plan)) if plan != self.plan_at(moment):
+                    self.change_plan(plan, moment)
+                case ("add", _) if not self.has_add_on(moment):
+                    self.add(moment)
+                case ("remove", _) if self.has_add_on(moment):
+                    self.remove(moment)
+
     def has_add_on(self, at: datetime) -> bool:
         """Whether the add-on is there."""
         return any(one.added and not one.once for one in self._living(at))
 
     def stop(self, at: datetime) -> None:
-        """Pause or end then."""
+        """Pause or end then; what was to change later is called off."""
+        self.waiting.clear()
         self._end(self._living(at), at, charged=True)
         self.stops.append(at)
 
@@ -224,12 +259,13 @@ class Account:
     def plan_at(self, moment: datetime) -> str:
         """The plan in force, or the last one."""
         base = [one for one in self.owned if one.key == "base" and one.start <= moment][-1]
-        return next(code for code, prices in PLANS.items() if base.price in prices)
+        return base.plan
 
     def _add(self, plan: str, at: datetime, seats: int, charged: bool) -> None:
         for price in PLANS[plan]:
             steps = [(at, seats, True)] if price["type"] == "licensed" else []
-            self.owned.append(Owned(price, at, steps=steps, starts=charged))
+            mine = priced(price, self.currency)
+            self.owned.append(Owned(mine, at, plan, steps=steps, starts=charged))
 
     def _restart(self, at: datetime) -> None:
         """Begin a new cycle with everything that is there."""
@@ -251,8 +287,7 @@ class Account:
         for one in ended:
             if not one.once:
                 steps = [(at, one.steps[-1][1], True)] if one.steps else []
-                again = Owned(one.price, at, steps=steps, starts=charged, added=one.added)
-                self.owned.append(again)
+                self.owned.append(Owned(one.price, at, one.plan, steps=steps, starts=charged))
 
     def _seats(self, at: datetime) -> Owned:
         return next(one for one in self.owned if one.key == "seats" and one.lives_at(at))
@@ -273,6 +308,7 @@ class Account:
 
     def bill(self, as_of: datetime) -> None:
         """Be billed for every boundary up to then."""
+        self.catch_up(as_of)
         for moment, behind, ahead in takewhile(lambda one: one[0] <= as_of, self.boundaries()):
             if moment > self.billed_until:
                 self._pass(moment, behind, ahead)
@@ -324,7 +360,7 @@ class Account:
         It is what the discounts have left of it. Where a note took some back somebody decides.
         """
         for one in self.counted:
-            now = next((x.cents for x in self._usage(one.owned, one.lap)), 0)
+            now = self._used(one.owned, one.lap) - one.before
             share = Fraction(one.sold.net, one.sold.gross) if one.sold.gross else WHOLE
             cents = oracle.rounded(now * share) - oracle.rounded(one.amount * share)
             if cents and one.sold.back_net:
@@ -332,6 +368,33 @@ class Account:
             one.amount = now
             if cents:
                 self.corrections.append(Line(one.owned, "correction", cents))
+
+    def pass_thresholds(self, at: datetime) -> None:
+        """Be billed for the usage so far when it has passed a threshold since it was billed last.
+
+        All that was ever used counts.
+        """
+        terms = THRESHOLDS.get(self.plan_at(at), {}).get(self.currency)
+        ahead = (one for one in self.boundaries() if one[0] > self.billed_until)
+        _, behind, _ = next(ahead, (at, None, None))
+        if terms is None or behind is None:
+            return
+        found = [
+            line
+            for one in sorted(self.owned, key=lambda one: PLACES[one.key])
+            if one.price["type"] == "metered"
+            for line in self._usage(one, behind, "progressive")
+            if line.cents
+        ]
+        now = self.used + sum(line.cents for line in found)
+        if self._last_level(terms, now) > self._last_level(terms, self.used):
+            self.bills[at] = self._bill(at, found, behind, None)
+
+    def _last_level(self, terms: dict[str, Any], used: int) -> int:
+        """How many thresholds lie up to so much."""
+        fixed = [self._minor(Fraction(amount)) for amount in terms["amounts"]]
+        beyond = max(0, used - fixed[-1]) // self._minor(Fraction(terms["step"]))
+        return sum(amount <= used for amount in fixed) + beyond
 
     # What it comes to
 
@@ -388,7 +451,13 @@ class Account:
         if one.kind in ("proration", "one_off"):
             self.settled.add((id(one.owned), one.turn))
         if one.kind == "arrears" and behind is not None:
-            self.counted.append(Counted(one.owned, behind, sold, amount=one.cents))
+            before = self.progressed.get((id(one.owned), behind.start), 0)
+            self.counted.append(Counted(one.owned, behind, sold, one.cents, before))
+        if one.kind == "progressive" and behind is not None:
+            place = (id(one.owned), behind.start)
+            self.progressed[place] = self.progressed.get(place, 0) + one.cents
+        if one.owned.price["type"] == "metered":
+            self.used += one.cents
 
     def _use_up(self, cents: int, moment: datetime) -> None:
         """Take it from the grants in their order; all of them pay every line."""
@@ -446,7 +515,7 @@ class Account:
                 found += self._once(one, behind, ahead, until)
             elif ahead is not None and not metered and one.lives_at(ahead.start):
                 found.append(
-                    Line(one, "advance", _cents(one.full_price(one.quantity(ahead.start))))
+                    Line(one, "advance", self._minor(one.full_price(one.quantity(ahead.start))))
                 )
             if behind is not None and metered and until is None:
                 found += self._usage(one, behind)
@@ -464,13 +533,16 @@ class Account:
         opening = ahead is not None and one.start == ahead.start
         after_trial = ahead is not None and ahead.start == self.begins and one.start < self.begins
         if inside or opening or after_trial:
-            yield Line(one, "one_off", _cents(one.full_price(1)), turn=one.start)
+            yield Line(one, "one_off", self._minor(one.full_price(1)), turn=one.start)
 
-    def _usage(self, one: Owned, behind: Lap) -> Iterator[Line]:
-        start = max(one.start, behind.start)
-        end = behind.end if one.end is None else min(one.end, behind.end)
-        if start >= end:
-            return
+    def _usage(self, one: Owned, behind: Lap, kind: str = "arrears") -> Iterator[Line]:
+        """What was used beyond what was billed of it before the period was over."""
+        if max(one.start, behind.start) < _end_in(one, behind):
+            cents = self._used(one, behind) - self.progressed.get((id(one), behind.start), 0)
+            yield Line(one, kind, cents)
+
+    def _used(self, one: Owned, behind: Lap) -> int:
+        start, end = max(one.start, behind.start), _end_in(one, behind)
         count = sum(start <= at < end for at in self.calls.values())
         terms = {key: value for key, value in one.price.items() if key in TERMS}
         bounds = ("minimum_amount", "maximum_amount")
@@ -480,7 +552,7 @@ class Account:
             Fraction(one.price.get("included", 0)),
             rules={key: one.price[key] for key in bounds if key in one.price},
         )
-        yield Line(one, "arrears", _cents(line(asked)))
+        return self._minor(line(asked))
 
     def _changes(self, one: Owned, behind: Lap, until: datetime | None) -> list[Line]:
         """One line a change: the difference of two full prices for what is left of the period.
@@ -492,7 +564,7 @@ class Account:
         paid = 0
         if one.lives_at(behind.start):
             price = one.full_price(one.quantity(behind.start))
-            paid = _cents(price)
+            paid = self._minor(price)
         really, back = self._really(one, behind)
         lines: list[Line] = []
         for at, quantity, charged in self._turns(one, behind):
@@ -500,12 +572,12 @@ class Account:
                 break
             new = NOTHING if quantity is None else one.full_price(quantity)
             exact = (new - price) * self._share(one, at, behind, charged)
-            full = max(_cents(exact), -paid)
+            full = max(self._minor(exact), -paid)
             price = new
             if (id(one), at) not in self.settled:
                 part = self._part(-full, lines, really)
                 most = max(0, oracle.rounded(paid * part) - back)
-                cents = max(_cents(exact * part), -most) if full < 0 else full
+                cents = max(self._minor(exact * part), -most) if full < 0 else full
                 lines.append(Line(one, "proration", cents, turn=at, part=part))
             paid += full
         return lines
@@ -535,7 +607,7 @@ class Account:
 
     def _turns(self, one: Owned, behind: Lap) -> list[tuple[datetime, int | None, bool]]:
         lived = max(one.start, behind.start)
-        gone = behind.end if one.end is None else min(one.end, behind.end)
+        gone = _end_in(one, behind)
         if lived >= gone:
             return []
         turns: list[tuple[datetime, int | None, bool]] = []
@@ -546,6 +618,9 @@ class Account:
             turns.append((gone, None, one.ends))
         return turns
 
+    def _minor(self, major: Fraction) -> int:
+        return oracle.rounded(major * 10 ** EXPONENTS[self.currency])
+
     def _share(self, one: Owned, at: datetime, behind: Lap, charged: bool) -> Fraction:
         mode = one.price.get("proration", "second") if charged else "none"
         return oracle_time.share_after(mode, self.zone, at, behind.whole)
@@ -555,5 +630,5 @@ def _may_be_discounted(line: Line) -> bool:
     return line.cents >= 0 and line.kind != "correction"
 
 
-def _cents(dollars: Fraction) -> int:
-    return oracle.rounded(dollars * 100)
+def _end_in(one: Owned, behind: Lap) -> datetime:
+    return behind.end if one.end is None else min(one.end, behind.end)
