@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.db.models.expressions import Func
 
 from apps.core.ids import new_id
 
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
     WholeColumn = models.BigIntegerField[int, int]
     ExactColumn = models.DecimalField[Any, Any]
     KeyColumn = models.ForeignKey[Any, Any]
+    NumberColumn = models.Field[int, int]
 else:
     TextColumn, WholeColumn = models.CharField, models.BigIntegerField
     ExactColumn, KeyColumn = models.DecimalField, models.ForeignKey
+    NumberColumn = models.Field
 
 
 class NewId:
@@ -91,3 +94,29 @@ class TenantForeignKey(KeyColumn):
         kwargs.setdefault("db_index", False)
         kwargs.setdefault("related_name", "+")
         super().__init__(to, on_delete, **kwargs)
+
+
+class TransactionIdField(NumberColumn):
+    """PostgreSQL's xid8: a transaction's 64-bit number, which never wraps around."""
+
+    description = "Transaction id"
+
+    def db_type(self, connection: Any) -> str:
+        """Return the column's type."""
+        return "xid8"
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> int | None:
+        """Return it as a number; the driver knows no xid8 and hands over text."""
+        return None if value is None else int(value)
+
+    def get_prep_value(self, value: Any) -> str | None:
+        """Send it as text: PostgreSQL casts no integer to xid8."""
+        return None if value is None else str(value)
+
+
+class CurrentTransaction(Func):
+    """The transaction that runs the statement, given a number now if it has none."""
+
+    template = "pg_current_xact_id()"
+    arity = 0
+    output_field = TransactionIdField()

@@ -6,7 +6,12 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from apps.core.fields import PublicIdField, TenantForeignKey
+from apps.core.fields import (
+    CurrentTransaction,
+    PublicIdField,
+    TenantForeignKey,
+    TransactionIdField,
+)
 
 
 class Row(models.Model):
@@ -39,9 +44,13 @@ class OutboxEvent(Row):
     name = models.CharField(max_length=100, help_text="room.FactName")
     payload = models.JSONField()
     occurred_at = models.DateTimeField()
+    xid = TransactionIdField(db_default=CurrentTransaction(), editable=False)
 
     class Meta:
-        indexes = [models.Index(fields=["organization_id", "id"], name="outbox_by_organization")]
+        indexes = [
+            models.Index(fields=["organization_id", "id"], name="outbox_by_organization"),
+            models.Index(fields=["organization_id", "xid"], name="outbox_by_transaction"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} {self.public_id}"

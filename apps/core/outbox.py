@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import transaction
-from django.db.models import Min
+from django.db import connection, transaction
+from django.db.models import Min, Q
 
 from apps.core import bulk, clock, rls
 from apps.core.models import OutboxDelivery, OutboxEvent
+from apps.core.snapshots import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -175,3 +176,64 @@ def backlog() -> Backlog:
         oldest = pending.aggregate(oldest=Min("next_try_at"))["oldest"]
         dead = OutboxDelivery.objects.filter(status=status.DEAD).count()
         return Backlog(pending.count(), oldest, dead)
+
+
+# --- what was told, for those who look on --------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A fact as it was recorded, and the transaction that recorded it."""
+
+    id: int
+    public_id: str
+    name: str
+    payload: Mapping[str, Any]
+    occurred_at: datetime
+    xid: int
+
+
+def told(
+    organization_id: int,
+    *,
+    seen: Snapshot,
+    upto: Snapshot,
+    names: Collection[str],
+    since: datetime,
+    limit: int,
+) -> list[Told]:
+    """Return the facts with these names that `upto` sees and `seen` did not, as they were recorded.
+
+    `since` leaves out what was recorded before the cluster's epoch began: its transaction numbers
+    are another cluster's. At most `limit` facts.
+    """
+    rows = (
+        OutboxEvent.objects.filter(Q(xid__gte=seen.xmax) | Q(xid__in=seen.running))
+        .filter(organization_id=organization_id, name__in=names, created_at__gte=since)
+        .filter(xid__lt=upto.xmax)
+        .exclude(xid__in=upto.running)
+        .order_by("id")
+    )
+    fields = ("id", "public_id", "name", "payload", "occurred_at", "xid")
+    return [Told(*row) for row in rows.values_list(*fields)[:limit]]
+
+
+# By index alone, one probe an organization and a running transaction.
+TOLD_TO = """SELECT o.id
+FROM unnest(%(organizations)s::bigint[], %(snapshots)s::pg_snapshot[]) AS o (id, seen)
+WHERE EXISTS (SELECT FROM core_outboxevent e WHERE e.organization_id = o.id
+    AND e.xid >= pg_snapshot_xmax(o.seen) AND e.xid < pg_snapshot_xmax(%(upto)s::pg_snapshot))
+  OR EXISTS (SELECT FROM core_outboxevent e WHERE e.organization_id = o.id
+    AND e.xid = ANY (ARRAY(SELECT pg_snapshot_xip(o.seen))))"""
+
+
+def told_to(seen: Mapping[int, Snapshot], *, upto: Snapshot) -> set[int]:
+    """Return the organizations of which facts came since each one's snapshot; may name too many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            TOLD_TO,
+            {
+                "organizations": list(seen),
+                "snapshots": [str(one) for one in seen.values()],
+                "upto": str(upto),
+            },
+        )
+        return {organization_id for (organization_id,) in cursor.fetchall()}

@@ -9,45 +9,14 @@ from decimal import Decimal
 
 from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
-from apps.invoicing.composition import usage_lines
-from apps.invoicing.document import Document, Line
+from apps.invoicing.document import Document
+from apps.invoicing.gauges import Gauge, gauge_of_line, gauges
 from apps.plans.selectors import VersionTerms
-from apps.portal import charts
 from apps.subscriptions import states
 from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
-from apps.usage import selectors as usage
 
 STARTING = "starting"
 PAUSING = "pausing"
-
-
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """A meter against what is included. `amount` is in minor units; None where usage is free."""
-
-    key: str
-    meter: str
-    name: str
-    unit: str
-    quantity: Decimal
-    included: Decimal
-    amount: int | None
-    event_count: int
-
-    @property
-    def percent(self) -> int:
-        """How much of the included quantity is used, 0 to 100."""
-        return charts.share(self.quantity, self.included)
-
-    @property
-    def over(self) -> Decimal:
-        """What lies above the included quantity."""
-        return max(Decimal(0), self.quantity - self.included)
-
-    @property
-    def left(self) -> Decimal:
-        """What is left of the included quantity."""
-        return max(Decimal(0), self.included - self.quantity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,48 +105,5 @@ def _gauges_now(
     """Read the invoice to come where it covers the period: then nothing is measured twice."""
     found = [line for line in upcoming.lines if line.reason == "usage"] if upcoming else []
     if found and all(line.period == period for line in found):
-        return [_of_line(line) for line in found]
+        return [gauge_of_line(line) for line in found]
     return gauges(facts, period)
-
-
-def gauges(facts: SubscriptionFacts, period: Period) -> list[Gauge]:
-    """Return what the meters counted in a billing period or in the trial."""
-    cycle = facts.agreement.cycle
-    if period.start >= cycle.anchor:
-        lines = usage_lines(facts, cycle.index_at(period.start) + 1)
-        return [_of_line(line) for line in lines]
-    return _free(facts, period)
-
-
-def _of_line(line: Line) -> Gauge:
-    told = line.explanation
-    return Gauge(
-        key=line.key,
-        meter=str(told["meter"]),
-        name=line.name,
-        unit=str(told["unit"]),
-        quantity=line.quantity,
-        included=Decimal(str(told["included"])),
-        amount=line.amount,
-        event_count=int(told["usage"]["event_count"]),
-    )
-
-
-def _free(facts: SubscriptionFacts, period: Period) -> list[Gauge]:
-    """Return the gauges of a trial: its usage is counted and costs nothing."""
-    metered = [item for item in facts.standing if item.item.meter is not None]
-    wants = [usage.Want(str(i.item.meter), period.start, period.end) for i in metered]
-    measured = usage.measure(facts.organization_id, wants)
-    return [
-        Gauge(
-            key=item.item.key,
-            meter=str(item.item.meter),
-            name=item.price.name,
-            unit=item.price.unit,
-            quantity=one.quantity,
-            included=item.item.included,
-            amount=None,
-            event_count=one.event_count,
-        )
-        for item, one in zip(metered, measured, strict=True)
-    ]

@@ -8,37 +8,13 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.db.models.expressions import Func
 
+from apps.core.fields import CurrentTransaction as CurrentTransaction
+from apps.core.fields import TransactionIdField as TransactionIdField
+
 if TYPE_CHECKING:
-    NumberColumn = models.Field[int, int]
     ExactColumn = models.DecimalField[Decimal, Decimal]
 else:
-    NumberColumn, ExactColumn = models.Field, models.DecimalField
-
-
-class TransactionIdField(NumberColumn):
-    """PostgreSQL's xid8: a transaction's 64-bit number, which never wraps around."""
-
-    description = "Transaction id"
-
-    def db_type(self, connection: Any) -> str:
-        """Return the column's type."""
-        return "xid8"
-
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> int | None:
-        """Return it as a number; the driver knows no xid8 and hands over text."""
-        return None if value is None else int(value)
-
-    def get_prep_value(self, value: Any) -> str | None:
-        """Send it as text: PostgreSQL casts no integer to xid8."""
-        return None if value is None else str(value)
-
-
-class CurrentTransaction(Func):
-    """The transaction that runs the statement, given a number now if it has none."""
-
-    template = "pg_current_xact_id()"
-    arity = 0
-    output_field = TransactionIdField()
+    ExactColumn = models.DecimalField
 
 
 class DedupeKey(Func):

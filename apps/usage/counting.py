@@ -480,3 +480,22 @@ FROM (SELECT organization_id, type, occurred_at FROM came UNION ALL SELECT * FRO
 JOIN usage_meter m ON m.event_type = x.type
 ORDER BY 1, 2, 3"""
 MARK = f"WITH {EPOCH} SELECT number, pg_current_snapshot()::text FROM epoch"  # noqa: S608
+
+# Which of the organizations got events that their snapshots could not see, up to this moment. One
+# probe of an index each, and one more for each transaction that was running then; without a number
+# of the epoch's own cluster an event is not looked at.
+PULSE = """WITH epoch AS MATERIALIZED (
+  SELECT number, base_event_id, started_at FROM usage_epoch
+  WHERE number = (SELECT max(number) FROM usage_epoch)
+    AND system_identifier = (SELECT system_identifier FROM pg_control_system())
+)
+SELECT x.number, x.started_at, pg_current_snapshot()::text, ARRAY(
+  SELECT o.id
+  FROM unnest(%(organizations)s::bigint[], %(snapshots)s::pg_snapshot[]) AS o (id, seen)
+  WHERE EXISTS (SELECT FROM usage_event e WHERE e.organization_id = o.id
+      AND e.xid >= pg_snapshot_xmax(o.seen) AND e.xid < pg_snapshot_xmax(pg_current_snapshot())
+      AND e.id + 0 > x.base_event_id)
+    OR EXISTS (SELECT FROM usage_event e WHERE e.organization_id = o.id
+      AND e.xid = ANY (ARRAY(SELECT pg_snapshot_xip(o.seen)))
+      AND e.id + 0 > x.base_event_id)
+) FROM epoch x"""

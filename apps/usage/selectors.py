@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from apps.core.snapshots import Snapshot
 from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Cycle, Interval, Unit, zone
 from apps.engine.decimals import EXACT, ZERO, plain
@@ -220,6 +221,16 @@ class Mark(NamedTuple):
     snapshot: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """A moment of one epoch, and the organizations whose usage another moment did not see."""
+
+    epoch: int
+    epoch_started_at: datetime
+    snapshot: Snapshot
+    changed: frozenset[int]
+
+
 class ChangedDay(NamedTuple):
     """A day (UTC) of which a meter's events came or were voided; a level changes all later ones."""
 
@@ -419,6 +430,21 @@ def changed_since(then: Mark) -> list[ChangedDay] | None:
     if mark().epoch != then.epoch:
         return None
     return [ChangedDay(*row) for row in _rows(counting.CHANGED, then._asdict())]
+
+
+def pulse(seen: Mapping[int, Snapshot]) -> Pulse:
+    """Return this moment, and which organizations got events since each one's snapshot.
+
+    One statement, whatever their number; the scope must show them all. Snapshots of another epoch
+    have no meaning here: the caller compares. Raises UsageNotReady after a restore until it is
+    rebuilt.
+    """
+    organizations = {"organizations": list(seen), "snapshots": [str(one) for one in seen.values()]}
+    rows = _rows(counting.PULSE, organizations)
+    if not rows:
+        raise UsageNotReady(NOT_READY)
+    epoch, started_at, snapshot, changed = rows[0]
+    return Pulse(epoch, started_at, Snapshot.parse(snapshot), frozenset(changed))
 
 
 def _claimed(spans: _Spans, claims: Sequence[Claim]) -> dict[str, Any]:

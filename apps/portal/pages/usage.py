@@ -12,9 +12,9 @@ from django.shortcuts import render
 from apps.core import clock
 from apps.engine.decimals import plain
 from apps.engine.period import Period, iso
+from apps.invoicing.gauges import Gauge, gauges
 from apps.portal import charts
 from apps.portal.access import PortalRequest, page
-from apps.portal.agreements import Gauge, gauges
 from apps.portal.charts import Chart, Column
 from apps.portal.formats import Formats
 from apps.subscriptions import selectors as subscriptions

@@ -13,9 +13,10 @@ from django.utils.safestring import SafeString
 from apps.engine.calendar import Interval
 from apps.engine.period import Period
 from apps.invoicing.document import Document
+from apps.invoicing.gauges import Gauge
 from apps.invoicing.paper.totals import Total, totals
 from apps.plans.selectors import VersionTerms
-from apps.portal import words
+from apps.portal import charts, words
 from apps.portal.formats import Formats, utc_text
 
 register = template.Library()
@@ -42,6 +43,12 @@ def exact(context: Context, amount: str | Decimal, currency: str) -> str:
 def number(context: Context, value: Decimal | int | str) -> str:
     """Write a quantity."""
     return _formats(context).number(Decimal(value))
+
+
+@register.filter
+def percent(gauge: Gauge) -> int:
+    """Return how much of the included quantity is used, 0 to 100."""
+    return charts.share(gauge.quantity, gauge.included)
 
 
 @register.simple_tag(takes_context=True)
