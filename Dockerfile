@@ -1,4 +1,4 @@
-# The web server, the worker and the scheduler are one image with different commands.
+# Web server, live updates, worker and scheduler are one image with different commands.
 FROM python:3.11-slim AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1
 RUN pip install --no-cache-dir uv
@@ -22,7 +22,7 @@ WORKDIR /app
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     ENVIRONMENT=production DATA_DIR=/tmp/countinghouse
 USER 10001
-EXPOSE 8000
+EXPOSE 8000 8001
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "tools/healthcheck.py"]

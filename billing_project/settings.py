@@ -26,6 +26,11 @@ HOST = read("HOST")
 PORT = read_int("PORT")
 WEB_WORKERS = read_int("WEB_WORKERS")
 API_BASE_URL = (read("API_BASE_URL") or f"http://localhost:{PORT}").rstrip("/")
+LIVE_PORT = int(read("LIVE_PORT") or PORT + 1)
+# Without a proxy the live process has a port of its own, on whatever name the browser came to.
+LIVE_URL = (read("LIVE_URL") or (API_BASE_URL if PRODUCTION else "")).rstrip("/")
+LIVE_MAX_LISTENERS = read_int("LIVE_MAX_LISTENERS")
+LIVE_MAX_PER_ORGANIZATION = read_int("LIVE_MAX_PER_ORGANIZATION")
 ALLOWED_HOSTS = read_list("ALLOWED_HOSTS") or ([] if PRODUCTION else ["*"])
 CSRF_TRUSTED_ORIGINS = [API_BASE_URL]
 
@@ -80,6 +85,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "billing_project.urls"
 WSGI_APPLICATION = "billing_project.wsgi.application"
+ASGI_APPLICATION = "billing_project.asgi.application"
 
 TEMPLATES = [
     {
@@ -183,8 +189,10 @@ SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$"]
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = read_int("USAGE_MAX_BYTES")
+_live = [LIVE_URL] if LIVE_URL else [f"http://*:{LIVE_PORT}"]
 _strict = {
     "default-src": [SELF],
+    "connect-src": [SELF, *_live, *(url.replace("http", "ws", 1) for url in _live)],
     "img-src": [SELF, "data:"],
     "object-src": [NONE],
     "base-uri": [SELF],

@@ -65,6 +65,13 @@ def make_organization(slug: str, **options: str) -> Organization:
 @pytest.fixture
 def committed_db(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """A database of the test's own, where transactions commit; yields its run-time URL."""
+    with committed_database(django_db_blocker) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def committed_database(django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """Point the connections to a fresh database for as long as the context lasts."""
     name = f"committed_{os.environ['TEST_RUN']}_{os.getpid()}_{next(_numbers)}"
     app_url, owner_url = database.clone(database.urls_of_server(), name)
     urls = _environment(DATABASE_URL=app_url, DATABASE_OWNER_URL=owner_url)

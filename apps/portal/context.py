@@ -9,6 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import get_language
 
+from apps.core import live
 from apps.core.actor import Actor
 from apps.portal.access import rule_of
 from apps.portal.formats import Formats
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Portal:
-    """The page's surroundings; `organization` and `actor` are None outside a member's pages."""
+    """The page's surroundings; `organization` and `actor` are None outside a member's pages.
+
+    `live` is where the page listens for what moves.
+    """
 
     brand: str
     theme: str
@@ -31,6 +35,7 @@ class Portal:
     organization: Organization | None
     actor: Actor | None
     organizations: int
+    live: str
 
     @property
     def may(self) -> frozenset[str]:
@@ -54,5 +59,6 @@ def portal(request: HttpRequest) -> dict[str, Any]:
             organization=organization,
             actor=actor,
             organizations=len(getattr(request, "belongings", ())),
+            live=live.address(request, organization.public_id) if organization else "",
         )
     }

@@ -26,6 +26,11 @@ class Formats:
     locale: str = "en"
     timezone: str = "UTC"
 
+    @property
+    def tag(self) -> str:
+        """The locale as browsers call it (BCP 47)."""
+        return locale_of(self.locale).replace("_", "-")
+
     def words(self, currency: str = NO_CURRENCY, timezone: str = "") -> Words:
         """Return the words for a currency and, where it is not the organization's, a zone."""
         return Words(locale_of(self.locale), zone(timezone or self.timezone), currency)

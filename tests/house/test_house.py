@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 APPS = ROOT / "apps"
-DOORS = ("api", "backoffice", "portal")
+DOORS = ("api", "backoffice", "live", "portal")
 ROOMS = sorted(
     path.name
     for path in APPS.iterdir()

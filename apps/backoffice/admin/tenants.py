@@ -20,6 +20,7 @@ from apps.backoffice.access import actor_of, may
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.invoicing import standing
+from apps.backoffice.admin.live import usage_now
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
 from apps.backoffice.admin.subscriptions import SubscribeForm, full_name, subscribe
@@ -362,6 +363,8 @@ class OrganizationScreen(Screen):
     def panels(self, request: HttpRequest, row: Organization) -> Sequence[Panel]:
         """All that belongs to the customer, the latest of each."""
         panels = [_subscriptions(row)]
+        if may(request, "view_usage"):
+            panels.append(usage_now(request, row, at=clock.now()))
         if may(request, "view_invoices"):
             panels += [_invoices(row), _payments(row)]
         panels += [_members(row), _keys(row), _external_ids(row)]

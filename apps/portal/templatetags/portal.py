@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.engine.calendar import Interval
+from apps.engine.decimals import plain
 from apps.engine.period import Period
 from apps.invoicing.document import Document
 from apps.invoicing.gauges import Gauge
@@ -43,6 +44,12 @@ def exact(context: Context, amount: str | Decimal, currency: str) -> str:
 def number(context: Context, value: Decimal | int | str) -> str:
     """Write a quantity."""
     return _formats(context).number(Decimal(value))
+
+
+@register.filter
+def said(gauge: Gauge) -> str:
+    """Return quantity and events as live messages say them, to tell whether they moved."""
+    return f"{plain(gauge.quantity)} {gauge.event_count}"
 
 
 @register.filter

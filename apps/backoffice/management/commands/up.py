@@ -28,7 +28,7 @@ CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "billing_project")
 
 
 class Command(BaseCommand):
-    """Migrate, load the demo world, and run web server, worker and scheduler until stopped."""
+    """Migrate, load the demo world, and run all programs until stopped."""
 
     help = __doc__ or ""
 
@@ -36,17 +36,20 @@ class Command(BaseCommand):
         """Add where to serve; the environment says so otherwise."""
         parser.add_argument("--host", default=settings.HOST, help="default: HOST or 127.0.0.1")
         parser.add_argument("--port", type=int, default=settings.PORT, help="default: PORT or 8000")
+        parser.add_argument("--live-port", type=int, help="default: LIVE_PORT, or PORT + 1")
         parser.add_argument("--no-demo", action="store_true", help="load no demo world")
 
     def handle(self, **options: Any) -> None:
         """Start everything; return when told to stop. Exit code 1 when something cannot start."""
         host, port = options["host"], options["port"]
+        live_port = options["live_port"] or beside(port)
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             with _alone(settings.DATA_DIR, f"http://{_shown(host)}:{port}"):
                 refuse_busy_port(host, port)
+                refuse_busy_port(host, live_port, setting="LIVE_PORT")
                 self._prepare(demo_world=not (options["no_demo"] or settings.PRODUCTION))
-                self._serve(host, port)
+                self._serve(host, port, live_port)
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
 
@@ -60,11 +63,11 @@ class Command(BaseCommand):
         connections.close_all()
         settings.STATIC_ROOT.mkdir(exist_ok=True)  # the web server warns when it is missing
 
-    def _serve(self, host: str, port: int) -> None:
+    def _serve(self, host: str, port: int, live_port: int) -> None:
         supervisor = Supervisor(
-            programs(host, port),
+            programs(host, port, live_port),
             logs=settings.DATA_DIR / "logs",
-            environment=os.environ,
+            environment={**os.environ, "PORT": str(port), "LIVE_PORT": str(live_port)},
             terminal=sys.stdout,
         )
         try:
@@ -78,15 +81,20 @@ class Command(BaseCommand):
         self.stdout.write("Stopped.")
 
 
-def programs(host: str, port: int) -> list[Program]:
-    """Return the three programs: web server, worker, scheduler.
+def programs(host: str, port: int, live_port: int) -> list[Program]:
+    """Return the four programs: web server, live updates, worker, scheduler.
 
-    The worker joins no gossip: every start would leave a queue behind in PostgreSQL.
+    The live process speaks ASGI without lifespan: granian waits for ever for Django's. The worker
+    joins no gossip: every start would leave a queue behind in PostgreSQL.
     """
     web = (sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--host", host,
            "--port", str(port), "--workers", str(settings.WEB_WORKERS), "--blocking-threads", "4",
            "--respawn-failed-workers", "--workers-kill-timeout", "2",
            "billing_project.wsgi:application")  # fmt: skip
+    live = (sys.executable, "-m", "granian", "--interface", "asginl", "--host", host,
+            "--port", str(live_port), "--workers", "1",
+            "--respawn-failed-workers", "--workers-kill-timeout", "2",
+            "billing_project.asgi:application")  # fmt: skip
     # Celery tells every task at "info", several a second; what a task has to say comes from us.
     level = ("--loglevel", "DEBUG" if settings.LOG_LEVEL == "DEBUG" else "WARNING")
     worker = (*CELERY, "worker", "--concurrency", "2", "--without-gossip", "--without-mingle",
@@ -95,12 +103,18 @@ def programs(host: str, port: int) -> list[Program]:
     scheduler = (*CELERY, "beat", "--schedule", str(schedule), "--pidfile", "", *level)
     return [
         Program("web", web, tries=WEB_TRIES),
+        Program("live", live),
         Program("worker", worker),
         Program("scheduler", scheduler),
     ]
 
 
-def refuse_busy_port(host: str, port: int) -> None:
+def beside(port: int) -> int:
+    """Return where live updates are served: the setting's port, or the next to the web server's."""
+    return int(settings.LIVE_PORT) if port == settings.PORT else port + 1
+
+
+def refuse_busy_port(host: str, port: int, *, setting: str = "PORT") -> None:
     """Raise CommandError when somebody else listens there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -110,7 +124,7 @@ def refuse_busy_port(host: str, port: int) -> None:
         except OSError as error:
             raise CommandError(
                 f"Port {port} on {host} cannot be used ({error.strerror}). "
-                f"Choose another one: PORT={port + 1} make run"
+                f"Choose another one: {setting}={port + 1} make run"
             ) from error
 
 
