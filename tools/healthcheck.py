@@ -12,5 +12,5 @@ import urllib.request
 # Under its public name: production refuses others.
 name = os.environ.get("ALLOWED_HOSTS", "").split(",")[0].strip().lstrip(".") or "localhost"
 port = sys.argv[1] if len(sys.argv) > 1 else "8000"
-request = urllib.request.Request(f"http://127.0.0.1:{port}/health", headers={"Host": name})  # noqa: S310
+request = urllib.request.Request(f"http://127.0.0.1:{port}/health", headers={"Host": name})
 urllib.request.urlopen(request, timeout=2).close()  # noqa: S310
