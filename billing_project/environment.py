@@ -38,7 +38,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DATA_DIR", ".data", "where the embedded database, logs and schedules live"),
     Variable("HOST", "127.0.0.1", "the address that `up` serves on"),
     Variable("PORT", "8000", "the port that `up` serves on"),
-    Variable("LIVE_PORT", "", "the port of live updates; default PORT + 1"),
+    Variable("LIVE_PORT", "", "the port of live updates; default PORT + 1; 0 = no live updates"),
     Variable(
         "LIVE_URL",
         "",

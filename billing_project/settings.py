@@ -28,7 +28,7 @@ WEB_WORKERS = read_int("WEB_WORKERS")
 API_BASE_URL = (read("API_BASE_URL") or f"http://localhost:{PORT}").rstrip("/")
 LIVE_PORT = int(read("LIVE_PORT") or PORT + 1)
 # Without a proxy the live process has a port of its own, on whatever name the browser came to.
-LIVE_URL = (read("LIVE_URL") or (API_BASE_URL if PRODUCTION else "")).rstrip("/")
+LIVE_URL = (read("LIVE_URL") or (API_BASE_URL if PRODUCTION and LIVE_PORT else "")).rstrip("/")
 LIVE_MAX_LISTENERS = read_int("LIVE_MAX_LISTENERS")
 LIVE_MAX_PER_ORGANIZATION = read_int("LIVE_MAX_PER_ORGANIZATION")
 ALLOWED_HOSTS = read_list("ALLOWED_HOSTS") or ([] if PRODUCTION else ["*"])
@@ -189,7 +189,7 @@ SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$"]
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = read_int("USAGE_MAX_BYTES")
-_live = [LIVE_URL] if LIVE_URL else [f"http://*:{LIVE_PORT}"]
+_live = [LIVE_URL or f"http://*:{LIVE_PORT}"] if LIVE_URL or LIVE_PORT else []
 _strict = {
     "default-src": [SELF],
     "connect-src": [SELF, *_live, *(url.replace("http", "ws", 1) for url in _live)],

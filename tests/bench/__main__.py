@@ -23,6 +23,8 @@ GROUPS = {
     "ingest_1000": "usage",
     "rollup": "usage",
     "portal_overview": "portal",
+    "live_seen": "live",
+    "live_look": "live",
 }
 ALIASES = {"invoices": "invoice_run"}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.core.wsgi import get_wsgi_application
 from playwright.sync_api import Browser, sync_playwright
@@ -43,8 +44,9 @@ def at_noon(application: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def live(committed_db: str) -> Iterator[str]:
-    """Serve the test's database; yields the address."""
+def live(committed_db: str, settings: LazySettings) -> Iterator[str]:
+    """Serve the test's database; yields the address. Live updates have tests of their own."""
+    settings.LIVE_PORT = 0
     server = ThreadedWSGIServer(("127.0.0.1", 0), QuietHandler)
     server.daemon_threads = True
     server.set_app(at_noon(get_wsgi_application()))

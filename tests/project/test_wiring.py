@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.test import Client
+from django.conf import LazySettings, settings
+from django.test import Client, RequestFactory
 
+from apps.core import live
 from billing_project import environment, health
 
 ROOT = Path(__file__).parents[2]
@@ -153,3 +154,18 @@ def test_a_worker_refuses_to_start_on_development_defaults() -> None:
     )
     assert worker.returncode != 0
     assert "core.E001" in worker.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"live_url": "https://live.example", "live_port": 0}, "https://live.example/ws/org/org_1"),
+        ({"live_url": "", "live_port": 8001}, "http://acme.test:8001/ws/org/org_1"),
+        ({"live_url": "", "live_port": 0}, ""),
+    ],
+)
+def test_pages_listen_where_they_are_told_to(
+    rf: RequestFactory, settings: LazySettings, asked: dict[str, object], found: str
+) -> None:
+    settings.LIVE_URL, settings.LIVE_PORT = asked["live_url"], asked["live_port"]
+    assert live.address(rf.get("/", headers={"Host": "acme.test:8000"}), "org_1") == found

@@ -36,18 +36,20 @@ class Command(BaseCommand):
         """Add where to serve; the environment says so otherwise."""
         parser.add_argument("--host", default=settings.HOST, help="default: HOST or 127.0.0.1")
         parser.add_argument("--port", type=int, default=settings.PORT, help="default: PORT or 8000")
-        parser.add_argument("--live-port", type=int, help="default: LIVE_PORT, or PORT + 1")
+        parser.add_argument("--live-port", type=int, help="default: LIVE_PORT or PORT + 1")
         parser.add_argument("--no-demo", action="store_true", help="load no demo world")
 
     def handle(self, **options: Any) -> None:
         """Start everything; return when told to stop. Exit code 1 when something cannot start."""
         host, port = options["host"], options["port"]
-        live_port = options["live_port"] or beside(port)
+        live_port = options["live_port"]
+        live_port = beside(port) if live_port is None else live_port
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             with _alone(settings.DATA_DIR, f"http://{_shown(host)}:{port}"):
                 refuse_busy_port(host, port)
-                refuse_busy_port(host, live_port, setting="LIVE_PORT")
+                if live_port:
+                    refuse_busy_port(host, live_port, setting="LIVE_PORT")
                 self._prepare(demo_world=not (options["no_demo"] or settings.PRODUCTION))
                 self._serve(host, port, live_port)
         except KeyboardInterrupt:
@@ -82,7 +84,7 @@ class Command(BaseCommand):
 
 
 def programs(host: str, port: int, live_port: int) -> list[Program]:
-    """Return the four programs: web server, live updates, worker, scheduler.
+    """Return the programs: web server, live updates (where they have a port), worker, scheduler.
 
     The live process speaks ASGI without lifespan: granian waits for ever for Django's. The worker
     joins no gossip: every start would leave a queue behind in PostgreSQL.
@@ -103,7 +105,7 @@ def programs(host: str, port: int, live_port: int) -> list[Program]:
     scheduler = (*CELERY, "beat", "--schedule", str(schedule), "--pidfile", "", *level)
     return [
         Program("web", web, tries=WEB_TRIES),
-        Program("live", live),
+        *([Program("live", live)] if live_port else []),
         Program("worker", worker),
         Program("scheduler", scheduler),
     ]
@@ -111,7 +113,8 @@ def programs(host: str, port: int, live_port: int) -> list[Program]:
 
 def beside(port: int) -> int:
     """Return where live updates are served: the setting's port, or the next to the web server's."""
-    return int(settings.LIVE_PORT) if port == settings.PORT else port + 1
+    asked = int(settings.LIVE_PORT)
+    return asked if port == settings.PORT or not asked else port + 1
 
 
 def refuse_busy_port(host: str, port: int, *, setting: str = "PORT") -> None:
