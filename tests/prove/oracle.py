@@ -34,7 +34,7 @@ class Profile:
 
 
 PROFILES = {
-    "push": Profile(examples=300, years=1, customers=3),
+    "push": Profile(examples=300, years=1, customers=2),
     "long": Profile(examples=6_000, years=20, customers=4),
 }
 

@@ -83,7 +83,7 @@ BEHAVIOURS = (
 class Customer:
     """An organization, its subscription, and what the oracle knows of it.
 
-    `waiting` are changes of plan for the next period; `over` is when it has ended or will.
+    `coupons` are those it has redeemed, `ends` is when it has ended or will.
     """
 
     organization: int
@@ -92,7 +92,7 @@ class Customer:
     subscription: str = ""
     coupons: set[str] = field(default_factory=set)
     paused: bool = False
-    over: bool = False
+    ends: datetime | None = None
     acts: list[str] = field(default_factory=list)
 
     @classmethod
@@ -130,25 +130,28 @@ class Customer:
     def acts_at(self, at: datetime) -> None:
         """Do something, whatever is possible now."""
         self.account.catch_up(at)
-        if self.over:
+        if self.ends is not None and at >= self.ends:
             return
         if self.paused:
             self._resume(at)
             return
         acts: list[tuple[Callable[[datetime], None], int]] = [
             (self._change_seats, 10),
-            (self._change_plan, 4),
-            (self._change_add_on, 3),
-            (self._change_later, 3),
             (self._use, 12),
             (self._void, 2),
             (self._redeem, 2),
             (self._pay, 6),
             (self._grant, 1),
             (self._take_back, 4),
-            (self._pause, 1),
-            (self._cancel, 1),
         ]
+        if self.ends is None:
+            acts += [
+                (self._change_plan, 4),
+                (self._change_add_on, 3),
+                (self._change_later, 3),
+                (self._pause, 1),
+                (self._cancel, 1),
+            ]
         verbs, weights = zip(*acts, strict=True)
         self.chance.choices(verbs, weights)[0](at)
 
@@ -157,6 +160,8 @@ class Customer:
 
     def _change_seats(self, at: datetime) -> None:
         seats, behaviour = self.chance.randint(0, 15), self.chance.choice(BEHAVIOURS)
+        if self.ends is not None and behaviour is Behaviour.RESET:
+            return  # no cycle begins before an end
         if seats == self.account.seats_at(at):
             return
         self._change(ChangeQuantity(Decimal(seats)), behaviour, at)
@@ -414,13 +419,18 @@ class Customer:
         self._note(at, "resumes")
 
     def _cancel(self, at: datetime) -> None:
+        """End now, or at an instant before the period is over."""
         if at <= self.account.begins:
             return
+        left = (self.account.next_boundary(at) - at) // timedelta(microseconds=1)
+        now = self.chance.random() < 0.5 or left < 2
+        self.ends = at if now else at + timedelta(microseconds=self.chance.randint(1, left - 1))
         with rls.tenant_scope(self.organization):
-            subscriptions.cancel(self.subscription, when="now", actor=ACTOR, at=at)
-        self.account.stop(at)
-        self.over = True
-        self._note(at, "ends")
+            subscriptions.cancel(
+                self.subscription, when="now" if now else self.ends, actor=ACTOR, at=at
+            )
+        self.account.stop(self.ends)
+        self._note(at, f"ends at {self.ends}")
 
     def _split(self, refund: int, offset: int | None = None) -> invoicing.Split:
         off = None if offset is None else self._major(offset)

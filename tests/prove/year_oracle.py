@@ -215,8 +215,11 @@ class Account:
 
     def wait(self, change: Change, at: datetime) -> None:
         """Have something changed when the period is over that is under way."""
-        moment = next(moment for moment, *_ in self.boundaries() if moment > at)
-        self.waiting.append((moment, change))
+        self.waiting.append((self.next_boundary(at), change))
+
+    def next_boundary(self, at: datetime) -> datetime:
+        """When the period is over that is under way."""
+        return next(moment for moment, *_ in self.boundaries() if moment > at)
 
     def catch_up(self, until: datetime) -> None:
         """Carry out what waited for a moment up to then; what is so already stays as it is."""
