@@ -13,6 +13,7 @@ from django.db.models import Count, Prefetch, Q, QuerySet, Sum
 from django.utils.translation import gettext_noop
 
 from apps.core import ids
+from apps.engine.money import Money
 from apps.engine.period import Period
 from apps.invoicing.composition import Composed, compose, covered
 from apps.invoicing.document import INVOICE, ONE_OFF, Deduction, Document, Line, Tax
@@ -57,6 +58,17 @@ def upcoming_of(facts: SubscriptionFacts) -> Document | None:
     """
     ahead, lines = next_lines(facts)
     return upcoming_document(ahead, lines) if lines else None
+
+
+def owed_next(subscription_id: str) -> Money | None:
+    """Return what a code's minimum amount is held against: the next invoice before any credit.
+
+    None when there will be none.
+    """
+    document = upcoming_of(subscriptions.get(subscription_id))
+    if document is None:
+        return None
+    return Money(document.total + document.credits_total, document.currency)
 
 
 def next_lines(facts: SubscriptionFacts) -> tuple[SubscriptionFacts, list[Composed]]:

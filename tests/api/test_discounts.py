@@ -84,6 +84,13 @@ def test_a_redeemed_code_comes_off_the_next_invoices(api: Api, world: World) -> 
     assert api.get("organizations/acme/discounts").json()["data"] == [discount]
 
 
+def test_credit_pays_a_bill_and_makes_it_no_smaller(platform: Api, api: Api, world: World) -> None:
+    platform.post("organizations/acme/credit-grants", {"amount": 40_00})
+    # 51.51 are to be billed, of which credit pays 40.00; the code needs a bill of 50.00.
+    body = {"code": "SAVE20", "subscription": world.subscription.public_id}
+    assert api.post("organizations/acme/discounts", body).status_code == 201
+
+
 def test_a_removed_discount_counts_no_more(api: Api, world: World) -> None:
     refused = api.post("organizations/acme/discounts", {"code": "SAVE20"})
     assert "say for which subscription" in refused.json()["detail"]

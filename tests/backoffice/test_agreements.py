@@ -132,6 +132,13 @@ def test_a_code_is_redeemed_once_and_taken_away(finance: Client, small: Any) -> 
     assert ("staff", "subscription.discount_removed", discount.public_id) in acts()
 
 
+def test_a_code_that_needs_a_larger_bill_is_refused(finance: Client, small: Any) -> None:
+    refused = post(finance, page(small, "redeem"), code="ample5")
+    assert refused.status_code == 409
+    assert "needs a bill of 100.00 USD or more" in text(refused)
+    assert not rows(Discount)
+
+
 def test_nothing_that_waits_is_no_invoice(finance: Client, small: Any) -> None:
     assert post(finance, page(small, "bill_now")).status_code == 409
 

@@ -82,6 +82,12 @@ def test_a_coupon_is_redeemed_and_taken_away(acme: str) -> None:
     assert "used up" in run("apply_coupon", acme, "launch", "--everything").err
 
 
+def test_a_coupon_that_needs_a_larger_bill_is_refused(acme: str) -> None:
+    refused = run("apply_coupon", acme, "AMPLE5")
+    assert refused.code == 1
+    assert "needs a bill of 100.00 USD or more" in refused.err
+
+
 def test_a_change_that_is_billed_now_cuts_its_invoice(acme: str) -> None:
     made = run("change_plan", acme, "large", "--behaviour", "now")
     assert made.code == 0

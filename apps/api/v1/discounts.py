@@ -12,7 +12,8 @@ from apps.api.door import ApiView
 from apps.api.pagination import ListQuery, page
 from apps.api.schema import operation
 from apps.api.shapes import Body, Kind, NoBody, Shape, Text, list_of
-from apps.api.v1.subscriptions import CouponShape, DiscountShape, next_total
+from apps.api.v1.subscriptions import CouponShape, DiscountShape
+from apps.invoicing import selectors as invoicing
 from apps.subscriptions import selectors, services
 from apps.subscriptions.models import Discount, Subscription
 
@@ -57,7 +58,7 @@ class _Redeeming(ApiView):
             return said
         rows = Subscription.objects.filter(organization_id=organization_id)
         row = self.own(rows, wanted["subscription"], "subscription")
-        owed = next_total(row.public_id, at=self.at)
+        owed = invoicing.owed_next(row.public_id)
         return {**said, "subscription_id": row.public_id, "owed": owed}
 
 

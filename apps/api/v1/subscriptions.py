@@ -34,7 +34,6 @@ from apps.api.shapes import (
 )
 from apps.api.v1.invoices import UpcomingInvoiceShape, upcoming_view
 from apps.api.v1.plans import IntervalShape, Terms, visible_plan
-from apps.engine.money import Money
 from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
 from apps.plans.models import Coupon, Price
@@ -342,7 +341,7 @@ class Subscriptions(ApiView):
             facts.organization_id,
             code=code,
             subscription_id=facts.public_id,
-            owed=next_total(facts.public_id, at=self.at),
+            owed=invoicing.owed_next(facts.public_id),
             actor=self.actor,
             at=self.at,
         )
@@ -421,12 +420,6 @@ class UpcomingInvoice(ApiView):
             raise NothingUpcoming("Nothing is about to be billed for this subscription.")
         view = upcoming_view(document, row.organization.public_id)
         return self.answer(UpcomingInvoiceShape, view)
-
-
-def next_total(subscription: str, *, at: datetime) -> Money | None:
-    """Return what the next invoice of a subscription comes to; None when there will be none."""
-    document = invoicing.upcoming(subscription, at=at)
-    return None if document is None else Money(document.total, document.currency)
 
 
 def with_content(rows: QuerySet[Subscription]) -> QuerySet[Subscription]:

@@ -14,6 +14,7 @@ from apps.backoffice.admin import cells
 from apps.backoffice.admin.agreements import Choices, Choosing, has_ended, is_live
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask
 from apps.core import clock
+from apps.invoicing import selectors as invoices
 from apps.invoicing import services as invoicing
 from apps.plans import selectors as plans
 from apps.subscriptions import selectors, services
@@ -294,10 +295,12 @@ class LifeActs:
         )
 
         def run(answers: Answers) -> str:
+            alone = not answers["everything"]
             found = services.apply_discount(
                 row.organization_id,
                 code=answers["code"],
-                subscription_id="" if answers["everything"] else row.public_id,
+                subscription_id=row.public_id if alone else "",
+                owed=invoices.owed_next(row.public_id) if alone else None,
                 actor=actor_of(request),
                 at=clock.now(),
             )

@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 from apps.core import clock
 from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.engine.calendar import zone
-from apps.engine.money import Money
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document
 from apps.plans.errors import UnknownPromotionCode
@@ -143,7 +142,7 @@ def redeem(request: PortalRequest, subscription: str) -> HttpResponse:
                 request.organization.pk,
                 code=form.cleaned_data["code"],
                 subscription_id=facts.public_id,
-                owed=_owed(facts),
+                owed=invoicing.owed_next(facts.public_id),
                 actor=request.actor,
                 at=clock.now(),
             )
@@ -158,14 +157,6 @@ def redeem(request: PortalRequest, subscription: str) -> HttpResponse:
             messages.success(request, _("%(name)s counts from the next invoice on.") % told)
             return redirect("portal:plan")
     return shown(request, codes={facts.public_id: form}, status=422)
-
-
-def _owed(facts: SubscriptionFacts) -> Money | None:
-    """Return what the next invoice comes to before credit; None where there is none."""
-    document = invoicing.upcoming_of(facts)
-    if document is None:
-        return None
-    return Money(document.total + document.credits_total, document.currency)
 
 
 def _act(

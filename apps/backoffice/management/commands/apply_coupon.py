@@ -9,8 +9,10 @@ from django.core.management.base import CommandParser
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import inside, now, the_subscription
 from apps.engine.period import iso
+from apps.invoicing import selectors as invoicing
 from apps.subscriptions import services
 from apps.subscriptions.selectors import DiscountFacts
+from apps.tenants.models import Organization
 
 
 class Command(BaseCommand):
@@ -42,21 +44,23 @@ class Command(BaseCommand):
             if options["remove"]:
                 found = services.remove_discount(options["code"], actor=self.actor, at=now())
             else:
-                chosen = (
-                    ""
-                    if options["everything"]
-                    else the_subscription(organization, options["subscription"]).public_id
-                )
-                found = services.apply_discount(
-                    organization.pk,
-                    code=options["code"],
-                    subscription_id=chosen,
-                    actor=self.actor,
-                    at=now(),
-                )
+                found = self._redeem(organization, options)
         self._show(found)
         outcome = "counts no more" if options["remove"] else "counts from now on"
         self.note(f"{found.coupon.name} of {organization.slug} {outcome}.")
+
+    def _redeem(self, organization: Organization, options: dict[str, Any]) -> DiscountFacts:
+        chosen = ""
+        if not options["everything"]:
+            chosen = the_subscription(organization, options["subscription"]).public_id
+        return services.apply_discount(
+            organization.pk,
+            code=options["code"],
+            subscription_id=chosen,
+            owed=invoicing.owed_next(chosen) if chosen else None,
+            actor=self.actor,
+            at=now(),
+        )
 
     def _show(self, found: DiscountFacts) -> None:
         start, end = found.during
