@@ -160,6 +160,13 @@ def bill(as_of: datetime = BILLED, *, at: datetime = NOW) -> list[billing.Issued
     return report.issued
 
 
+def put_on_clock(organization: Organization, now: datetime) -> None:
+    """Let the organization live by a test clock that shows `now`."""
+    with rls.ops_scope("test: a clock"):
+        clock = tenants.create_test_clock("spring", now=now, actor=STAFF, at=NOW)
+        tenants.attach_test_clock(organization.pk, clock=clock.public_id, actor=STAFF, at=NOW)
+
+
 def number_of(invoice: str, organization: Organization) -> str:
     """Return the number of an invoice."""
     with rls.tenant_scope(organization.pk):

@@ -64,7 +64,7 @@ class ApiView(APIView):
     renderer_classes = [JSONRenderer]
     schema = ApiSchema()
     http_method_names = ["get", "head", "post", "patch", "delete", "put"]
-    at: datetime
+    received_at: datetime
     raw: bytes
     media_type: str
 
@@ -72,7 +72,9 @@ class ApiView(APIView):
         """Serve one request from the key to the committed answer."""
         self.args, self.kwargs = args, kwargs
         self.headers = self.default_response_headers
-        self.at = clock.now()
+        self._home: int | None = None
+        self._times: dict[int, datetime] = {}
+        self.received_at = clock.now()
         self.request = self.initialize_request(request, *args, **kwargs)
         response: HttpResponseBase
         try:
@@ -140,6 +142,21 @@ class ApiView(APIView):
             raise TypeError(f"{self.operation.id} declares no query")
         return _checked(declared(data=self.request.query_params.dict()), of_query=True)
 
+    @property
+    def at(self) -> datetime:
+        """What time it is for whom the request is about: their test clock's, or else real time.
+
+        Usage is not dated by it: events are of the real time, `received_at`.
+        """
+        whose = self.actor.organization_id if self._home is None else self._home
+        if whose is not None and whose not in self._times:
+            self._times[whose] = tenants.now_for(whose, self.received_at)
+        return self.received_at if whose is None else self._times[whose]
+
+    def be_about(self, organization_id: int) -> None:
+        """Note whose things the request turned out to be about: it acts in their time."""
+        self._home = organization_id
+
     # --- whose rows -----------------------------------------------------------------------------
     def organization_id(self, reference: str = "") -> int | None:
         """Return whom a request is about: a reference, or the key's own organization.
@@ -159,6 +176,7 @@ class ApiView(APIView):
         own = self.actor.organization_id
         if found is None or (own is not None and found.pk != own):
             raise UnknownOrganization("There is no such organization.", param="organization")
+        self.be_about(found.pk)
         return found
 
     def theirs(self, rows: QuerySet[M], *, organization: str = "") -> QuerySet[M]:
@@ -177,6 +195,7 @@ class ApiView(APIView):
         )
         if found is None:
             raise NotFound(f"There is no such {what}.")
+        self.be_about(found.organization_id)  # type: ignore[attr-defined] # tenants' rows have it
         return found
 
     # --- what goes out --------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.contrib.admin.exceptions import DisallowedModelAdminLookup
@@ -12,11 +13,22 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import get_resolver
 
-from apps.core import rls
+from apps.core import clock, rls
 from apps.core.actor import Actor
 from apps.tenants import selectors as tenants
 
 PREFIX = "/admin/"
+
+
+class Owned(Protocol):
+    """What belongs to an organization."""
+
+    @property
+    def organization_id(self) -> int:
+        """Return the organization's integer id."""
+        ...
+
+
 REFUSALS: dict[type[Exception], int] = {PermissionDenied: 403, DisallowedModelAdminLookup: 400}
 
 
@@ -70,6 +82,14 @@ def actor_of(request: HttpRequest) -> Actor:
     if not is_staff(request):
         raise PermissionDenied
     return request.actor  # type: ignore[attr-defined,no-any-return]
+
+
+def time_of(row: Owned) -> datetime:
+    """Return what time it is for the organization that a row belongs to: acts are dated by it.
+
+    Usage, keys and people are dated by the real time, as at every door.
+    """
+    return tenants.now_for(row.organization_id, clock.now())
 
 
 def may(request: HttpRequest, capability: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.contrib.auth.views import redirect_to_login
@@ -20,7 +21,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.views.decorators.http import require_http_methods
 
-from apps.core import rls
+from apps.core import clock, rls
 from apps.core.actor import Actor, require
 from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.portal import errors
@@ -44,6 +45,7 @@ class PortalRequest(HttpRequest):
     organization: Organization
     belongings: Sequence[Belonging]
     formats: Formats
+    at: datetime  # what time it is for the organization
 
 
 View = Callable[..., HttpResponse]
@@ -140,6 +142,7 @@ def _within(
         with rls.tenant_scope(chosen.organization_id):
             organization = tenants.organization(chosen.organization_id)
             request.organization = organization  # type: ignore[attr-defined]
+            request.at = organization.time(clock.now())  # type: ignore[attr-defined]
             formats = Formats(organization.locale, organization.timezone)
             request.formats = formats  # type: ignore[attr-defined]
             with translation.override(language_of(request, organization.locale)):

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from apps.core import clock
 from apps.engine.money import Money
 from apps.invoicing import services as invoicing
 from apps.invoicing.document import Document, Line
@@ -82,7 +81,7 @@ def ask(
     request: PortalRequest, facts: SubscriptionFacts, wish: Wish, behaviour: Behaviour
 ) -> Quote:
     """Return what the change costs if it is confirmed as of now. Raises what changing does."""
-    at = clock.now()
+    at = request.at
     quoted = quote_change(
         facts.public_id,
         wish=wish,
@@ -108,7 +107,7 @@ def confirm(
         wish=wish,
         behaviour=behaviour,
         actor=request.actor,
-        at=clock.now(),
+        at=request.at,
         confirmed=_confirmed(request, facts.currency),
     )
 

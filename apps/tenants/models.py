@@ -209,6 +209,10 @@ class Organization(Row):
         """The organization is its own tenant."""
         return self.pk
 
+    def time(self, at: datetime) -> datetime:
+        """Return what time it is for it: its test clock's, or else `at`."""
+        return at if self.test_clock is None else self.test_clock.now
+
 
 if TYPE_CHECKING:
     Users = BaseUserManager["User"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -316,6 +316,17 @@ def test_an_organization_is_subscribed(finance: Client, world: World) -> None:
     assert answer.status_code == 302, text(answer)
     (made,) = [row for row in rows(Subscription) if row.organization_id == other.pk]
     assert made.started_at.isoformat() == "2023-12-10T00:00:00+00:00"
+
+
+def test_an_act_is_dated_by_the_organizations_clock(finance: Client, world: World) -> None:
+    spring = datetime(2024, 3, 5, 8, tzinfo=UTC)
+    worlds.put_on_clock(world.organization, spring)
+    said = {"organization": "acme", "name": "Training", "unit_amount": "950.00", "quantity": "1"}
+    assert post(finance, url(Charge, "add"), **said).status_code == 302
+    (charge,) = rows(Charge)
+    assert charge.recorded_at == spring
+    assert post(finance, page(charge, "withdraw")).status_code == 302
+    assert rows(Charge)[0].withdrawn_at == spring
 
 
 def test_a_plan_is_paid_in_the_currency_that_is_asked_for(finance: Client, world: World) -> None:

@@ -19,6 +19,7 @@ from apps.subscriptions import services as subscriptions
 from apps.tenants import services as tenants
 from apps.tenants.models import BillingEntity, Organization
 from apps.usage import services as usage
+from tests import worlds
 from tests.conftest import STAFF, make_organization
 from tests.invoicing import world
 from tests.invoicing.world import NOW, day
@@ -95,6 +96,14 @@ def test_late_usage_goes_on_the_next_invoice(january: Organization) -> None:
     assert last.total == 50_00 + 1_40
     assert [row.status for row in corrections(january)] == ["billed", "billed"]
     assert books.verify().findings == ()
+
+
+def test_what_is_found_is_dated_by_the_organizations_clock(january: Organization) -> None:
+    worlds.put_on_clock(january, day(2, 9))
+    world.use(january, day(1, 20), tokens=1)
+    heal()
+    found = corrections(january)
+    assert {row.found_at for row in found} == {day(2, 9)}
 
 
 def test_a_voided_event_is_given_back(january: Organization) -> None:

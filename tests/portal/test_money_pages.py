@@ -17,6 +17,7 @@ from apps.invoicing.models import Invoice
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions.models import QuantityStep, Subscription
 from apps.tenants import services as tenants
+from tests import worlds
 from tests.conftest import STAFF
 from tests.portal import world
 from tests.portal.conftest import signed_in
@@ -197,6 +198,13 @@ def test_a_plan_is_paid_in_the_currency_that_is_chosen(acme: Customer) -> None:
     assert client.post(f"/portal/{path}", {"quantity": "0", "currency": "EUR"}).status_code == 302
     with rls.tenant_scope(customer.organization.pk):
         assert Subscription.objects.get().currency == "EUR"
+
+
+def test_a_page_shows_the_time_of_the_organizations_clock(acme: Customer, owner: Client) -> None:
+    worlds.put_on_clock(acme.organization, datetime(2024, 3, 5, 8, tzinfo=UTC))
+    response = owner.get("/portal/plan/")
+    (running,) = response.context["running"]
+    assert running.period.start == datetime(2024, 3, 1, tzinfo=UTC)
 
 
 def _subscriptions(customer: Customer) -> list[str]:

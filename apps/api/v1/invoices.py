@@ -333,6 +333,7 @@ def own_invoice(view: ApiView, reference: str) -> Invoice:
     found = rows.filter(**{field: reference}).first() if readable else None
     if found is None:
         raise UnknownInvoice("There is no such invoice.")
+    view.be_about(found.organization_id)
     return found
 
 

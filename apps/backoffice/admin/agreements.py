@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
+from apps.backoffice.access import time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.amounts import AmountField, agreed_amounts
 from apps.backoffice.admin.asking import Answers, Ask, Question, act
 from apps.backoffice.admin.quoting import ChangeForm, Proposal, propose
 from apps.backoffice.wishing import price_wish
-from apps.core import clock
 from apps.engine.agreement import ItemKind
 from apps.engine.decimals import plain
 from apps.engine.prices import Flat, PerUnit
@@ -136,7 +136,7 @@ class AgreementActs:
         """Ask for a new number of seats."""
         row = self.row(request, object_id)
         facts = selectors.by_id(row.pk)
-        now = facts.quantities(clock.now())
+        now = facts.quantities(time_of(facts))
         question = Ask(
             f"Quantity of {row.organization}",
             "What it costs is shown before anything changes.",
@@ -245,13 +245,15 @@ def _offers(facts: SubscriptionFacts, *, add_ons: bool) -> Choices:
 
 def _taken(facts: SubscriptionFacts) -> Choices:
     base = facts.version.plan_code
-    present = {one.version.plan_code: one.version.plan_name for one in facts.items_at(clock.now())}
+    present = {
+        one.version.plan_code: one.version.plan_name for one in facts.items_at(time_of(facts))
+    }
     return [(code, name) for code, name in present.items() if code != base]
 
 
 def _agreeable(facts: SubscriptionFacts) -> Choices:
     return [
         (one.item.key, f"{one.price.name} ({one.item.key})")
-        for one in facts.items_at(clock.now())
+        for one in facts.items_at(time_of(facts))
         if isinstance(one.item.terms, Flat | PerUnit) and one.item.kind is not ItemKind.ONE_TIME
     ]

@@ -10,13 +10,12 @@ from django import forms
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from apps.backoffice.access import actor_of
+from apps.backoffice.access import actor_of, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.amounts import AmountField
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.panels import Fact
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
-from apps.core import clock
 from apps.core.errors import Invalid
 from apps.engine.decimals import NotADecimal, decimal_of
 from apps.invoicing import services
@@ -94,7 +93,7 @@ def create_one_off(screen: Any, request: HttpRequest) -> HttpResponse:
             memo=answers["memo"],
             draft=answers["draft"],
             actor=actor_of(request),
-            at=clock.now(),
+            at=time_of(organization),
         )
         return f"{str(made).capitalize()} over {cells.money(made.total, made.currency)} was made."
 
@@ -119,7 +118,7 @@ def _charged(request: HttpRequest, organization: Organization, answers: Answers)
                 currency=answers["currency"].upper(),
             ),
             actor=actor_of(request),
-            at=clock.now(),
+            at=time_of(organization),
         )
         for quantity, name, amount in answers["lines"]
     ]
@@ -217,7 +216,10 @@ class ChargeScreen(Screen):
                 subscriptions.get(answers["subscription"], organization_id=organization.pk)
             answers["currency"] = answers["currency"].upper()
             row = services.add_charge(
-                organization.pk, new=NewCharge(**answers), actor=actor_of(request), at=clock.now()
+                organization.pk,
+                new=NewCharge(**answers),
+                actor=actor_of(request),
+                at=time_of(organization),
             )
             return f"{row.name}, {cells.money(row.amount, row.currency)}, waits for an invoice."
 
@@ -241,7 +243,7 @@ class ChargeScreen(Screen):
 
         def run(answers: Answers) -> str:
             made = services.invoice_charges(
-                [row.public_id], actor=actor_of(request), at=clock.now()
+                [row.public_id], actor=actor_of(request), at=time_of(row)
             )
             return f"{made} over {cells.money(made.total, made.currency)} was made."
 
@@ -266,7 +268,7 @@ class ChargeScreen(Screen):
         )
 
         def run(answers: Answers) -> str:
-            services.withdraw_charge(row.public_id, actor=actor_of(request), at=clock.now())
+            services.withdraw_charge(row.public_id, actor=actor_of(request), at=time_of(row))
             return f"{row.name} is not charged."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)

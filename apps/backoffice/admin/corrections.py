@@ -8,12 +8,11 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
-from apps.backoffice.access import actor_of
+from apps.backoffice.access import actor_of, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.panels import Fact
 from apps.backoffice.admin.screen import Screen
-from apps.core import clock
 from apps.engine.decimals import plain
 from apps.invoicing import services
 from apps.invoicing.models import Correction
@@ -149,7 +148,7 @@ class CorrectionScreen(Screen):
     ) -> HttpResponse:
         def run(answers: Answers) -> str:
             done = service(
-                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=time_of(row)
             )
             return f"The correction of {row.line.name} is {done.status}."
 

@@ -8,15 +8,15 @@ from django import forms
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 
-from apps.backoffice.access import actor_of
+from apps.backoffice.access import actor_of, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.amounts import AmountField
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
-from apps.core import clock
 from apps.engine.money import Money
 from apps.invoicing import credit, pdf, services
+from apps.invoicing import selectors as invoices
 from apps.invoicing.models import CreditGrant, CreditNote
 from apps.invoicing.services import GrantTerms, Split
 from apps.invoicing.services.grants import GIVEN
@@ -190,7 +190,7 @@ class CreditGrantScreen(Screen):
                 kind=answers["kind"],
                 terms=terms,
                 actor=actor_of(request),
-                at=clock.now(),
+                at=time_of(organization),
             )
             return f"{organization} has {cells.money(made.amount, made.currency)} more."
 
@@ -218,7 +218,7 @@ class CreditGrantScreen(Screen):
 
         def run(answers: Answers) -> str:
             services.void_grant(
-                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=time_of(row)
             )
             return f"What was left of {row.name} was withdrawn."
 
@@ -322,14 +322,15 @@ class CreditNoteScreen(Screen):
         )
 
         def run(answers: Answers) -> str:
+            invoice = invoices.get(answers["invoice"])
             made = services.issue_credit_note(
-                answers["invoice"],
+                invoice.public_id,
                 reason=answers["reason"],
                 total=answers["total"],
                 memo=answers["memo"],
                 split=Split(refund=answers["refund"]),
                 actor=actor_of(request),
-                at=clock.now(),
+                at=time_of(invoice),
             )
             total = cells.money(made.total, made.currency)
             return f"Credit note {made} was issued over {total}."
@@ -357,7 +358,7 @@ class CreditNoteScreen(Screen):
 
         def run(answers: Answers) -> str:
             paid = payments.record_refund(
-                row.public_id, **answers, actor=actor_of(request), at=clock.now()
+                row.public_id, **answers, actor=actor_of(request), at=time_of(row)
             )
             return f"{cells.money(paid.amount, paid.currency)} was recorded as paid back."
 

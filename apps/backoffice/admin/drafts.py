@@ -8,10 +8,9 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from apps.backoffice.access import actor_of
+from apps.backoffice.access import actor_of, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask
-from apps.core import clock
 from apps.invoicing import services
 from apps.invoicing.models import Invoice
 
@@ -53,7 +52,9 @@ class DraftActs:
         )
 
         def run(answers: Answers) -> str:
-            done = services.finalize_invoice(row.public_id, actor=actor_of(request), at=clock.now())
+            done = services.finalize_invoice(
+                row.public_id, actor=actor_of(request), at=time_of(row)
+            )
             return f"Invoice {done} was issued."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
@@ -80,7 +81,7 @@ class DraftActs:
 
         def run(answers: Answers) -> str:
             done = services.approve_invoice(
-                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=time_of(row)
             )
             return f"Invoice {done} was issued."
 
@@ -105,7 +106,7 @@ class DraftActs:
 
         def run(answers: Answers) -> str:
             services.hold_invoice(
-                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=time_of(row)
             )
             return "The draft waits for approval."
 
@@ -129,7 +130,7 @@ class DraftActs:
         )
 
         def run(answers: Answers) -> str | HttpResponse:
-            left = services.refresh_draft(row.public_id, actor=actor_of(request), at=clock.now())
+            left = services.refresh_draft(row.public_id, actor=actor_of(request), at=time_of(row))
             if left is None:
                 return _gone(request, "Nothing was left to be billed; the draft is gone.")
             return f"The draft comes to {cells.money(left.total, left.currency)} now."
@@ -158,7 +159,7 @@ class DraftActs:
 
         def run(answers: Answers) -> HttpResponse:
             services.discard_draft(
-                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=time_of(row)
             )
             return _gone(request, "The draft was discarded.")
 

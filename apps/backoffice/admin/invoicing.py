@@ -16,7 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from apps.backoffice.access import actor_of, may
+from apps.backoffice.access import actor_of, may, time_of
 from apps.backoffice.admin import cells, words
 from apps.backoffice.admin.amounts import AmountField
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, cannot, column
@@ -282,7 +282,7 @@ class InvoiceScreen(DraftActs, Screen):
 
         def run(answers: Answers) -> str:
             paid = payments.record_payment(
-                row.public_id, **answers, actor=actor_of(request), at=clock.now()
+                row.public_id, **answers, actor=actor_of(request), at=time_of(row)
             )
             return f"{cells.money(paid.amount, paid.currency)} was recorded on {row}."
 
@@ -327,7 +327,7 @@ class InvoiceScreen(DraftActs, Screen):
 
         def run(answers: Answers) -> str:
             services.void_invoice(
-                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=time_of(row)
             )
             return f"Invoice {row} is void."
 
@@ -355,7 +355,7 @@ class InvoiceScreen(DraftActs, Screen):
 
         def run(answers: Answers) -> str:
             services.mark_uncollectible(
-                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=time_of(row)
             )
             return f"Invoice {row} is given up."
 
@@ -380,7 +380,7 @@ class InvoiceScreen(DraftActs, Screen):
         )
 
         def run(answers: Answers) -> str:
-            made = services.rebill_invoice(row.public_id, actor=actor_of(request), at=clock.now())
+            made = services.rebill_invoice(row.public_id, actor=actor_of(request), at=time_of(row))
             return f"Invoice {made} was issued over {cells.money(made.total, made.currency)}."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
@@ -765,7 +765,7 @@ class ParkedScreen(Screen):
         )
 
         def run(answers: Answers) -> str:
-            services.release_parked(row.public_id, actor=actor_of(request), at=clock.now())
+            services.release_parked(row.public_id, actor=actor_of(request), at=time_of(row))
             return f"{row.organization} is billed again by the next run."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)

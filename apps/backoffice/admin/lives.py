@@ -9,11 +9,10 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
-from apps.backoffice.access import actor_of
+from apps.backoffice.access import actor_of, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.agreements import Choices, Choosing, has_ended, is_live
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask
-from apps.core import clock
 from apps.invoicing import selectors as invoices
 from apps.invoicing import services as invoicing
 from apps.plans import selectors as plans
@@ -133,7 +132,7 @@ class LifeActs:
                 prorate=not answers["keep"],
                 reason=answers["reason"],
                 actor=actor_of(request),
-                at=clock.now(),
+                at=time_of(row),
             )
             return f"It pauses on {found.pause_at:%Y-%m-%d %H:%M} UTC."
 
@@ -162,7 +161,7 @@ class LifeActs:
                 row.public_id,
                 restart=not answers["keep_cycle"],
                 actor=actor_of(request),
-                at=clock.now(),
+                at=time_of(row),
             )
             return "The subscription is active again."
 
@@ -199,7 +198,7 @@ class LifeActs:
                 prorate=not answers["keep"],
                 reason=answers["reason"],
                 actor=actor_of(request),
-                at=clock.now(),
+                at=time_of(row),
             )
             ends = found.ended_at or found.cancel_at
             return f"The subscription ends on {ends:%Y-%m-%d %H:%M} UTC."
@@ -223,7 +222,7 @@ class LifeActs:
         )
 
         def run(answers: Answers) -> str:
-            services.uncancel(row.public_id, actor=actor_of(request), at=clock.now())
+            services.uncancel(row.public_id, actor=actor_of(request), at=time_of(row))
             return "The subscription goes on."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
@@ -246,7 +245,7 @@ class LifeActs:
         )
 
         def run(answers: Answers) -> str:
-            found = services.reactivate(row.public_id, actor=actor_of(request), at=clock.now())
+            found = services.reactivate(row.public_id, actor=actor_of(request), at=time_of(row))
             return f"{row.organization} is back: {found.public_id}."
 
         return ask(self, request, question, run=run, back=cells.list_url(Subscription), row=row)
@@ -271,7 +270,7 @@ class LifeActs:
 
         def run(answers: Answers) -> str:
             services.extend_trial(
-                row.public_id, until=answers["until"], actor=actor_of(request), at=clock.now()
+                row.public_id, until=answers["until"], actor=actor_of(request), at=time_of(row)
             )
             return f"The trial lasts until {answers['until']:%Y-%m-%d %H:%M} UTC."
 
@@ -302,7 +301,7 @@ class LifeActs:
                 subscription_id=row.public_id if alone else "",
                 owed=invoices.owed_next(row.public_id) if alone else None,
                 actor=actor_of(request),
-                at=clock.now(),
+                at=time_of(row),
             )
             return f"{found.coupon.name} counts from now on."
 
@@ -327,7 +326,7 @@ class LifeActs:
 
         def run(answers: Answers) -> str:
             found = services.remove_discount(
-                answers["discount"], actor=actor_of(request), at=clock.now()
+                answers["discount"], actor=actor_of(request), at=time_of(row)
             )
             return f"{found.coupon.name} counts no more."
 
@@ -353,7 +352,7 @@ class LifeActs:
 
         def run(answers: Answers) -> str:
             services.cancel_scheduled_change(
-                row.public_id, change_id=answers["change"], actor=actor_of(request), at=clock.now()
+                row.public_id, change_id=answers["change"], actor=actor_of(request), at=time_of(row)
             )
             return "The change was called off."
 
@@ -377,7 +376,7 @@ class LifeActs:
         )
 
         def run(answers: Answers) -> str:
-            made = invoicing.bill_now(row.public_id, actor=actor_of(request), at=clock.now())
+            made = invoicing.bill_now(row.public_id, actor=actor_of(request), at=time_of(row))
             return f"{made} over {cells.money(made.total, made.currency)} was made."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
-from apps.backoffice.access import actor_of
+from apps.backoffice.access import actor_of, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.panels import Fact
 from apps.backoffice.admin.screen import Screen
-from apps.core import clock
 from apps.payments import services
 from apps.payments.models import Payment
 
@@ -93,7 +92,7 @@ class PaymentScreen(Screen):
 
         def run(answers: Answers) -> str:
             services.reverse_payment(
-                row.public_id, reason=answers["reason"], actor=actor_of(request), at=clock.now()
+                row.public_id, reason=answers["reason"], actor=actor_of(request), at=time_of(row)
             )
             return f"Payment {row.reference} was taken back."
 

@@ -16,12 +16,11 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from apps.backoffice.access import actor_of
+from apps.backoffice.access import actor_of, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, Question, ask
 from apps.backoffice.admin.panels import Panel
 from apps.backoffice.admin.sums import document_panel
-from apps.core import clock
 from apps.core.errors import DomainError
 from apps.engine.money import Money
 from apps.invoicing import quoting, services
@@ -106,7 +105,7 @@ def _change(
         confirmed=confirmed,
         reason=answers["reason"],
         actor=actor_of(request),
-        at=clock.now(),
+        at=time_of(proposal.facts),
     )
     if changed.invoice is not None:
         total = cells.money(changed.invoice.total, changed.invoice.currency)
@@ -129,7 +128,7 @@ def _show(
         proposal.facts.public_id,
         wish=proposal.wish(answers),
         behaviour=Behaviour(answers["behaviour"]),
-        at=clock.now(),
+        at=time_of(proposal.facts),
         effective_at=answers["effective_at"],
     )
     context = {

@@ -15,7 +15,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
-from apps.backoffice.access import actor_of, may
+from apps.backoffice.access import actor_of, may, time_of
 from apps.backoffice.admin import cells, words
 from apps.backoffice.admin.agreements import AgreementActs
 from apps.backoffice.admin.amounts import agreed_amounts
@@ -88,7 +88,7 @@ def subscribe(request: HttpRequest, answers: Answers) -> str:
         agreed=answers["agreed"],
         begin=services.Begin(currency=answers["currency"].upper()),
         actor=actor_of(request),
-        at=clock.now(),
+        at=time_of(organization),
     )
     return f"{organization} is subscribed to {facts.version.plan_name}."
 

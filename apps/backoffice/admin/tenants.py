@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from apps.audit import selectors as audit
 from apps.audit.models import AuditEntry
-from apps.backoffice.access import actor_of, may
+from apps.backoffice.access import actor_of, may, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.invoicing import standing
@@ -334,7 +334,7 @@ class OrganizationScreen(Screen):
 
     def facts(self, row: Organization) -> Sequence[Fact]:
         """Identity, billing details and what is owed."""
-        standing = invoicing.standing(row.pk, at=clock.now())
+        standing = invoicing.standing(row.pk, at=time_of(row))
         return [
             Fact("Id", cells.code(row.public_id)),
             Fact("Slug", cells.code(row.slug)),
@@ -402,7 +402,7 @@ class OrganizationScreen(Screen):
             if not changes:
                 return "Nothing was changed."
             services.update_organization(
-                row.pk, changes=changes, actor=actor_of(request), at=clock.now()
+                row.pk, changes=changes, actor=actor_of(request), at=time_of(row)
             )
             return f"{answers['name']} was updated."
 
@@ -426,7 +426,7 @@ class OrganizationScreen(Screen):
         def run(answers: Answers) -> str:
             changes = {key: value for key, value in answers.items() if initial[key] != value}
             services.change_billing_terms(
-                row.pk, changes=changes, actor=actor_of(request), at=clock.now()
+                row.pk, changes=changes, actor=actor_of(request), at=time_of(row)
             )
             return f"The terms of {row} were saved."
 

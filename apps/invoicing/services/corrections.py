@@ -68,7 +68,8 @@ def heal_usage(
     A difference up to the issuer's limit is approved at once, a larger one waits for a decision;
     an issuer whose policy is `reject` gets none. Safe to repeat, to double and to kill: each
     organization is one transaction, and a line is corrected once for the same events. A line that
-    cannot be rated is reported and tried again by the next run. Emits CorrectionFound. Opens its
+    cannot be rated is reported and tried again by the next run. What is found is dated `at`, in
+    organizations on a test clock by that. Emits CorrectionFound. Opens its
     own scopes; must not be called inside a transaction. Raises UsageNotReady.
     """
     require("manage_invoices", actor=actor, organization_id=organization_id)
@@ -105,7 +106,8 @@ def _heal(
 ) -> None:  # fmt: skip
     """Correct the lines of one organization, which is locked; they are measured once more."""
     tenants.lock(organization_id)
-    entity = tenant_selectors.organization(organization_id).billing_entity
+    organization = tenant_selectors.organization(organization_id)
+    entity, at = organization.billing_entity, organization.time(at)
     if entity.late_usage == LEFT_ALONE:
         return
     rows = healing.final_lines([one.line_id for one in healing.changed(line_ids)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from django.contrib import messages
@@ -11,7 +12,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from apps.core import clock
 from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.invoicing.services import Changed
 from apps.plans.selectors import PlanOffer, VersionTerms
@@ -57,7 +57,7 @@ def change_plan(request: PortalRequest, subscription: str, code: str) -> HttpRes
         wish=lambda quantity: ChangePlan(
             version.public_id, {} if quantity is None else {key: quantity}
         ),
-        quantity=_carried(facts, version, key),
+        quantity=_carried(facts, version, key, request.at),
         unit=name,
     )
     return _decide(request, facts, intent)
@@ -86,7 +86,7 @@ def add(request: PortalRequest, subscription: str, code: str) -> HttpResponse:
 def remove(request: PortalRequest, subscription: str, code: str) -> HttpResponse:
     """End an add-on."""
     facts = _facts(request, subscription)
-    held = {one.plan_code: one for one in add_ons(facts, clock.now())}
+    held = {one.plan_code: one for one in add_ons(facts, request.at)}
     if code not in held:
         raise Http404
     intent = Intent(
@@ -101,10 +101,10 @@ def remove(request: PortalRequest, subscription: str, code: str) -> HttpResponse
 def seats(request: PortalRequest, subscription: str, key: str) -> HttpResponse:
     """Change how many there are of a licensed price."""
     facts = _facts(request, subscription)
-    bought = facts.quantities(max(clock.now(), facts.started_at))
+    bought = facts.quantities(max(request.at, facts.started_at))
     if key not in bought:
         raise Http404
-    item = facts.licensed(key, at=clock.now())
+    item = facts.licensed(key, at=request.at)
     told = {
         "plan": full_name(facts.version),
         "held": request.formats.number(bought[key]),
@@ -126,7 +126,7 @@ def _facts(request: PortalRequest, subscription: str) -> SubscriptionFacts:
 
 def _offer(request: PortalRequest, facts: SubscriptionFacts, code: str, *, kind: str) -> PlanOffer:
     """Return what is on offer to everybody by that code; nothing else can be had here."""
-    taken = taken_in(facts, clock.now())
+    taken = taken_in(facts, request.at)
     for offer in offers_to(request.organization):
         fits = offer.application_slug == facts.version.application_slug and not offer.custom
         if fits and offer.code == code and offer.kind == kind and code not in taken:
@@ -140,11 +140,11 @@ def _counted(version: VersionTerms) -> tuple[str, str]:
     return (sold[0].key, sold[0].name) if len(sold) == 1 else ("", "")
 
 
-def _carried(facts: SubscriptionFacts, version: VersionTerms, key: str) -> int | None:
+def _carried(facts: SubscriptionFacts, version: VersionTerms, key: str, at: datetime) -> int | None:
     """Return the quantity to begin with: what is bought now, or else what is included."""
     if not key:
         return None
-    bought = facts.quantities(max(clock.now(), facts.started_at))
+    bought = facts.quantities(max(at, facts.started_at))
     if len(bought) == 1:
         return int(next(iter(bought.values())))
     return int(bought.get(key, version.price(key).included))
@@ -152,7 +152,7 @@ def _carried(facts: SubscriptionFacts, version: VersionTerms, key: str) -> int |
 
 def _decide(request: PortalRequest, facts: SubscriptionFacts, intent: Intent) -> HttpResponse:
     """Show the price of the change (GET), or carry out what was shown (POST)."""
-    if starts_later(facts, clock.now()):
+    if starts_later(facts, request.at):
         messages.info(request, _("Changes can be made once the subscription has started."))
         return redirect("portal:plan")
     form = _form(request, intent)

@@ -11,7 +11,6 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from apps.core import clock
 from apps.core.errors import DomainError, Forbidden
 from apps.engine.money import Money
 from apps.invoicing import credit as wallet
@@ -42,7 +41,7 @@ def buy(request: PortalRequest) -> HttpResponse:
                 amount=form.cleaned_data["amount"],
                 source=f"portal {form.cleaned_data['once']}",
                 actor=request.actor,
-                at=clock.now(),
+                at=request.at,
             )
         except Forbidden:
             raise
@@ -79,7 +78,7 @@ def recharge(request: PortalRequest) -> HttpResponse:
                 amount=form.cleaned_data["amount"],
                 monthly_cap=form.cleaned_data["monthly_cap"],
                 actor=request.actor,
-                at=clock.now(),
+                at=request.at,
             )
         except Forbidden:
             raise
@@ -94,7 +93,7 @@ def recharge(request: PortalRequest) -> HttpResponse:
 @page("credit", "manage_billing", methods=("POST",))
 def stop_recharge(request: PortalRequest) -> HttpResponse:
     """Buy no more credit by itself."""
-    services.stop_recharge(request.organization.pk, actor=request.actor, at=clock.now())
+    services.stop_recharge(request.organization.pk, actor=request.actor, at=request.at)
     messages.success(request, _("Credit is no longer bought by itself."))
     return redirect("portal:credit")
 
@@ -113,7 +112,7 @@ def _page(
     moves = wallet.movements_of(organization_id, before=before, limit=PAGE + 1)
     context = {
         "currency": currency,
-        "balances": wallet.credit_of(organization_id, at=clock.now()),
+        "balances": wallet.credit_of(organization_id, at=request.at),
         "on_order": wallet.on_order(organization_id, currency),
         "moves": moves[:PAGE],
         "next": moves[PAGE - 1].id if len(moves) > PAGE else "",

@@ -9,7 +9,6 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from apps.core import clock
 from apps.core.errors import DomainError
 from apps.portal import words
 from apps.portal.access import PortalRequest, page
@@ -74,7 +73,7 @@ def _changed(request: PortalRequest, form: DetailsForm) -> bool:
         return True
     try:
         services.update_organization(
-            request.organization.pk, changes=changes, actor=request.actor, at=clock.now()
+            request.organization.pk, changes=changes, actor=request.actor, at=request.at
         )
     except DomainError as refusal:
         refuse(form, refusal)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
-from apps.core import clock
 from apps.invoicing import credit, einvoice, pdf
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document, Line
@@ -37,7 +36,7 @@ class Explained:
 @page("invoices", "view_invoices")
 def invoices(request: PortalRequest) -> HttpResponse:
     """List the final invoices, cut by status, newest first."""
-    at, organization_id = clock.now(), request.organization.pk
+    at, organization_id = request.at, request.organization.pk
     tab = request.GET.get("status", "")
     if tab not in TABS:
         raise Http404
@@ -64,7 +63,7 @@ def invoice(request: PortalRequest, reference: str) -> HttpResponse:
     row = invoicing.final(reference, organization_id=request.organization.pk)
     found = invoicing.document(row)
     notes = credit.credit_notes_of_invoice(row.pk) if row.credited else ()
-    context = _shown(found, request.formats) | _machine(found)
+    context = _shown(found, request) | _machine(found)
     return render(request, "portal/invoice.html", context | {"kind": row.kind, "notes": notes})
 
 
@@ -74,7 +73,7 @@ def credit_note(request: PortalRequest, reference: str) -> HttpResponse:
     row = credit.get_credit_note(reference, organization_id=request.organization.pk)
     found = credit.credit_note_document(row)
     paid = sum(refund.amount for refund in payments.refunds_of_credit_note(row.pk))
-    context = _shown(found, request.formats) | _machine(found)
+    context = _shown(found, request) | _machine(found)
     return render(request, "portal/credit_note.html", context | {"note": row, "paid_out": paid})
 
 
@@ -100,8 +99,8 @@ def upcoming(request: PortalRequest, subscription: str) -> HttpResponse:
     """Show what the next boundary would bill with the usage so far."""
     facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     found = invoicing.upcoming_of(facts)
-    context: dict[str, object] = {"facts": facts, "document": None, "now": clock.now()}
-    context |= _shown(found, request.formats) if found else {}
+    context: dict[str, object] = {"facts": facts, "document": None, "now": request.at}
+    context |= _shown(found, request) if found else {}
     return render(request, "portal/upcoming.html", context)
 
 
@@ -139,14 +138,14 @@ def _machine(document: Document) -> dict[str, object]:
     return {"has_xml": made.xml is not None, "no_xml": reasons}
 
 
-def _shown(document: Document, formats: Formats) -> dict[str, object]:
+def _shown(document: Document, request: PortalRequest) -> dict[str, object]:
     """Return what every page of a document shows: its lines, its sums and what the law wants."""
     return {
         "document": document,
-        "lines": explained(document, formats),
-        "totals": totals(document, formats.words(document.currency, document.timezone)),
+        "lines": explained(document, request.formats),
+        "totals": totals(document, request.formats.words(document.currency, document.timezone)),
         "notices": notices(document),
-        "now": clock.now(),
+        "now": request.at,
     }
 
 

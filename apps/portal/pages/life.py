@@ -10,7 +10,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from apps.core import clock
 from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.engine.calendar import zone
 from apps.invoicing import selectors as invoicing
@@ -31,7 +30,7 @@ METHODS = ("GET", "HEAD", "POST")
 @page("plan", "manage_billing", methods=METHODS)
 def cancel(request: PortalRequest, subscription: str) -> HttpResponse:
     """Ask why, say what follows, and end the subscription when its period does."""
-    at = clock.now()
+    at = request.at
     facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     at_once = facts.status == states.PAUSED or starts_later(facts, at)
     chooses = facts.status == states.TRIALING and not at_once
@@ -63,7 +62,7 @@ def _last_invoice(request: PortalRequest, facts: SubscriptionFacts) -> Document 
         return None
     return invoicing.upcoming_of(
         subscriptions.preview_cancel(
-            facts.public_id, at=clock.now(), organization_id=request.organization.pk
+            facts.public_id, at=request.at, organization_id=request.organization.pk
         )
     )
 
@@ -76,7 +75,7 @@ def pause(request: PortalRequest, subscription: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and _paused(request, facts, form):
         messages.success(request, _("The pause is scheduled; you can take it back."))
         return redirect("portal:plan")
-    context = {"facts": facts, "form": form, "period": facts.current_period(clock.now())}
+    context = {"facts": facts, "form": form, "period": facts.current_period(request.at)}
     return render(request, "portal/pause.html", context, status=422 if form.errors else 200)
 
 
@@ -84,7 +83,7 @@ def _paused(request: PortalRequest, facts: SubscriptionFacts, form: PauseForm) -
     day = form.cleaned_data["until"]
     until = None if day is None else datetime.combine(day, time(), tzinfo=zone(facts.timezone))
     try:
-        services.pause(facts.public_id, actor=request.actor, at=clock.now(), until=until)
+        services.pause(facts.public_id, actor=request.actor, at=request.at, until=until)
     except (Forbidden, NotFound):
         raise
     except DomainError as refusal:
@@ -144,7 +143,7 @@ def redeem(request: PortalRequest, subscription: str) -> HttpResponse:
                 subscription_id=facts.public_id,
                 owed=invoicing.owed_next(facts.public_id),
                 actor=request.actor,
-                at=clock.now(),
+                at=request.at,
             )
         except UnknownPromotionCode as refusal:
             form.add_error("code", sentence(refusal))
@@ -163,7 +162,7 @@ def _act(
     request: PortalRequest, subscription: str, change: Callable[..., SubscriptionFacts], done: str
 ) -> HttpResponse:
     try:
-        change(subscription, actor=request.actor, at=clock.now())
+        change(subscription, actor=request.actor, at=request.at)
     except (Forbidden, NotFound):
         raise
     except DomainError as refusal:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from apps.core import clock
 from apps.invoicing import credit
 from apps.invoicing import selectors as invoicing
 from apps.portal.access import PortalRequest, page
@@ -19,7 +18,7 @@ RECENT = 5
 @page("overview", "view_usage")
 def overview(request: PortalRequest) -> HttpResponse:
     """Show the live subscriptions and, to those who may see amounts, what is owed."""
-    at, organization_id = clock.now(), request.organization.pk
+    at, organization_id = request.at, request.organization.pk
     live = subscriptions.of_organization(organization_id, live=True)
     with_money = request.actor.may("view_invoices")
     context = {

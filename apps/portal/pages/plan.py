@@ -12,7 +12,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from apps.core import clock
 from apps.core.errors import DomainError, Forbidden
 from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
@@ -135,7 +134,7 @@ def shown(
     every = subscriptions.of_organization(request.organization.pk)
     live = [facts for facts in every if facts.is_live]
     features = {feature.key: feature for feature in plans.features()}
-    shop = _Shop(request, clock.now(), offers_to(request.organization), features, codes or {})
+    shop = _Shop(request, request.at, offers_to(request.organization), features, codes or {})
     versions = plans.find_versions(list(_versions_to_come(live)))
     context = {
         "running": [_running(shop, facts, versions) for facts in live],
@@ -285,7 +284,7 @@ def _confirm(
     facts = subscriptions.considered(
         request.organization.pk,
         offer.version,
-        start=clock.now(),
+        start=request.at,
         timezone=request.organization.timezone,
         seats=asked.get("quantity"),
     )
@@ -304,7 +303,7 @@ def _confirm(
 
 
 def _subscribed(request: PortalRequest, offer: PlanOffer, form: StartForm) -> bool:
-    at, asked = clock.now(), form.cleaned_data
+    at, asked = request.at, form.cleaned_data
     try:
         services.subscribe(
             request.organization.pk,

@@ -9,7 +9,6 @@ from datetime import datetime
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
-from apps.core import clock
 from apps.engine.decimals import plain
 from apps.engine.period import Period, iso
 from apps.invoicing.gauges import Gauge, gauges
@@ -52,7 +51,7 @@ class Metered:
 @page("usage", "view_usage")
 def usage(request: PortalRequest) -> HttpResponse:
     """Show what the meters of every live subscription counted."""
-    at = clock.now()
+    at = request.at
     chosen = _chosen(request)
     live = subscriptions.of_organization(request.organization.pk, live=True)
     found = [_metered(facts, chosen, at, request.formats) for facts in live]
@@ -66,7 +65,7 @@ def csv_of_meter(request: PortalRequest, subscription: str, meter: str) -> HttpR
     facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     if meter not in {item.item.meter for item in facts.items}:
         raise Http404
-    period = _period(facts, _chosen(request), clock.now())
+    period = _period(facts, _chosen(request), request.at)
     points = selectors.usage_series(
         request.organization.pk,
         meter,

@@ -1,0 +1,51 @@
+"""Organizations on a test clock, over HTTP: everything of theirs happens in their time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from apps.core import rls
+from apps.usage.models import Event
+from tests import worlds
+from tests.api.client import Api
+from tests.worlds import NOW, World
+
+SPRING = datetime(2024, 3, 5, 8, tzinfo=UTC)
+SAID = "2024-03-05T08:00:00Z"
+
+
+@pytest.fixture(autouse=True)
+def _spring(world: World) -> None:
+    worlds.put_on_clock(world.organization, SPRING)
+
+
+def test_what_the_platform_does_for_them_is_dated_by_their_clock(
+    platform: Api, stranger: World
+) -> None:
+    setup = {"name": "Setup", "unit_amount": "5.00"}
+    made = platform.post("organizations/acme/charges", setup).json()
+    assert made["created_at"] == SAID
+    path = f"organizations/acme/charges/{made['id']}"
+    assert platform.call("DELETE", path).json()["withdrawn_at"] == SAID
+    theirs = platform.post("organizations/globex/charges", setup).json()
+    assert theirs["created_at"] == "2023-12-10T12:00:00Z"
+
+
+def test_what_they_do_themselves_is_too(api: Api, world: World) -> None:
+    path = f"subscriptions/{world.subscription.public_id}"
+    wish = {"action": "quantity", "quantity": 9, "behaviour": "now"}
+    quoted = api.post(f"{path}/preview", wish).json()["quoted"]
+    assert quoted["at"] == SAID
+    done = api.post(f"{path}/changes", {**wish, "quoted": quoted}).json()
+    assert done["quote"]["effective_at"] == SAID
+    assert done["subscription"]["current_period"]["start"] == "2024-03-01T00:00:00Z"
+
+
+def test_usage_is_of_the_real_time(api: Api, world: World) -> None:
+    sent = {"specversion": "1.0", "id": "e-1", "source": "test", "type": "ai.request"}
+    reply = api.post("events", {**sent, "time": "2023-12-10T11:59:00Z"})
+    assert reply.json()["accepted"] == 1
+    with rls.tenant_scope(world.id):
+        assert Event.objects.latest("id").received_at == NOW
