@@ -7,36 +7,26 @@ it stands now: of time to come there is none yet.
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from apps.core import rls
 from apps.core.errors import DomainError
 from apps.invoicing import selectors as invoicing
 from apps.invoicing.composition import Boundary, Composed, compose_all
 from apps.invoicing.document import Document
-from apps.invoicing.models import CreditGrant
-from apps.invoicing.reckoning import (
-    Conditions,
-    Customer,
-    Reckoned,
-    conditions_of,
-    is_usable,
-    reckon,
-)
+from apps.invoicing.purse import Purse
+from apps.invoicing.reckoning import Customer, conditions_of, reckon
 from apps.invoicing.services.run import grouped, instant_of
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions import states
 from apps.subscriptions.changes import Behaviour, Resume, consider, wish_of
-from apps.subscriptions.facts import DiscountFacts, SubscriptionFacts
+from apps.subscriptions.facts import SubscriptionFacts
 from apps.tenants import selectors as tenants
 
 log = logging.getLogger(__name__)
-
-LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +96,7 @@ class _Walk:
         self.facts = {facts.id: facts for facts in sorted(known, key=lambda facts: facts.id)}
         self.until = until
         self.told: set[tuple[object, ...]] = set()
-        self.left: dict[str, CreditGrant] = {}
-        self.kept: list[CreditGrant] = []
+        self.purse = Purse(self.organization)
 
     def steps(self) -> Iterator[Outlook]:
         """Bill the boundaries of the earliest instant that has any due, until none has.
@@ -171,8 +160,8 @@ class _Walk:
         discounts = [discount for one, _ in group for discount in one.discounts]
         customer = Customer(self.organization, facts.currency, moment, discounts)
         (conditions,) = conditions_of([customer])
-        reckoned = reckon(lines, self._with_credit(conditions, moment))
-        self._use(reckoned, moment)
+        reckoned = reckon(lines, self.purse.conditions(conditions, moment))
+        self.purse.use(reckoned, moment)
         return invoicing.quote_document(
             self.organization,
             reckoned,
@@ -196,53 +185,6 @@ class _Walk:
             return False
         self.told.add(key)
         return True
-
-    def _with_credit(self, conditions: Conditions, moment: datetime) -> Conditions:
-        """Return the conditions with what the invoices foreseen leave of the credit."""
-        grants = [self.left.get(grant.public_id, grant) for grant in conditions.grants]
-        grants += [grant for grant in self.kept if grant.currency == conditions.currency]
-        usable = sorted((grant for grant in grants if is_usable(grant, moment)), key=_turn)
-        return replace(conditions, grants=tuple(usable))
-
-    def _use(self, reckoned: Reckoned, moment: datetime) -> None:
-        grants = {grant.public_id: grant for grant in reckoned.conditions.grants}
-        for spent in reckoned.settlement.grants:
-            self._spend(grants[spent.grant.id], spent.amount.minor)
-        if reckoned.credits < 0:
-            self.kept.append(self._kept(reckoned, moment))
-        taken = {turn.discount.id for turn in reckoned.settlement.discounts if turn.amount}
-        for facts in [*self.facts.values()]:
-            discounts = tuple(_spent(one, taken, moment) for one in facts.discounts)
-            self.facts[facts.id] = replace(facts, discounts=discounts)
-
-    def _spend(self, grant: CreditGrant, minor: int) -> None:
-        after = copy.copy(grant)
-        after.remaining -= minor
-        self.left[grant.public_id] = after
-        self.kept = [after if one.public_id == after.public_id else one for one in self.kept]
-
-    def _kept(self, reckoned: Reckoned, moment: datetime) -> CreditGrant:
-        """Return the grant that a negative sum would be kept as."""
-        return CreditGrant(
-            public_id=f"foreseen_{len(self.kept)}",
-            organization=self.organization,
-            kind=CreditGrant.Kind.REFUND,
-            name="Credit from an earlier invoice",
-            currency=reckoned.currency,
-            amount=-reckoned.credits,
-            remaining=-reckoned.credits,
-            priority=0,
-            granted_at=moment,
-        )
-
-
-def _turn(grant: CreditGrant) -> tuple[int, datetime, datetime]:
-    return grant.priority, grant.expires_at or LATEST, grant.granted_at
-
-
-def _spent(discount: DiscountFacts, taken: set[str], moment: datetime) -> DiscountFacts:
-    once = discount.public_id in taken and discount.coupon.duration == "once"
-    return replace(discount, spent_at=moment) if once else discount
 
 
 def _changed(facts: SubscriptionFacts, until: datetime) -> SubscriptionFacts:

@@ -10,11 +10,13 @@ from apps.engine.money import Money
 from apps.invoicing import selectors, singles
 from apps.invoicing.composition import Composed, compose, compose_changes
 from apps.invoicing.document import ONE_OFF, Document
+from apps.invoicing.purse import Purse
 from apps.invoicing.singles import cost
 from apps.subscriptions import changes
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.changes import Behaviour, Considered, Wish
 from apps.subscriptions.facts import SubscriptionFacts
+from apps.tenants import selectors as tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,9 @@ def quote_change(
     )
     before, after = facts, considered.after
     owed = _at_once(after, at) if considered.bills_now else []
-    now = selectors.upcoming_document(after, owed, at=at) if owed else None
-    ahead = _ahead(_next(after, at) if owed else after, owed)
+    purse = Purse(tenants.organization(facts.organization_id))
+    now = selectors.upcoming_document(after, owed, at=at, purse=purse) if owed else None
+    ahead = _ahead(_next(after, at) if owed else after, owed, purse)
     known = selectors.upcoming_of(before)
     costs = [
         Money.zero(facts.currency) if document is None else cost_of(document)
@@ -107,12 +110,12 @@ def _at_once(after: SubscriptionFacts, at: datetime) -> list[Composed]:
     return compose_changes(after, at)
 
 
-def _ahead(after: SubscriptionFacts, billed: list[Composed]) -> Document | None:
-    """Return the next invoice without the lines that are billed at once."""
+def _ahead(after: SubscriptionFacts, billed: list[Composed], purse: Purse) -> Document | None:
+    """Return the next invoice without the lines that are billed at once, and what pays them."""
     gone = {_identity(line) for line in billed}
     facts, lines = selectors.next_lines(after)
     left = [line for line in lines if _identity(line) not in gone]
-    return selectors.upcoming_document(facts, left) if left else None
+    return selectors.upcoming_document(facts, left, purse=purse) if left else None
 
 
 def _identity(line: Composed) -> tuple[object, ...]:

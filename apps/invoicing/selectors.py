@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 from apps.core import ids
 from apps.engine.money import Money
 from apps.engine.period import Period
-from apps.invoicing.composition import Composed, compose, covered
+from apps.invoicing.composition import Composed, compose, compose_all, covered
 from apps.invoicing.document import INVOICE, ONE_OFF, Deduction, Document, Line, Tax
 from apps.invoicing.errors import UnknownInvoice
 from apps.invoicing.models import (
@@ -28,7 +28,8 @@ from apps.invoicing.models import (
     LedgerEntry,
     Parked,
 )
-from apps.invoicing.reckoning import Customer, Reckoned, conditions_of, reckon
+from apps.invoicing.purse import Purse
+from apps.invoicing.reckoning import Conditions, Customer, Reckoned, conditions_of, reckon
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.changes import foreseen
 from apps.subscriptions.selectors import SubscriptionFacts
@@ -60,6 +61,32 @@ def upcoming_of(facts: SubscriptionFacts) -> Document | None:
     return upcoming_document(ahead, lines) if lines else None
 
 
+def upcoming_of_all(
+    every: Iterable[SubscriptionFacts], organization: Organization
+) -> dict[int, Document]:
+    """Return the next invoices of an organization's subscriptions, by their integer ids.
+
+    In a handful of statements and in the order of time: what waits for any invoice goes on the
+    first of them, and credit and coupons that one uses up are gone for the next.
+    """
+    ahead = [foreseen(one, one.next_boundary_at) for one in every if _is_billed(one)]
+    ahead.sort(key=lambda one: (one.next_boundary_at, one.id))
+    composed = compose_all([(one, one.next_boundary) for one in ahead])
+    pairs = [(one, lines) for one, lines in zip(ahead, composed, strict=True) if lines]
+    conditions = conditions_of(
+        [_customer(one, organization, one.next_boundary_at) for one, _ in pairs]
+    )
+    purse = Purse(organization)
+    return {
+        one.id: _quoted(one, lines, under, one.next_boundary_at, purse)
+        for (one, lines), under in zip(pairs, conditions, strict=True)
+    }
+
+
+def _is_billed(facts: SubscriptionFacts) -> bool:
+    return facts.is_live and facts.status != "paused"
+
+
 def owed_next(subscription_id: str) -> Money | None:
     """Return what a code's minimum amount is held against: the next invoice before any credit.
 
@@ -73,25 +100,46 @@ def owed_next(subscription_id: str) -> Money | None:
 
 def next_lines(facts: SubscriptionFacts) -> tuple[SubscriptionFacts, list[Composed]]:
     """Return the facts as they will be at the next boundary, and what that will bill."""
-    if not facts.is_live or facts.status == "paused":
+    if not _is_billed(facts):
         return facts, []
     ahead = foreseen(facts, facts.next_boundary_at)
     return ahead, compose(ahead, ahead.next_boundary)
 
 
 def upcoming_document(
-    facts: SubscriptionFacts, lines: Sequence[Composed], *, at: datetime | None = None
+    facts: SubscriptionFacts,
+    lines: Sequence[Composed],
+    *,
+    at: datetime | None = None,
+    purse: Purse | None = None,
 ) -> Document:
     """Return composed lines with what they come to, as a document without a number.
 
-    It is dated `at`, by default at the subscription's next boundary.
+    It is dated `at`, by default at the subscription's next boundary. Of documents that follow one
+    another each pays from what the earlier ones leave in the `purse`.
     """
-    organization = tenants.organization(facts.organization_id)
+    purse = purse or Purse(tenants.organization(facts.organization_id))
     dated = at or facts.next_boundary_at
-    (conditions,) = conditions_of([Customer(organization, facts.currency, dated, facts.discounts)])
+    (conditions,) = conditions_of([_customer(facts, purse.organization, dated)])
+    return _quoted(facts, lines, conditions, dated, purse)
+
+
+def _customer(facts: SubscriptionFacts, organization: Organization, dated: datetime) -> Customer:
+    return Customer(organization, facts.currency, dated, facts.discounts)
+
+
+def _quoted(
+    facts: SubscriptionFacts,
+    lines: Sequence[Composed],
+    conditions: Conditions,
+    dated: datetime,
+    purse: Purse,
+) -> Document:
+    reckoned = reckon(lines, purse.conditions(conditions, dated))
+    purse.use(reckoned, dated)
     return quote_document(
-        organization,
-        reckon(lines, conditions),
+        purse.organization,
+        reckoned,
         dated=dated,
         timezone=facts.agreement.cycle.timezone,
         subscription_id=facts.public_id,
@@ -506,8 +554,3 @@ def balances(organization_id: int) -> dict[tuple[str, str], int]:
         .annotate(balance=Sum("amount"))
     )
     return {(account, currency): int(balance) for account, currency, balance in rows}
-
-
-def counts_by_status() -> dict[str, int]:
-    """Return how many invoices there are of each status; needs the ops scope for all of them."""
-    return dict(Invoice.objects.values_list("status").annotate(n=Count("id")).order_by())

@@ -14,6 +14,8 @@ from apps.invoicing.errors import QuoteExpired, QuoteMoved
 from apps.invoicing.models import Invoice
 from apps.invoicing.services import Confirmed
 from apps.plans import selectors as plans
+from apps.plans import services as plan_services
+from apps.plans.offers import CouponRules
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions import services as agreements
 from apps.subscriptions.changes import Behaviour, ChangePlan, ChangeQuantity, Wish
@@ -150,6 +152,63 @@ def test_a_preview_stores_nothing(acme: Organization, basic: SubscriptionFacts) 
         assert (quote.now.total, quote.upcoming.total) == (15_00, 50_00)
         assert not Change.objects.exists()
         assert subscriptions.get(basic.public_id) == subscriptions.get(basic.public_id)
+
+
+def test_credit_pays_what_is_quoted_once(acme: Organization, basic: SubscriptionFacts) -> None:
+    with rls.ops_scope("test: credit"):
+        services.grant_credit(acme.pk, amount=Decimal("20.00"), actor=STAFF, at=day(6, 2))
+    with rls.tenant_scope(acme.pk):
+        quote = quoting.quote_change(basic.public_id, wish=pro(), behaviour=Behaviour.NOW, at=HALF)
+    assert quote.now is not None
+    assert quote.upcoming is not None
+    # 15.00 of the 20.00 pay the upgrade; 5.00 are left for the 50.00 of July.
+    assert (quote.now.credits_total, quote.now.total) == (15_00, 0)
+    assert (quote.upcoming.credits_total, quote.upcoming.total) == (5_00, 45_00)
+    change(basic, pro(), Behaviour.NOW)
+    shop.bill(day(7, 1))
+    assert [document.total for document in shop.invoices(acme)] == [20_00, 0, 45_00]
+
+
+def test_a_coupon_that_counts_once_is_quoted_once(
+    acme: Organization, basic: SubscriptionFacts
+) -> None:
+    rules = CouponRules(code="half", name="Half", percent=Decimal(50), duration="once")
+    with rls.ops_scope("test: a coupon"):
+        plan_services.define_coupon(rules, actor=STAFF, at=day(6, 2))
+        agreements.apply_discount(
+            acme.pk,
+            code="half",
+            subscription_id=basic.public_id,
+            actor=STAFF,
+            at=day(6, 2),
+        )
+    with rls.tenant_scope(acme.pk):
+        quote = quoting.quote_change(basic.public_id, wish=pro(), behaviour=Behaviour.NOW, at=HALF)
+    assert quote.now is not None
+    assert quote.upcoming is not None
+    # Half of the new plan's 25.00 comes off; the 10.00 that come back had no coupon.
+    assert (quote.now.discount, quote.upcoming.discount) == (12_50, 0)
+    change(basic, pro(), Behaviour.NOW)
+    shop.bill(day(7, 1))
+    assert [document.total for document in shop.invoices(acme)] == [20_00, 2_50, 50_00]
+
+
+def test_what_a_change_keeps_as_credit_pays_the_invoice_after_it(
+    acme: Organization,
+) -> None:
+    facts = shop.buy(acme, "pro", day(6, 1))
+    shop.bill(day(6, 1))
+    with rls.ops_scope("test: the plan"):
+        wish = ChangePlan(plans.current_version("basic").public_id)
+    with rls.tenant_scope(acme.pk):
+        quote = quoting.quote_change(facts.public_id, wish=wish, behaviour=Behaviour.NOW, at=HALF)
+    assert quote.upcoming is not None
+    # 15.00 of the pro plan come back, and pay a part of the 20.00 of July.
+    assert quote.amount == Money(-15_00, "USD")
+    assert quote.upcoming.total == 5_00
+    change(facts, wish, Behaviour.NOW)
+    shop.bill(day(7, 1))
+    assert [document.total for document in shop.invoices(acme)] == [50_00, 0, 5_00]
 
 
 def test_changing_twice_changes_once(basic: SubscriptionFacts) -> None:
