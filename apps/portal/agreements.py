@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
@@ -14,6 +15,9 @@ from apps.invoicing.gauges import Gauge, gauge_of_line, gauges
 from apps.plans.selectors import VersionTerms
 from apps.subscriptions import states
 from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
+
+if TYPE_CHECKING:
+    from apps.tenants.models import Organization
 
 STARTING = "starting"
 PAUSING = "pausing"
@@ -43,9 +47,15 @@ class Standing:
         return charged and self.status != STARTING
 
 
-def standing(facts: SubscriptionFacts, *, at: datetime) -> Standing:
-    """Return the subscription as it stands at `at`."""
-    upcoming = invoicing.upcoming_of(facts)
+def standings(
+    every: Sequence[SubscriptionFacts], organization: Organization, *, at: datetime
+) -> list[Standing]:
+    """Return an organization's subscriptions as they stand at `at`."""
+    upcoming = invoicing.upcoming_of_all(every, organization)
+    return [_standing(facts, upcoming.get(facts.id), at) for facts in every]
+
+
+def _standing(facts: SubscriptionFacts, upcoming: Document | None, at: datetime) -> Standing:
     period = facts.current_period(at)
     return Standing(
         facts=facts,

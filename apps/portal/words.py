@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext
@@ -217,7 +218,17 @@ def role_words(role: str) -> str:
     return str(ROLES[role])
 
 
-def full_name(version: VersionTerms) -> str:
+class Named(Protocol):
+    """What is called by a plan of an application: a version, or a subscription in a list."""
+
+    @property
+    def plan_name(self) -> str: ...
+
+    @property
+    def application_name(self) -> str: ...
+
+
+def full_name(version: Named) -> str:
     """Return a plan's name after its application's: several of them have a plan "Basic"."""
     return f"{version.application_name} · {version.plan_name}"
 

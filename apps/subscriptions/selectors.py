@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db.models import F, Min, Model, Prefetch, Q, QuerySet, prefetch_related_objects
 
@@ -140,10 +140,37 @@ def by_ids(subscription_ids: Iterable[int]) -> dict[int, SubscriptionFacts]:
     return {found.id: found for found in facts(_rows().filter(pk__in=set(subscription_ids)))}
 
 
-def of_organization(organization_id: int, *, live: bool = False) -> list[SubscriptionFacts]:
-    """Return the organization's subscriptions, newest first; only those that stand when `live`."""
+def of_organization(
+    organization_id: int, *, live: bool = False, known: Iterable[VersionTerms] = ()
+) -> list[SubscriptionFacts]:
+    """Return the organization's subscriptions, newest first; only those that stand when `live`.
+
+    Plan versions that are `known` are not read again.
+    """
     rows = _rows().filter(organization_id=organization_id)
-    return facts(rows.filter(status__in=states.LIVE) if live else rows)
+    return facts(rows.filter(status__in=states.LIVE) if live else rows, known=known)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A subscription in a list: what it is called, and when it is billed next."""
+
+    public_id: str
+    status: str
+    version_public_id: str
+    plan_name: str
+    application_name: str
+    next_boundary_at: datetime
+    timezone: str
+
+
+def summaries(organization_id: int, *, live: bool = False) -> list[Summary]:
+    """Return the organization's subscriptions for a list, newest first, in one statement."""
+    rows = _rows().filter(organization_id=organization_id)
+    names = ("plan_version__public_id", "plan_version__plan__name", "application__name")
+    columns = ("public_id", "status", *names, "next_boundary_at", "timezone")
+    found = rows.filter(status__in=states.LIVE) if live else rows
+    return [Summary(*one) for one in found.values_list(*columns)]
 
 
 def preview(
@@ -290,52 +317,50 @@ def _rows() -> QuerySet[Subscription]:
     return Subscription.objects.order_by("-id")
 
 
-def facts(rows: Iterable[Subscription]) -> list[SubscriptionFacts]:
+def facts(
+    rows: Iterable[Subscription], *, known: Iterable[VersionTerms] = ()
+) -> list[SubscriptionFacts]:
     """Return the facts of these rows, in as many statements for many as for one."""
     rows = list(rows)
     prefetch_related_objects(
         rows,
+        Prefetch("items", SubscriptionItem.objects.annotate(version_id=F("price__version_id"))),
         "items__steps",
         Prefetch("phases", Phase.objects.order_by("during")),
         Prefetch("changes", Change.objects.filter(status="scheduled"), to_attr="to_come"),
     )
-    of_price = _versions_by_price(rows)
     phases = {phase.plan_version_id for row in rows for phase in row.phases.all()}
     mine = {row.plan_version_id for row in rows}
-    versions = plans.terms_of({*phases, *mine, *of_price.values()})
+    sold = {item.version_id for row in rows for item in _items(row)}
+    versions = {version.version_id: version for version in known}
+    versions |= plans.terms_of({*phases, *mine, *sold} - versions.keys())
     discounts = _discounts({row.organization_id for row in rows})
     return [
-        _facts(row, _Terms(versions, of_price, row.currency), discounts[row.organization_id])
-        for row in rows
+        _facts(row, _Terms(versions, row.currency), discounts[row.organization_id]) for row in rows
     ]
 
 
-def _versions_by_price(rows: Sequence[Subscription]) -> dict[int, int]:
-    items = SubscriptionItem.objects.filter(subscription_id__in=[row.pk for row in rows])
-    return dict(items.order_by().values_list("price_id", "price__version_id").distinct())
+def _items(row: Subscription) -> Iterable[Any]:
+    """Return the items, each with the plan version of its price as `version_id`."""
+    return row.items.all()
 
 
 class _Terms:
-    """Plan versions in one currency, by their own id and by a price's."""
+    """Plan versions in one currency, by their id."""
 
-    def __init__(
-        self, versions: dict[int, VersionTerms], of_price: dict[int, int], currency: str
-    ) -> None:
-        self._versions, self._of_price, self._currency = versions, of_price, currency
+    def __init__(self, versions: dict[int, VersionTerms], currency: str) -> None:
+        self._versions, self._currency = versions, currency
 
     def version(self, version_id: int) -> VersionTerms:
         return self._versions[version_id].in_currency(self._currency)
-
-    def of_price(self, price_id: int) -> VersionTerms:
-        return self.version(self._of_price[price_id])
 
 
 def _facts(
     row: Subscription, terms: _Terms, discounts: Sequence[DiscountFacts]
 ) -> SubscriptionFacts:
     items = tuple(
-        _item(item, terms.of_price(item.price_id), row.timezone)
-        for item in sorted(row.items.all(), key=lambda item: (item.position, item.pk))
+        _item(item, terms.version(item.version_id), row.timezone)
+        for item in sorted(_items(row), key=lambda item: (item.position, item.pk))
     )
     phases = tuple(_phase(phase, terms.version(phase.plan_version_id)) for phase in _phases(row))
     return SubscriptionFacts(

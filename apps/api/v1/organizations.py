@@ -256,6 +256,6 @@ class UpcomingInvoices(ApiView):
         """
         row = self.organization(organization)
         live = subscriptions.of_organization(row.pk, live=True)
-        documents = [invoicing.upcoming(facts.public_id, at=self.at) for facts in live]
-        seen = [upcoming_view(found, row.public_id) for found in documents if found is not None]
+        found = invoicing.upcoming_of_all(live, row)
+        seen = [upcoming_view(found[one.id], row.public_id) for one in live if one.id in found]
         return self.envelope(UpcomingInvoiceShape, seen)

@@ -423,8 +423,8 @@ class UpcomingInvoice(ApiView):
 
 
 def with_content(rows: QuerySet[Subscription]) -> QuerySet[Subscription]:
-    """Return the query with all that a subscription's shape shows, in three statements."""
-    return rows.select_related("organization", "follows").prefetch_related("items__steps")
+    """Return the query with what a subscription's shape shows beside its facts."""
+    return rows.select_related("organization", "follows")
 
 
 def views(rows: Iterable[Subscription], at: datetime) -> list[SubscriptionView]:

@@ -79,8 +79,8 @@ def activity(request: PortalRequest) -> HttpResponse:
 def _plans(organization_id: int, entries: Sequence[Entry]) -> dict[str, str]:
     if not any("plan" in entry.after for entry in entries):
         return {}
-    found = subscriptions.of_organization(organization_id)
-    return {facts.version.public_id: full_name(facts.version) for facts in found}
+    found = subscriptions.summaries(organization_id)
+    return {one.version_public_id: full_name(one) for one in found}
 
 
 def _act(entry: Entry, told: Told) -> Act:

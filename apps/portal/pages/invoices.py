@@ -52,7 +52,7 @@ def invoices(request: PortalRequest) -> HttpResponse:
         "is_first": not before,
         "notes": credit.credit_notes_of(organization_id, limit=PAGE) if not before else (),
         "owed": balances(organization_id, at=at),
-        "live": subscriptions.of_organization(organization_id, live=True) if not before else [],
+        "live": subscriptions.summaries(organization_id, live=True) if not before else [],
     }
     return render(request, "portal/invoices.html", context)
 

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from apps.invoicing import credit
 from apps.invoicing import selectors as invoicing
 from apps.portal.access import PortalRequest, page
-from apps.portal.agreements import standing
+from apps.portal.agreements import standings
 from apps.portal.balances import balances
 from apps.subscriptions import selectors as subscriptions
 
@@ -23,7 +23,7 @@ def overview(request: PortalRequest) -> HttpResponse:
     with_money = request.actor.may("view_invoices")
     context = {
         "now": at,
-        "standings": [standing(facts, at=at) for facts in live],
+        "standings": standings(live, request.organization, at=at),
         "owed": balances(organization_id, at=at) if with_money else [],
         "credit": credit.credit_of(organization_id, at=at) if with_money else [],
         "recent": invoicing.final_invoices(organization_id, at=at, limit=RECENT)

@@ -131,10 +131,12 @@ def shown(
     request: PortalRequest, *, codes: Mapping[str, CodeForm] | None = None, status: int = 200
 ) -> HttpResponse:
     """Return the page; `codes` are forms that were refused, by the subscription's public id."""
-    every = subscriptions.of_organization(request.organization.pk)
+    offers = offers_to(request.organization)
+    known = [offer.version for offer in offers]
+    every = subscriptions.of_organization(request.organization.pk, known=known)
     live = [facts for facts in every if facts.is_live]
     features = {feature.key: feature for feature in plans.features()}
-    shop = _Shop(request, request.at, offers_to(request.organization), features, codes or {})
+    shop = _Shop(request, request.at, offers, features, codes or {})
     versions = plans.find_versions(list(_versions_to_come(live)))
     context = {
         "running": [_running(shop, facts, versions) for facts in live],

@@ -16,7 +16,6 @@ from apps.engine.period import Period
 from apps.invoicing.document import Document
 from apps.invoicing.gauges import Gauge
 from apps.invoicing.paper.totals import Total, totals
-from apps.plans.selectors import VersionTerms
 from apps.portal import charts, words
 from apps.portal.formats import Formats, utc_text
 
@@ -123,7 +122,7 @@ def line_reason(value: str) -> str:
 
 
 @register.filter
-def full_name(version: VersionTerms) -> str:
+def full_name(version: words.Named) -> str:
     """Return a plan's name after its application's."""
     return words.full_name(version)
 
