@@ -118,9 +118,9 @@ def test_discounts_taxes_and_credits_lead_from_the_lines_to_what_is_to_pay() -> 
         "VAT 19 % auf 243,50 € 46,27 €",
         "VAT 7 % auf 644,62 € 45,12 €",
         "VAT 0 % auf -45,68 € 0,00 €",
-        "Summe 933,83 €",
+        "Betrag vor Guthaben 933,83 €",
         "Prepaid credit -100,00 €",
-        "Zu zahlen 833,83 €",
+        "Summe 833,83 €",
     )
     places = [text.index(row) for row in rows]
     assert places == sorted(places)

@@ -292,7 +292,7 @@ def test_what_an_invoice_gives_back_is_kept_as_credit(owner: Client, credited: s
     with clock.frozen(datetime(2024, 3, 20, tzinfo=UTC)):
         page = text(owner, f"invoices/{credited}/")
     # 50.00 for February less 97 × 12.00 for 30 of 31 days of January, as it was billed
-    assert "Total -$1,076.45 Kept as your credit $1,076.45 To pay $0.00" in page
+    assert "Amount before credit -$1,076.45 Kept as your credit $1,076.45 Total $0.00" in page
     assert "Overdue" not in page
     assert "Pay by bank transfer" not in page
 

@@ -38,7 +38,10 @@ def notices(document: Document) -> list[str]:
 
 
 def _sums(document: Document, words: Words) -> list[Total]:
-    """Return how the lines become the total: discounts first, then the taxes."""
+    """Return how the lines become the total, or what credit is taken from: discounts, then taxes.
+
+    The total is what is left after credit, here as everywhere.
+    """
     gross = document.total + document.credits_total
     rows = [Total(one.name, -one.amount) for one in document.discounts]
     rows += [
@@ -46,7 +49,8 @@ def _sums(document: Document, words: Words) -> list[Total]:
     ]
     if rows or document.subtotal != gross:
         rows.insert(0, Total(_("Subtotal"), document.subtotal))
-    rows.append(Total(_("Total"), gross, True))
+    whole = _("Amount before credit") if document.credits else _("Total")
+    rows.append(Total(whole, gross, True))
     return rows + [
         Total(_("Including %(tax)s") % {"tax": _taxed(tax, words)}, tax.amount)
         for tax in shown(document.taxes)
@@ -64,13 +68,13 @@ def _taxed(tax: Tax, words: Words) -> str:
 
 
 def _settled(document: Document) -> list[Total]:
-    """Return what the total is met with, and what is left of it."""
+    """Return the credit that leads to the total, what met it since, and what is left of it."""
     # Below zero it is what the document leaves as credit, under a name of ours.
     rows = [
         Total(one.name if one.amount > 0 else _(one.name), -one.amount) for one in document.credits
     ]
     if rows:
-        rows.append(Total(_("To pay"), document.total, True))
+        rows.append(Total(_("Total"), document.total, True))
     later = [(_("Credit notes"), document.credited), (_("Paid"), document.amount_paid)]
     rows += [Total(label, -amount) for label, amount in later if amount]
     if document.amount_paid or document.credited:
