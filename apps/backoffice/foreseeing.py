@@ -10,7 +10,7 @@ from typing import Any
 
 from apps.analytics.foresight import Failed, Foreseen, Outlook, foresee_due
 from apps.backoffice.commands import Command, amount
-from apps.backoffice.printing import invoice_json
+from apps.backoffice.printing import counted, invoice_json
 from apps.core import rls
 from apps.engine.period import iso
 from apps.tenants import selectors as tenants
@@ -52,9 +52,10 @@ def _show(command: Command, found: list[Foreseen], failed: list[Failed], *, line
     else:
         _print(command, found, failed, slugs, lines=lines)
     said = ", ".join(amount(minor, code) for code, minor in sums.items())
-    command.note(f"{len(found)} invoices{said and f', {said}'} would be made; nothing was written.")
+    made = counted(len(found), "invoice")
+    command.note(f"{made}{said and f', {said}'} would be made; nothing was written.")
     if failed:
-        command.note(f"{len(failed)} subscriptions would be set aside; see the reasons.")
+        command.note(f"{counted(len(failed), 'subscription')} would be set aside; see the reasons.")
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, instant, now
+from apps.backoffice.printing import counted
 from apps.backoffice.spans import later, span
 from apps.backoffice.time_machine import Stop, advance
 from apps.core import rls
@@ -49,8 +50,8 @@ class Command(BaseCommand):
                 stops.append(stop)
                 step()
         self._print([stop for stop in stops if stop.is_eventful], to)
-        issued = sum(len(stop.issued) for stop in stops)
-        self.note(f"The clock shows {iso(to)}: {len(stops)} stops, {issued} invoices.")
+        issued = counted(sum(len(stop.issued) for stop in stops), "invoice")
+        self.note(f"The clock shows {iso(to)}: {counted(len(stops), 'stop')}, {issued}.")
         if any(stop.parked for stop in stops):
             self.note("Some subscriptions were set aside; see the reasons.")
             sys.exit(1)

@@ -11,6 +11,7 @@ from django.core.management.base import CommandParser
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import amount, instant, now
 from apps.backoffice.foreseeing import foresee_and_show
+from apps.backoffice.printing import counted
 from apps.backoffice.running import print_report, report_json, told
 from apps.invoicing import services
 
@@ -63,5 +64,6 @@ class Command(BaseCommand):
         seconds = time.monotonic() - started
         self.note(f"{told(report)}{sums and f', {sums}'} ({seconds:.1f} s).")
         if report.parked:
-            self.note(f"{len(report.parked)} subscriptions were set aside; see the reasons.")
+            aside = counted(len(report.parked), "subscription")
+            self.note(f"Set aside: {aside}; see the reasons.")
             sys.exit(1)

@@ -8,6 +8,7 @@ from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import instant, now
+from apps.backoffice.printing import counted
 from apps.invoicing import services
 
 
@@ -34,4 +35,4 @@ class Command(BaseCommand):
         )
         if self.as_json:
             self.print_json({"expired": found})
-        self.note(f"{found} grants expired.")
+        self.note(f"{counted(found, 'grant')} expired.")
