@@ -179,6 +179,7 @@ class MoneyForm(forms.Form):
 
     def __init__(self, *args: Any, currency: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.currency = currency
         for field in self.fields.values():
             if isinstance(field, forms.DecimalField):
                 field.validators.append(DecimalValidator(15, exponent(currency)))

@@ -55,7 +55,7 @@ def test_credit_is_shown_by_grant_with_its_end_and_used_on_the_next_invoice(
     assert "Welcome gift Promotional 10 Dec 2023 1 Feb 2024 $20.00 of $20.00" in page
     front = text(owner, "")
     assert "$20.00 of credit is left." in front
-    assert "Total $50.06 Welcome gift -$20.00 To pay $30.06" in front
+    assert "Amount before credit $50.06 Welcome gift -$20.00 Total $30.06" in front
     world.bill(datetime(2024, 1, 1, tzinfo=UTC))
     with clock.frozen(datetime(2024, 1, 2, tzinfo=UTC)):
         assert "Used Welcome gift CH-000003 -$20.00" in text(owner, "credit/")
@@ -156,3 +156,13 @@ def test_expired_credit_is_gone(acme: Customer, owner: Client) -> None:
     give(acme, "20", expires_at=NOW + timedelta(days=1))
     with clock.frozen(NOW + timedelta(days=2)):
         assert "No credit" in text(owner, "credit/")
+
+
+def test_a_form_that_bought_before_asks_whether_to_buy_more(acme: Customer, owner: Client) -> None:
+    form = once(owner)
+    assert owner.post("/portal/credit/buy/", {"amount": "100", "once": form}).status_code == 302
+    again = owner.post("/portal/credit/buy/", {"amount": "50", "once": form})
+    assert again.status_code == 422
+    assert "This form has bought credit already. Buy more with it?" in plain(again.content)
+    anew = again.context["buying"]["once"].value()
+    assert owner.post("/portal/credit/buy/", {"amount": "50", "once": anew}).status_code == 302

@@ -46,10 +46,20 @@ def buy(request: PortalRequest) -> HttpResponse:
         except Forbidden:
             raise
         except DomainError as refusal:
-            refuse(form, refusal)
+            form = _anew(form)
+            if refusal.param == "source":
+                form.add_error(None, _("This form has bought credit already. Buy more with it?"))
+            else:
+                refuse(form, refusal)
         else:
             return _bought(request, made)
     return _page(request, buying=form, status=422)
+
+
+def _anew(form: AmountForm) -> AmountForm:
+    """Return the form as a purchase of its own: what it stood for may be bought or void."""
+    said = {"amount": form.data["amount"], "once": secrets.token_hex(16)}
+    return AmountForm(said, currency=form.currency, auto_id="buy_%s")
 
 
 def _bought(request: PortalRequest, made: Invoice) -> HttpResponse:
