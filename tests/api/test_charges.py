@@ -127,6 +127,8 @@ def test_another_customers_charge_is_unknown(platform: Api, world: World, strang
         ({"quantity": "0"}, "quantity"),
         ({"quantity": "-1"}, "quantity"),
         ({"unit_amount": "0.001", "quantity": "1"}, "unit_amount"),
+        ({"unit_amount": "0.1234567890123"}, "unit_amount"),
+        ({"quantity": "1.0000000000001"}, "quantity"),
         ({"unit_amount": 10**40}, "unit_amount"),
         ({"unit_amount": "1e5"}, "unit_amount"),
         ({"currency": "XXX"}, "unit_amount"),

@@ -124,6 +124,14 @@ def test_a_charge_of_a_strangers_subscription_is_refused(finance: Client, world:
     assert not rows(Charge)
 
 
+def test_a_line_finer_than_its_currency_is_refused(finance: Client, world: World) -> None:
+    answers = {"organization": "acme", "lines": "Training day = 950.001"}
+    refused = post(finance, url(Invoice, "create"), **answers)
+    assert refused.status_code == 400
+    assert "Training day" in text(refused)
+    assert not rows(Charge)
+
+
 def test_an_invoice_of_its_own_bills_its_lines_at_once(finance: Client, world: World) -> None:
     lines = "Training day = 950.00\n2 x Travel = 60.20"
     answers = {"organization": "acme", "lines": lines, "memo": "Order 7", "due_in_days": "30"}

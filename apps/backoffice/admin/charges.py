@@ -18,6 +18,7 @@ from apps.backoffice.admin.panels import Fact
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
 from apps.core.errors import Invalid
 from apps.engine.decimals import NotADecimal, decimal_of
+from apps.engine.money import InvalidAmount, Money, UnknownCurrency
 from apps.invoicing import services
 from apps.invoicing.models import Charge, Invoice, InvoiceLine
 from apps.invoicing.services import NewCharge
@@ -108,6 +109,9 @@ def _organization(reference: str) -> Organization:
 
 
 def _charged(request: HttpRequest, organization: Organization, answers: Answers) -> list[str]:
+    currency = answers["currency"].upper()
+    for _, name, amount in answers["lines"]:
+        _refuse_finer(name, amount, currency or organization.currency)
     made = [
         services.add_charge(
             organization.pk,
@@ -115,7 +119,7 @@ def _charged(request: HttpRequest, organization: Organization, answers: Answers)
                 name=name,
                 unit_amount=amount,
                 quantity=quantity,
-                currency=answers["currency"].upper(),
+                currency=currency,
             ),
             actor=actor_of(request),
             at=time_of(organization),
@@ -123,6 +127,14 @@ def _charged(request: HttpRequest, organization: Organization, answers: Answers)
         for quantity, name, amount in answers["lines"]
     ]
     return [row.public_id for row in made]
+
+
+def _refuse_finer(name: str, amount: Decimal, currency: str) -> None:
+    """Refuse what nobody can pay: a line is an amount, not a rate that is rounded."""
+    try:
+        Money.of(amount, currency)
+    except (InvalidAmount, UnknownCurrency) as error:
+        raise Invalid(f"{name}: {error}.", param="lines") from error
 
 
 class ChargeStateFilter(ChoiceFilter):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 MOST_UNITS = Decimal(10) ** 12
 MOST_A_UNIT = Decimal(10) ** 15  # major units; the column holds three digits more
+MOST_PLACES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +122,9 @@ def _check(new: NewCharge) -> None:
         raise Invalid(f"A quantity is less than {MOST_UNITS:,f}.", param="quantity")
     if not new.unit_amount.is_finite() or not -MOST_A_UNIT < new.unit_amount < MOST_A_UNIT:
         raise Invalid(f"A unit amount is less than {MOST_A_UNIT:,f}.", param="unit_amount")
+    for param, value in (("quantity", new.quantity), ("unit_amount", new.unit_amount)):
+        if value != round(value, MOST_PLACES):
+            raise Invalid(f"This has at most {MOST_PLACES} decimal places.", param=param)
 
 
 def _amount(quantity: Decimal, unit_amount: Decimal, currency: str) -> int:
