@@ -24,11 +24,6 @@ def of_invoice(invoice_id: int) -> Sequence[Payment]:
     return list(Payment.objects.filter(invoice_id=invoice_id).order_by("id"))
 
 
-def refunds_of_invoice(invoice_id: int) -> Sequence[Refund]:
-    """Return what was paid back of an invoice (its integer id), oldest first."""
-    return list(Refund.objects.filter(invoice_id=invoice_id).order_by("id"))
-
-
 def refunds_of_credit_note(credit_note_id: int) -> Sequence[Refund]:
     """Return what was paid back for a credit note (its integer id), oldest first."""
     return list(Refund.objects.filter(credit_note_id=credit_note_id).order_by("id"))

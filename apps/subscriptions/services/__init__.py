@@ -33,7 +33,6 @@ from apps.subscriptions.services.discounts import (
 from apps.subscriptions.services.ending import (
     cancel,
     end_trial,
-    pass_boundary,
     pause,
     resume,
     uncancel,
@@ -66,7 +65,6 @@ __all__ = [
     "migrate_to_version",
     "override_price",
     "pass_boundaries",
-    "pass_boundary",
     "pause",
     "reactivate",
     "remove_discount",

@@ -165,19 +165,6 @@ def end_trial(row: Subscription, *, actor: Actor, at: datetime) -> None:
         go(row, states.PAUSED, actor=actor, at=at)
 
 
-def pass_boundary(row: Subscription, *, actor: Actor, at: datetime) -> None:
-    """Move the cursor past the boundary just billed; end or pause what was to at it.
-
-    Billing calls this on the locked row, in the transaction that writes the invoice.
-    """
-    reached = row.next_boundary_at
-    facts = selectors.by_id(row.pk)
-    row.next_boundary += 1
-    row.next_boundary_at = facts.agreement.cycle.boundary(row.next_boundary)
-    row.save(update_fields=["next_boundary", "next_boundary_at"])
-    reach(row, reached, actor=actor, at=at)
-
-
 def reach(row: Subscription, reached: datetime, *, actor: Actor, at: datetime) -> None:
     """End or pause a subscription that was to at the boundary just billed."""
     if row.cancel_at is not None and row.cancel_at <= reached:
