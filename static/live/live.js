@@ -4,7 +4,7 @@
 // [data-usage] at once. Whatever else follows from them (costs, charts, what is left) stands in
 // [data-part]: those are fetched with the page itself, seldom, so that sums have one author.
 
-const RETRY = { first: 500, longest: 15000 };
+const RETRY = { first: 500, longest: 5000 };
 const REFRESH_EVERY = 5000;
 const SOCKET_TRIES = 2; // after which the other way is tried, for networks that know HTTP only
 const REFUSALS = new Set([4400, 4401, 4403, 4404]);
