@@ -12,8 +12,8 @@ from typing import Any
 from django.db import connection
 
 WRITE = re.compile(r'\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?([a-z]+)_', re.IGNORECASE)
-# The kernel's `bulk.insert` writes for whoever calls it, as Django's own methods do.
-ROOM = re.compile(r"/apps/(?!core/bulk\.py)([a-z]+)/")
+# The kernel's `bulk.insert` and `statements.rows` write for whoever calls them, as Django does.
+ROOM = re.compile(r"/apps/(?!core/(?:bulk|statements)\.py)([a-z]+)/")
 # Django's own rows, which its own code writes on behalf of whoever signs in.
 FRAMEWORK = {"django", "auth", "djstripe", "pg"}
 

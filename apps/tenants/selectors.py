@@ -12,7 +12,7 @@ from django.core import signing
 from django.db import connection
 from django.db.models import Q
 
-from apps.core import ids
+from apps.core import ids, statements
 from apps.core.actor import Actor
 from apps.tenants import places, roles
 from apps.tenants.errors import InvitationInvalid, UnknownOrganization
@@ -248,12 +248,10 @@ def api_keys(organization_id: int | None) -> Sequence[ApiKey]:
 
 def key_holder(key: str) -> KeyHolder | None:
     """Return who holds this API key; None when there is no such key. Works without a scope."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM tenants_key_holder(%s)", [hash_key(key)])
-        row = cursor.fetchone()
-    if row is None:
+    found = statements.rows("SELECT * FROM tenants_key_holder(%s)", [hash_key(key)])
+    if not found:
         return None
-    key_id, public_id, organization_id, name, scopes, expires_at, revoked_at, used_at = row
+    key_id, public_id, organization_id, name, scopes, expires_at, revoked_at, used_at = found[0]
     scopes = json.loads(scopes)  # jsonb comes as text from raw SQL
     held = roles.capabilities_of_scopes(scopes, platform=organization_id is None)
     actor = Actor("api_key", public_id, name, organization_id, held)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from apps.core import statements
 from apps.core.snapshots import Snapshot
 from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Cycle, Interval, Unit, zone
@@ -253,6 +254,10 @@ class EventReading(NamedTuple):
     data: Mapping[str, Any]
 
 
+Rules = Mapping[str, Sequence[MeterRule]]
+_rules: dict[str, tuple[list[tuple[Any, ...]], Rules]] = {}
+
+
 # --- meters -------------------------------------------------------------------------------------
 def meters() -> list[MeterFacts]:
     """Return all meters by key."""
@@ -275,11 +280,22 @@ def get_meter(key: str) -> MeterFacts:
     return found
 
 
-def meter_rules(event_types: Iterable[str]) -> dict[str, list[MeterRule]]:
-    """Return what the meters of these event types read; types without a meter are left out."""
+def meter_rules() -> Rules:
+    """Return what the meters read from an event, by its type; types without a meter are left out.
+
+    Read once for a process, and anew when a meter came: the meaning of one never changes, and no
+    two databases have the same public ids.
+    """
+    version = statements.rows("SELECT count(*), max(public_id) FROM usage_meter")
+    known = _rules.get("known")
+    if known is None or known[0] != version:
+        known = _rules["known"] = (version, _read_rules())
+    return known[1]
+
+
+def _read_rules() -> Rules:
     found: dict[str, list[MeterRule]] = {}
-    rows = Meter.objects.filter(event_type__in=set(event_types)).order_by("key")
-    for row in rows:
+    for row in Meter.objects.order_by("key"):
         rules = found.setdefault(row.event_type, [])
         if row.value:
             path = row.value.split(".")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from django.db import connection, transaction
 
+from apps.core import statements
 from apps.core.actor import Actor, require
 from apps.core.ids import new_id
 from apps.usage import cloudevents, counting, selectors
@@ -204,8 +205,7 @@ def take(
     max_age: timedelta | None = None,
 ) -> list[EventResult]:
     """Judge and store a batch and keep nothing of what is refused; for this room's services."""
-    types = {event.type for event in events if isinstance(event, NewEvent)}
-    door = Door(selectors.meter_rules(types), at, max_age)
+    door = Door(selectors.meter_rules(), at, max_age)
     results: list[EventResult | None] = [None] * len(events)
     judged: list[_Judged] = []
     for position, event in enumerate(events):
@@ -315,9 +315,7 @@ def _run(sql: str, organization_id: int, judged: Sequence[_Judged]) -> list[tupl
         "data": _array([one.data for one in judged]),
         "voids": "{" + ",".join(str(one.voids or "NULL") for one in judged) + "}",
     }
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return list(cursor.fetchall())
+    return statements.rows(sql, parameters)
 
 
 def _array(texts: list[str]) -> str:
