@@ -20,13 +20,17 @@ RESULTS = ROOT / "bench" / "results.json"
 GROUPS = {
     "invoice_run": "invoicing",
     "verify_books": "invoicing",
-    "ingest_1000": "usage",
-    "rollup": "usage",
+    "ingest_1000": "ingest",
+    "ingest_1000_4": "ingest",
+    "ingest_100": "ingest",
+    "ingest_1": "ingest",
+    "ingest_hot": "ingest",
+    "rollup": "ingest",
     "portal_overview": "portal",
     "live_seen": "live",
     "live_look": "live",
 }
-ALIASES = {"invoices": "invoice_run"}
+ALIASES = {"invoices": "invoice_run", "ingest": "ingest_1000"}
 
 
 def main() -> int:

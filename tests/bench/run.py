@@ -11,6 +11,7 @@ from dataclasses import asdict
 import django
 
 from tests import database  # importing it starts the server and clones a migrated database
+from tests.bench.timing import table
 from tests.prove import ground
 
 
@@ -23,8 +24,7 @@ def main() -> None:
             results = importlib.import_module(f"tests.bench.{sys.argv[1]}").measure()
     finally:
         database.pytest_unconfigure()
-    for result in results:
-        print(result, file=sys.stderr)
+    print(table(results), file=sys.stderr)
     print(json.dumps([asdict(result) for result in results]))
 
 

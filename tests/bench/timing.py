@@ -22,11 +22,23 @@ class Result:
     ratio_to_limit: float
     ratio_to_baseline: float | None
 
-    def __str__(self) -> str:
-        said = f"{self.name}: {self.ours:,.0f} {self.unit}, {self.ratio_to_limit:.2f} of the limit"
-        if self.ratio_to_baseline is None:
-            return said
-        return f"{said}, {self.ratio_to_baseline:.1f} x the typical one"
+
+def table(results: list[Result]) -> str:
+    """Return measurements as one table: ours, the limit, the typical way, and the ratios."""
+    rows = [("", "ours", "limit", "typical", "of limit", "x typical", "")]
+    rows += [
+        (
+            one.name,
+            f"{one.ours:,.0f}",
+            f"{one.limit:,.0f}",
+            "" if one.baseline is None else f"{one.baseline:,.0f}",
+            f"{one.ratio_to_limit:.2f}",
+            "" if one.ratio_to_baseline is None else f"{one.ratio_to_baseline:.1f}",
+            one.unit,
+        )
+        for one in results
+    ]
+    return "\n".join("{:20}{:>12}{:>12}{:>12}{:>10}{:>11}  {}".format(*row) for row in rows)
 
 
 def result(

@@ -1,0 +1,90 @@
+"""A light HTTP client: its own cost must not be what is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from apps.backoffice.management.commands import up
+from tests.bench.timing import rate
+from tests.prove.ground import superuser
+
+HOST = "127.0.0.1"
+OK = b"HTTP/1.1 200"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one client sends: its key, and the bodies of its requests."""
+
+    key: str
+    bodies: Sequence[bytes]
+
+
+@contextlib.contextmanager
+def serving(application: str) -> Iterator[int]:
+    """Serve an application as `up` does and yield the port."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = int(probe.getsockname()[1])
+    with superuser() as connection:
+        environment = {**os.environ, "BENCH_SUPERUSER": connection.info.dsn, "LOG_LEVEL": "info"}
+    command = [*up.programs(HOST, port)[0].command[:-1], application]
+    server = subprocess.Popen(  # its log would be the machine's load
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while not up.is_healthy(HOST, port):
+            assert server.poll() is None, "the server has ended"
+            time.sleep(0.1)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def burst(port: int, path: str, loads: Sequence[Load]) -> float:
+    """Return how many requests a second are answered when every client sends its own at once."""
+    gate = threading.Barrier(len(loads) + 1)
+    clients = [threading.Thread(target=_client, args=(port, path, one, gate)) for one in loads]
+    for client in clients:
+        client.start()
+    gate.wait()
+    return rate(sum(len(one.bodies) for one in loads), lambda: [one.join() for one in clients])
+
+
+def _client(port: int, path: str, load: Load, gate: threading.Barrier) -> None:
+    requests = [_request(path, load.key, body) for body in load.bodies]
+    with socket.create_connection((HOST, port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        gate.wait()
+        for request in requests:
+            connection.sendall(request)
+            _read_answer(connection)
+
+
+def _request(path: str, key: str, body: bytes) -> bytes:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _read_answer(connection: socket.socket) -> None:
+    answer = connection.recv(262_144)
+    while b"\r\n\r\n" not in answer:
+        answer += connection.recv(262_144)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head.startswith(OK):
+        raise AssertionError(answer[:500])
+    named = head.lower().partition(b"content-length:")[2]
+    missing = int(named.partition(b"\r\n")[0]) - len(body)
+    while missing > 0:
+        missing -= len(connection.recv(262_144))
