@@ -27,5 +27,5 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "tools/healthcheck.py"]
 CMD ["granian", "--interface", "wsgi", "--no-ws", "--host", "0.0.0.0", "--port", "8000", \
-     "--workers", "2", "--blocking-threads", "4", "--respawn-failed-workers", \
+     "--workers", "2", "--blocking-threads", "16", "--backpressure", "16", "--respawn-failed-workers", \
      "--workers-kill-timeout", "20", "billing_project.wsgi:application"]

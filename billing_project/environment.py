@@ -72,6 +72,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("MAIL_FROM", "Countinghouse <billing@localhost>", "sender of the mails"),
     Variable("LOG_LEVEL", "info", "debug, info, warning or error"),
     Variable("WEB_WORKERS", "1", "web server processes that `up` starts"),
+    Variable("WEB_THREADS", "16", "requests that one of them serves at a time; a connection each"),
     Variable("SECURE_SSL", "", "true behind TLS; default: true in production"),
     Variable(
         "ENABLE_AUDIT_LOG", "true", "false hides the audit pages; records are kept all the same"

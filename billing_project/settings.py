@@ -25,6 +25,7 @@ DATA_DIR = environment.data_dir()
 HOST = read("HOST")
 PORT = read_int("PORT")
 WEB_WORKERS = read_int("WEB_WORKERS")
+WEB_THREADS = read_int("WEB_THREADS")
 API_BASE_URL = (read("API_BASE_URL") or f"http://localhost:{PORT}").rstrip("/")
 LIVE_PORT = int(read("LIVE_PORT") or PORT + 1)
 # Without a proxy the live process has a port of its own, on whatever name the browser came to.

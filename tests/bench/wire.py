@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from apps.backoffice.management.commands import up
 from tests.bench.timing import rate
@@ -35,7 +36,7 @@ def serving(application: str) -> Iterator[int]:
         port = int(probe.getsockname()[1])
     with superuser() as connection:
         environment = {**os.environ, "BENCH_SUPERUSER": connection.info.dsn, "LOG_LEVEL": "info"}
-    command = [*up.programs(HOST, port)[0].command[:-1], application]
+    command = [*up.web_server(HOST, port)[:-1], application]
     server = subprocess.Popen(  # its log would be the machine's load
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -56,7 +57,12 @@ def burst(port: int, path: str, loads: Sequence[Load]) -> float:
     for client in clients:
         client.start()
     gate.wait()
-    return rate(sum(len(one.bodies) for one in loads), lambda: [one.join() for one in clients])
+    return rate(sum(len(one.bodies) for one in loads), partial(_join, clients))
+
+
+def _join(clients: Sequence[threading.Thread]) -> None:
+    for client in clients:
+        client.join()
 
 
 def _client(port: int, path: str, load: Load, gate: threading.Barrier) -> None:

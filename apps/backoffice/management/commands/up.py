@@ -83,16 +83,25 @@ class Command(BaseCommand):
         self.stdout.write("Stopped.")
 
 
+def web_server(host: str, port: int) -> tuple[str, ...]:
+    """Return the command that serves; the application is its last word.
+
+    No more requests at a time than threads: among more of them a busy thread starves the others.
+    """
+    threads = str(settings.WEB_THREADS)
+    return (sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--host", host,
+            "--port", str(port), "--workers", str(settings.WEB_WORKERS),
+            "--blocking-threads", threads, "--backpressure", threads,
+            "--respawn-failed-workers", "--workers-kill-timeout", "2",
+            "billing_project.wsgi:application")  # fmt: skip
+
+
 def programs(host: str, port: int, live_port: int) -> list[Program]:
     """Return the programs: web server, live updates (where they have a port), worker, scheduler.
 
     The live process speaks ASGI without lifespan: granian waits for ever for Django's. The worker
     joins no gossip: every start would leave a queue behind in PostgreSQL.
     """
-    web = (sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--host", host,
-           "--port", str(port), "--workers", str(settings.WEB_WORKERS), "--blocking-threads", "4",
-           "--respawn-failed-workers", "--workers-kill-timeout", "2",
-           "billing_project.wsgi:application")  # fmt: skip
     live = (sys.executable, "-m", "granian", "--interface", "asginl", "--host", host,
             "--port", str(live_port), "--workers", "1",
             "--respawn-failed-workers", "--workers-kill-timeout", "2",
@@ -104,7 +113,7 @@ def programs(host: str, port: int, live_port: int) -> list[Program]:
     schedule = settings.DATA_DIR / "scheduler"
     scheduler = (*CELERY, "beat", "--schedule", str(schedule), "--pidfile", "", *level)
     return [
-        Program("web", web, tries=WEB_TRIES),
+        Program("web", web_server(host, port), tries=WEB_TRIES),
         *([Program("live", live)] if live_port else []),
         Program("worker", worker),
         Program("scheduler", scheduler),
