@@ -1,0 +1,37 @@
+"""Countinghouse for product applications: report what is used, so that it is billed once.
+
+    client = countinghouse.Client(api_key="bk_live_…", base_url="https://billing.example.com")
+    client.usage.track("ai.request", organization="acme", data={"context_tokens": 812})
+
+Only the standard library is needed.
+"""
+
+from __future__ import annotations
+
+from countinghouse.client import Client
+from countinghouse.delivery import Rejected
+from countinghouse.errors import (
+    ClientClosed,
+    ConnectionFailed,
+    CountinghouseError,
+    InvalidEvent,
+    QueueFull,
+    SpoolFailed,
+    UnexpectedAnswer,
+)
+from countinghouse.usage import Counts, Usage, UsageOptions
+
+__all__ = [
+    "Client",
+    "ClientClosed",
+    "ConnectionFailed",
+    "CountinghouseError",
+    "Counts",
+    "InvalidEvent",
+    "QueueFull",
+    "Rejected",
+    "SpoolFailed",
+    "UnexpectedAnswer",
+    "Usage",
+    "UsageOptions",
+]

@@ -1,0 +1,39 @@
+"""What may go wrong, as types: all of them are `CountinghouseError`."""
+
+from __future__ import annotations
+
+
+class CountinghouseError(Exception):
+    """The base of every error of this package."""
+
+
+class InvalidEvent(CountinghouseError, ValueError):
+    """What can never be an event: a wrong id or time, or data that is no JSON."""
+
+
+class QueueFull(CountinghouseError):
+    """The queue is full and was told to refuse rather than to wait or to forget."""
+
+
+class ClientClosed(CountinghouseError):
+    """The client was closed; nothing can be tracked any more."""
+
+
+class SpoolFailed(CountinghouseError):
+    """The spool cannot be written, so it cannot keep what it promises."""
+
+
+class ConnectionFailed(CountinghouseError):
+    """No answer came: the network, a timeout, or no HTTP at all."""
+
+
+class UnexpectedAnswer(CountinghouseError):
+    """An answer that settles nothing: an outage, a wrong key, or somebody else's page.
+
+    `status` is the HTTP status, `code` the platform's reason where it gave one, and `retry_after`
+    the seconds that it asked to wait.
+    """
+
+    def __init__(self, status: int, code: str = "", *, retry_after: float = 0.0) -> None:
+        super().__init__(f"status {status}" + (f" ({code})" if code else ""))
+        self.status, self.code, self.retry_after = status, code, retry_after
