@@ -3,7 +3,8 @@
     client = countinghouse.Client(api_key="bk_live_…", base_url="https://billing.example.com")
     client.usage.track("ai.request", organization="acme", data={"context_tokens": 812})
 
-Only the standard library is needed.
+Only the standard library is needed. `countinghouse.django`, `countinghouse.asgi`,
+`countinghouse.wsgi` and `countinghouse.flask` count the requests of an application.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from countinghouse.errors import (
     SpoolFailed,
     UnexpectedAnswer,
 )
+from countinghouse.requests import Request, RequestTracker, from_header, industries, marked
 from countinghouse.usage import Counts, Usage, UsageOptions
 
 __all__ = [
@@ -30,8 +32,13 @@ __all__ = [
     "InvalidEvent",
     "QueueFull",
     "Rejected",
+    "Request",
+    "RequestTracker",
     "SpoolFailed",
     "UnexpectedAnswer",
     "Usage",
     "UsageOptions",
+    "from_header",
+    "industries",
+    "marked",
 ]
