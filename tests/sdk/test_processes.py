@@ -200,6 +200,34 @@ def test_a_full_spool_forgets_the_oldest(server: Server, tmp_path: Path) -> None
     assert server.ids == ["e-2", "e-3", "e-4"]
 
 
+def test_what_was_found_in_the_spool_is_not_forgotten_for_what_is_new(
+    nobody: str, tmp_path: Path
+) -> None:
+    code = """
+        one = client(spool=sys.argv[2])
+        for number in range(5):
+            one.usage.track("call", id=f"old-{number}")
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    programs.run(code, nobody, tmp_path, status=-signal.SIGKILL)
+    with serving() as server, server.client(spool=tmp_path, max_waiting=2, interval=60) as client:
+        client.usage.track("call", id="new")
+        assert client.usage.flush()
+        assert server.ids == [*(f"old-{number}" for number in range(5)), "new"]
+        assert client.usage.counts.dropped == 0
+
+
+def test_a_spool_that_somebody_tidied_up_stops_nothing(server: Server, tmp_path: Path) -> None:
+    with server.client(spool=tmp_path, interval=60) as client:
+        client.usage.track("call", id="a")
+        for path in spooled(tmp_path):
+            path.unlink()
+        assert client.usage.flush()
+        client.usage.track("call", id="b")
+        assert client.usage.flush()
+    assert server.ids == ["a", "b"]
+
+
 def test_an_event_tracked_while_another_is_on_its_way_stays(server: Server, tmp_path: Path) -> None:
     def track_more(seen: Seen) -> Reply:
         client.usage.track("call", id="b")

@@ -74,9 +74,13 @@ class _Segment:
         whole = b"".join(lines)
         if whole != content:
             log.warning("%s was damaged; its %s whole lines are sent", self.path, len(lines))
-            os.ftruncate(self.descriptor, 0)
-            os.write(self.descriptor, whole)
+            self._repair(whole, is_beginning=content.startswith(whole))
         self.size, self.left = len(whole), len(lines)
+
+    def _repair(self, whole: bytes, *, is_beginning: bool) -> None:
+        os.ftruncate(self.descriptor, len(whole) if is_beginning else 0)
+        if not is_beginning:
+            os.write(self.descriptor, whole)
 
     def empty(self) -> None:
         """Begin again in the same file."""
@@ -85,7 +89,7 @@ class _Segment:
 
     def remove(self) -> None:
         """Delete the file and give up its lock, in this order: nobody can adopt it between."""
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)  # somebody may have tidied up
         os.close(self.descriptor)
 
 

@@ -98,6 +98,7 @@ class Usage:
         self._counts = Counts()
         self._taken: Taken | None = None  # the batch on its way
         self._first_taken = 0  # the number of its first event
+        self._room = self._options.max_waiting
         self._since = 0.0  # when the oldest waiting event came, roughly
         self._urgent = 0  # events with a smaller number do not wait for others
         self._hurry = False  # try again at once
@@ -146,15 +147,16 @@ class Usage:
             raise ClientClosed("The client was closed.")
 
     def _open(self) -> None:
-        """Count what an earlier process left in the spool, the first time."""
+        """Count what earlier processes left in the spool, the first time; it needs no new room."""
         before = len(self._queue)
         self._queue.open()
         if found := len(self._queue) - before:
             self._add(tracked=found)
+            self._room += found
             log.info("%s events of earlier processes were found in the spool", found)
 
     def _make_room(self) -> None:
-        while len(self._queue) >= self._options.max_waiting:
+        while len(self._queue) >= self._room:
             if self._options.when_full == "drop_oldest":
                 self._drop_oldest()
             elif self._options.when_full == "raise" or self._thread is threading.current_thread():
