@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import ERROR, CheckMessage, Error, Tags, register, run_checks
+from django.core.checks import Warning as Caution
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.utils import OperationalError
@@ -87,7 +88,7 @@ def run_time_login(*, databases: Sequence[str] | None = None, **_: Any) -> list[
     if not databases or "default" not in databases:
         return []
     try:
-        return [*_old_server(), *_loose_login()]
+        return [*_old_server(), *_loose_login(), *_forgetful_server()]
     except OperationalError as error:
         hint = "Check DATABASE_URL, and that the server is up."
         return [Error(f"The database cannot be reached: {error}", hint=hint, id="core.E010")]
@@ -101,6 +102,23 @@ def _old_server() -> list[CheckMessage]:
         return []
     hint = "Use PostgreSQL 16 or later: older ones cannot grant a role without inheriting it."
     return [Error(f"PostgreSQL {version // 10000} is too old.", hint=hint, id="core.E011")]
+
+
+def _forgetful_server() -> list[CheckMessage]:
+    """Find what would let the server forget commits that it has acknowledged."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM pg_settings WHERE reset_val = 'off'"
+            " AND name IN ('fsync', 'full_page_writes', 'synchronous_commit') ORDER BY name"
+        )
+        found = [name for (name,) in cursor.fetchall()]
+    hint = "Set it to on: what was acknowledged must survive a crash."
+    lost = [name for name in found if name != "synchronous_commit"]
+    errors = [Error(f"The server has {name} off.", hint=hint, id="core.E013") for name in lost]
+    if "synchronous_commit" not in found:
+        return [*errors]
+    said = "The server's synchronous_commit is off; this system turns it on for every transaction."
+    return [*errors, Caution(said, hint=hint, id="core.W014")]
 
 
 def _loose_login() -> list[CheckMessage]:
