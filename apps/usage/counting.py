@@ -329,6 +329,21 @@ def _totals_of_want(events: str, since: str, until: str, where: str = "true") ->
   ) t"""  # noqa: S608 - constants
 
 
+def _totals_by_want(events: str, since: str, until: str, where: str = "true") -> str:
+    """Return the same of rows at hand, without those of wants that nothing is for.
+
+    One join for all wants: looking through the rows once for each would cost their product.
+    """
+    return f"""SELECT position, {TOTALS}
+  FROM (
+    SELECT m.position, {READING} FROM want m
+      JOIN {events} e ON e.organization_id = m.organization_id AND e.type = m.event_type
+        AND e.occurred_at >= {since} AND e.occurred_at < {until}
+    WHERE {COUNTED} AND {ASKED} AND {where} OFFSET 0
+  ) reading
+  GROUP BY position"""  # noqa: S608 - constants of this module only
+
+
 def _values_of_want(events: str, since: str, until: str, where: str = "true") -> str:
     return f"""SELECT usage_distinct_value(e.data #> m.path)
       {_events_of_want(events, since, until, where)}"""
@@ -343,10 +358,11 @@ def _whole_hours(part: Callable[[str, str, str, str], str]) -> str:
 # What is gone and adds up, to be taken away again; the other totals are null then.
 TAKEN_AWAY = f"""SELECT position, -event_count, -value_count, -total, NULL, NULL, -moment,
     NULL, NULL, -lane_a, -lane_b
-  FROM ({_totals_of_want("gone", "m.whole_from", "m.whole_to", "m.adds_up")}) gone"""  # noqa: S608
+  FROM ({_totals_by_want("gone", "m.whole_from", "m.whole_to", "m.adds_up")}) gone"""  # noqa: S608
 
 # Whole hours from buckets; the edges, and what is not rolled up yet, from the events themselves.
-# LATERAL with an aggregate is planned once per want, so it always walks an index.
+# LATERAL with an aggregate is planned once per want, so it always walks an index; every want has a
+# row of the buckets.
 MEASURE = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
   SELECT m.position, t.* FROM want m CROSS JOIN LATERAL (
     SELECT coalesce(sum(event_count), 0), coalesce(sum(value_count), 0), coalesce(sum(total), 0),
@@ -367,7 +383,7 @@ MEASURE = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
   UNION ALL
   {_totals_of_want(EVENTS, "m.whole_to", "m.ends")}
   UNION ALL
-  {_whole_hours(_totals_of_want)}
+  {_whole_hours(_totals_by_want)}
   UNION ALL
   {TAKEN_AWAY}
 ), totals AS (
