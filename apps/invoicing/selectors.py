@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -240,13 +240,17 @@ def document(row: Invoice) -> Document:
             for move in row.credit_movements.all()
             if move.kind == CreditMovement.Kind.USED
         ),
+        None if row.subscription is None else row.subscription.public_id,
     )
 
 
-def drafted_document(draft: Drafted) -> Document:
-    """Return what `document` will return once the draft is final, without reading anything."""
-    parts = (draft.lines, draft.taxes, draft.discounts, draft.reckoned.credits_used())
-    return _document(draft.row, *parts)
+def drafted_documents(drafted: Sequence[Drafted]) -> Iterator[Document]:
+    """Return what `document` will return once the drafts are final, in one statement for all."""
+    rows = [draft.row for draft in drafted]
+    known = subscriptions.public_ids(row.subscription_id for row in rows if row.subscription_id)
+    for draft, row in zip(drafted, rows, strict=True):
+        parts = (draft.lines, draft.taxes, draft.discounts, draft.reckoned.credits_used())
+        yield _document(row, *parts, known.get(row.subscription_id or 0))
 
 
 def _document(
@@ -255,6 +259,7 @@ def _document(
     taxes: Sequence[InvoiceTax],
     discounts: Sequence[InvoiceDiscount],
     paid: tuple[Deduction, ...],
+    subscription: str | None,
 ) -> Document:
     said = _Taxes(row, sorted(taxes, key=_position))
     lines = sorted(lines, key=lambda line: line.position)
@@ -263,7 +268,7 @@ def _document(
         number=row.number,
         status=row.status,
         organization_id=row.organization_id,
-        subscription_id=None if row.subscription_id is None else row.subscription.public_id,
+        subscription_id=subscription,
         currency=row.currency,
         subtotal=row.subtotal,
         discount=row.discount,

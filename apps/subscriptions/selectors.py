@@ -60,6 +60,7 @@ __all__ = [
     "preview",
     "preview_cancel",
     "preview_pause",
+    "public_ids",
     "trial_days",
     "trial_end",
 ]
@@ -138,6 +139,12 @@ def by_id(subscription_id: int) -> SubscriptionFacts:
 def by_ids(subscription_ids: Iterable[int]) -> dict[int, SubscriptionFacts]:
     """Return many subscriptions by their integer ids, in a handful of statements."""
     return {found.id: found for found in facts(_rows().filter(pk__in=set(subscription_ids)))}
+
+
+def public_ids(subscription_ids: Iterable[int]) -> dict[int, str]:
+    """Return what the outside world calls these subscriptions, by their integer ids."""
+    rows = Subscription.objects.filter(pk__in=set(subscription_ids))
+    return dict(rows.values_list("pk", "public_id"))
 
 
 def of_organization(

@@ -176,8 +176,9 @@ def take_numbers(billing_entity_id: int, series: str, count: int = 1) -> int:
 def _seal(drafted: Sequence[Drafted], at: datetime) -> None:
     for draft in drafted:
         draft.row.status, draft.row.finalized_at = Invoice.Status.OPEN, at
-        draft.row.content_hash = selectors.drafted_document(draft).hash()
     rows = [draft.row for draft in drafted]
+    for row, said in zip(rows, selectors.drafted_documents(drafted), strict=True):
+        row.content_hash = said.hash()
     with connection.cursor() as cursor:
         cursor.execute(
             ISSUE,
