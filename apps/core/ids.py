@@ -11,19 +11,22 @@ import secrets
 import time
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+_SHIFTS = range(120, -1, -10)
 _PATTERN = re.compile(r"^[a-z]{2,8}_[0-7][0-9a-hjkmnp-tv-z]{25}$")
 
 
 def uuid7(unix_ms: int | None = None) -> int:
     """Return a new UUIDv7 as a 128-bit integer (RFC 9562, 5.7)."""
     milliseconds = time.time_ns() // 1_000_000 if unix_ms is None else unix_ms
-    random_a, random_b = secrets.randbits(12), secrets.randbits(62)
+    chance = secrets.randbits(74)
+    random_a, random_b = chance >> 62, chance & (1 << 62) - 1
     return (milliseconds << 80) | (0x7 << 76) | (random_a << 64) | (0b10 << 62) | random_b
 
 
 def base32(number: int) -> str:
     """Return a 128-bit integer as 26 characters, most significant first."""
-    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def new_id(prefix: str) -> str:
