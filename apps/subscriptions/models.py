@@ -76,7 +76,6 @@ class Subscription(TenantRow):
     cancel_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=200, blank=True, default="")
     ended_at = models.DateTimeField(null=True)
-    to_come: list[Change]
 
     class Meta:
         ordering = ["-id"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from django.db.models import F, Min, Model, Prefetch, Q, QuerySet, prefetch_related_objects
+from django.db.models import F, Min, Model, Q, QuerySet
 
 from apps.audit import selectors as audit
 from apps.core.errors import NotFound
@@ -329,54 +329,88 @@ def facts(
 ) -> list[SubscriptionFacts]:
     """Return the facts of these rows, in as many statements for many as for one."""
     rows = list(rows)
-    prefetch_related_objects(
-        rows,
-        Prefetch("items", SubscriptionItem.objects.annotate(version_id=F("price__version_id"))),
-        "items__steps",
-        Prefetch("phases", Phase.objects.order_by("during")),
-        Prefetch("changes", Change.objects.filter(status="scheduled"), to_attr="to_come"),
-    )
-    phases = {phase.plan_version_id for row in rows for phase in row.phases.all()}
-    mine = {row.plan_version_id for row in rows}
-    sold = {item.version_id for row in rows for item in _items(row)}
+    parts = _Parts(rows)
     versions = {version.version_id: version for version in known}
-    versions |= plans.terms_of({*phases, *mine, *sold} - versions.keys())
+    wanted = parts.versions | {row.plan_version_id for row in rows}
+    terms = _Terms(versions | plans.terms_of(wanted - versions.keys()))
     discounts = _discounts({row.organization_id for row in rows})
-    return [
-        _facts(row, _Terms(versions, row.currency), discounts[row.organization_id]) for row in rows
-    ]
+    return [_facts(row, parts, terms, discounts[row.organization_id]) for row in rows]
 
 
-def _items(row: Subscription) -> Iterable[Any]:
-    """Return the items, each with the plan version of its price as `version_id`."""
-    return row.items.all()
+class _Parts:
+    """The rows under some subscriptions, in their order, by what they belong to.
+
+    Each item has the plan version of its price as `version_id`. A prefetch would build a query for
+    every subscription, only to hang its rows on it.
+    """
+
+    def __init__(self, rows: Sequence[Subscription]) -> None:
+        ids = [row.pk for row in rows]
+        items: QuerySet[Any] = SubscriptionItem.objects.filter(subscription_id__in=ids)
+        items = items.annotate(version_id=F("price__version_id")).order_by("position", "id")
+        self.items = _by_owner("subscription_id", items)
+        self.steps = _by_owner(
+            "item_id",
+            StepRow.objects.filter(item__subscription_id__in=ids).order_by("effective_at", "id"),
+        )
+        self.phases = _by_owner(
+            "subscription_id", Phase.objects.filter(subscription_id__in=ids).order_by("during")
+        )
+        self.changes = _by_owner(
+            "subscription_id", Change.objects.filter(subscription_id__in=ids, status="scheduled")
+        )
+
+    @property
+    def versions(self) -> set[int]:
+        """The plan versions that the phases and the items' prices belong to."""
+        of_items = {row.version_id for found in self.items.values() for row in found}
+        return of_items | {row.plan_version_id for f in self.phases.values() for row in f}
+
+
+def _by_owner(column: str, rows: QuerySet[R]) -> Mapping[int, Sequence[R]]:
+    found: defaultdict[int, list[R]] = defaultdict(list)
+    for row in rows:
+        found[getattr(row, column)].append(row)
+    return found
 
 
 class _Terms:
-    """Plan versions in one currency, by their id."""
+    """Plan versions by their integer ids, in the currencies asked for; each is made once."""
 
-    def __init__(self, versions: dict[int, VersionTerms], currency: str) -> None:
-        self._versions, self._currency = versions, currency
+    def __init__(self, versions: Mapping[int, VersionTerms]) -> None:
+        self._versions = versions
+        self._known: dict[tuple[int, str], VersionTerms] = {}
 
-    def version(self, version_id: int) -> VersionTerms:
-        return self._versions[version_id].in_currency(self._currency)
+    def version(self, version_id: int, currency: str) -> VersionTerms:
+        key = version_id, currency
+        if key not in self._known:
+            self._known[key] = self._versions[version_id].in_currency(currency)
+        return self._known[key]
 
 
 def _facts(
-    row: Subscription, terms: _Terms, discounts: Sequence[DiscountFacts]
+    row: Subscription, parts: _Parts, terms: _Terms, discounts: Sequence[DiscountFacts]
 ) -> SubscriptionFacts:
     items = tuple(
-        _item(item, terms.version(item.version_id), row.timezone)
-        for item in sorted(_items(row), key=lambda item: (item.position, item.pk))
+        _item(
+            item,
+            parts.steps[item.pk],
+            terms.version(item.version_id, row.currency),
+            row.timezone,
+        )
+        for item in parts.items[row.pk]
     )
-    phases = tuple(_phase(phase, terms.version(phase.plan_version_id)) for phase in _phases(row))
+    phases = tuple(
+        _phase(phase, terms.version(phase.plan_version_id, row.currency))
+        for phase in parts.phases[row.pk]
+    )
     return SubscriptionFacts(
         id=row.pk,
         public_id=row.public_id,
         organization_id=row.organization_id,
         status=row.status,
         collection=row.collection,
-        version=terms.version(row.plan_version_id),
+        version=terms.version(row.plan_version_id, row.currency),
         started_at=row.started_at,
         trial_end=row.trial_end,
         next_boundary=row.next_boundary,
@@ -390,13 +424,9 @@ def _facts(
         phases=phases,
         pause_at=row.pause_at,
         follows_id=row.follows_id,
-        scheduled=tuple(_change(change) for change in row.to_come),
+        scheduled=tuple(_change(change) for change in parts.changes[row.pk]),
         discounts=tuple(d for d in discounts if d.subscription_id in {None, row.pk}),
     )
-
-
-def _phases(row: Subscription) -> list[Phase]:
-    return sorted(row.phases.all(), key=lambda phase: phase.during.lower)
 
 
 def _grid(row: Subscription, phases: Sequence[PhaseFacts]) -> Grid:
@@ -408,7 +438,9 @@ def _phase(row: Phase, version: VersionTerms) -> PhaseFacts:
     return PhaseFacts(row.pk, version, row.anchor, interval, (row.during.lower, row.during.upper))
 
 
-def _item(row: SubscriptionItem, version: VersionTerms, timezone: str) -> ItemFacts:
+def _item(
+    row: SubscriptionItem, steps: Iterable[StepRow], version: VersionTerms, timezone: str
+) -> ItemFacts:
     price = next(price for price in version.prices if price.id == row.price_id)
     agreed = row.terms is not None
     if agreed:
@@ -421,7 +453,7 @@ def _item(row: SubscriptionItem, version: VersionTerms, timezone: str) -> ItemFa
         group=version.version_id,
         during=(row.during.lower, row.during.upper),
         timezone=timezone,
-        steps=_steps(sorted(row.steps.all(), key=lambda step: (step.effective_at, step.pk))),
+        steps=_steps(steps),
         starts=row.starts,
         ends=row.ends,
     )
