@@ -116,6 +116,8 @@ class Item:
         object.__setattr__(self, "timing", Timing(self.timing))
         ordered = tuple(sorted(self.steps, key=lambda step: (step.at, step.id)))
         object.__setattr__(self, "steps", ordered)
+        start, end = self.during
+        object.__setattr__(self, "during", (utc(start), None if end is None else utc(end)))
         if (self.meter is not None) != (self.kind is ItemKind.METERED):
             raise ValueError(f"{self.key}: a metered item has a meter, and only a metered one")
         if self.kind is ItemKind.METERED and self.timing is Timing.ADVANCE:
@@ -130,12 +132,12 @@ class Item:
     @property
     def start(self) -> datetime:
         """When it starts, in UTC."""
-        return utc(self.during[0])
+        return self.during[0]
 
     @property
     def end(self) -> datetime | None:
         """When it ends, in UTC; None while it is open."""
-        return None if self.during[1] is None else utc(self.during[1])
+        return self.during[1]
 
     def lives_at(self, moment: datetime) -> bool:
         """Whether start ≤ moment < end."""

@@ -45,24 +45,22 @@ class Lap(NamedTuple):
 class Stretch:
     """A cycle in force from its first boundary at `start` until `end`, None while open.
 
-    The start need not lie on the cycle; the boundaries after it do.
+    The start need not lie on the cycle; the boundaries after it do. `first` is the index, in the
+    cycle, of the period that holds the start.
     """
 
     cycle: Cycle
     start: datetime
     end: datetime | None = None
+    first: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "start", utc(self.start))
+        object.__setattr__(self, "first", self.cycle.index_at(self.start))
         if self.end is not None:
             object.__setattr__(self, "end", utc(self.end))
             if self.end <= self.start:
                 raise ValueError(f"a stretch must end after it starts: {self.start} – {self.end}")
-
-    @property
-    def first(self) -> int:
-        """The index, in its cycle, of the period that holds the start."""
-        return self.cycle.index_at(self.start)
 
     def boundary(self, n: int) -> datetime:
         """Boundary n of the stretch; the cycle goes on where the stretch has ended."""
@@ -86,6 +84,9 @@ class Grid:
 
     stretches: tuple[Stretch, ...]
     _firsts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _laps: dict[int, Lap | None] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         if not self.stretches:
@@ -139,6 +140,11 @@ class Grid:
 
     def lap(self, k: int) -> Lap | None:
         """What boundary k opens: None where it only closes, and after everything has ended."""
+        if k not in self._laps:  # an invoice asks for the same two many times
+            self._laps[k] = self._lap(k)
+        return self._laps[k]
+
+    def _lap(self, k: int) -> Lap | None:
         stretch, n = self._at(k)
         if stretch.end is not None and n >= stretch.count():
             return None

@@ -13,6 +13,8 @@ def utc(moment: datetime) -> datetime:
     Two datetimes of one zone subtract by their wall clocks, which is wrong by an hour across a
     clock change. In UTC a difference is the time that passed.
     """
+    if moment.tzinfo is UTC:
+        return moment
     if moment.utcoffset() is None:
         raise ValueError(f"{moment!r} has no time zone")
     return moment.astimezone(UTC)
