@@ -39,6 +39,8 @@ __all__ = [
     "verify_settlement",
 ]
 
+NOTHING = Fraction(0)
+
 Part = TypeVar("Part", Fraction, Money)
 
 
@@ -59,7 +61,7 @@ class SettledLine:
     @property
     def discount(self) -> Fraction:
         """All that came off, in minor units; whole unless discounts are split exactly."""
-        return sum((part for _, part in self.discounts), Fraction(0))
+        return sum((part for _, part in self.discounts), NOTHING)
 
     @property
     def taxable(self) -> Fraction:
@@ -194,7 +196,7 @@ def settle(
     applied = apply_discounts(lines, discounts, currency=currency, split=split)
     off = _parts_by_line((turn.discount.id, turn.parts) for turn in applied)
     taxation = tax_lines(_taxables(lines, off), currency=currency, policy=policy)
-    priced = _Priced(tuple(lines), applied, taxation, currency)
+    priced = _Priced.of(lines, applied, taxation, currency)
     balance = Money.zero(currency) if balance is None else balance
     paid = _pay(priced, credit_notes, grants, balance)
     return Settlement(
@@ -216,25 +218,22 @@ class _Priced:
     """The document before anything is paid of it."""
 
     lines: tuple[Line, ...]
-    applied: tuple[Applied, ...]
     taxation: Taxation
     currency: str
+    subtotal: Money
+    discount: Money
+    net: Money
+    gross: Money
 
-    @property
-    def subtotal(self) -> Money:
-        return self.sum(line.amount for line in self.lines)
-
-    @property
-    def discount(self) -> Money:
-        return self.sum(turn.amount for turn in self.applied)
-
-    @property
-    def net(self) -> Money:
-        return self.subtotal - self.discount
-
-    @property
-    def gross(self) -> Money:
-        return self.net + self.taxation.tax - self.taxation.included
+    @classmethod
+    def of(
+        cls, lines: Sequence[Line], applied: Sequence[Applied], taxation: Taxation, currency: str
+    ) -> _Priced:
+        subtotal = Money.sum((line.amount for line in lines), currency)
+        discount = Money.sum((turn.amount for turn in applied), currency)
+        net = subtotal - discount
+        gross = net + taxation.tax - taxation.included
+        return cls(tuple(lines), taxation, currency, subtotal, discount, net, gross)
 
     def sum(self, amounts: Iterable[Money]) -> Money:
         return Money.sum(amounts, self.currency)
@@ -243,8 +242,10 @@ class _Priced:
         return self._whole([line.amount for line in self.taxation.lines], self.net)
 
     def owed_by_line(self) -> list[Money]:
-        on_top = (line.amount + (line.tax - line.included).minor for line in self.taxation.lines)
-        return self._whole(list(on_top), self.gross)
+        on_top = [
+            line.amount + (line.tax.minor - line.included.minor) for line in self.taxation.lines
+        ]
+        return self._whole(on_top, self.gross)
 
     def _whole(self, exact: list[Fraction], total: Money) -> list[Money]:
         # An exact split leaves fractions of a cent on the lines; what is paid is paid in cents.
@@ -330,7 +331,7 @@ def _taxables(
     return [
         Taxable(
             line.id,
-            line.amount.minor - sum((part for _, part in off[line.id]), Fraction(0)),
+            Fraction(line.amount.minor) - sum((part for _, part in off[line.id]), NOTHING),
             line.rates,
             line.treatment,
         )

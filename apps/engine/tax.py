@@ -114,7 +114,7 @@ class TaxedLine:
     @property
     def taxable(self) -> Fraction:
         """The amount without the tax it contains, in minor units."""
-        return self.amount - self.included.minor
+        return self.amount - self.included.minor if self.included else self.amount
 
     @property
     def alone(self) -> Money:
@@ -180,6 +180,8 @@ def check_rates(taxables: Iterable[Taxable]) -> None:
 
 
 def _dues(taxable: Taxable) -> list[_Due]:
+    if not taxable.rates:
+        return []
     if taxable.treatment is not Treatment.TAXED:
         return [_Due(taxable, rate, Fraction(0)) for rate in taxable.rates]
     inside = sum((_ratio(rate) for rate in taxable.rates if rate.inclusive), Fraction(0))
