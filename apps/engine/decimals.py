@@ -53,6 +53,8 @@ def plain(value: Decimal) -> str:
 
 def exact_text(value: Fraction) -> str:
     """A fraction as a decimal when it has a finite one, else as "numerator/denominator"."""
+    if value.denominator == 1:
+        return str(value.numerator)
     places = _finite_places(value.denominator)
     if places is None:
         return f"{value.numerator}/{value.denominator}"

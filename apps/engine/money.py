@@ -95,9 +95,11 @@ def apportion(parts: Sequence[Exact], total: int) -> list[int]:
     the earlier one. Raises ValueError when the total is not the parts' sum, give or take one.
     """
     exact = [_fraction(part) for part in parts]
+    units = [trunc(part) for part in exact]
+    if sum(units) == total and all(part.denominator == 1 for part in exact):
+        return units  # whole already, as most are
     if abs(total - sum(exact, Fraction(0))) > 1:
         raise ValueError(f"{total} is not the sum of the parts")
-    units = [trunc(part) for part in exact]
     spare = total - sum(units)
     step = 1 if spare > 0 else -1
     by_loss = sorted(range(len(units)), key=lambda i: step * (units[i] - exact[i]))
@@ -120,7 +122,8 @@ class Money:
     def __post_init__(self) -> None:
         if type(self.minor) is not int:
             raise TypeError(f"minor units are whole: {self.minor!r}")
-        exponent(self.currency)
+        if self.currency not in EXPONENTS:
+            exponent(self.currency)
 
     @classmethod
     def zero(cls, currency: str) -> Money:
@@ -150,10 +153,8 @@ class Money:
     @classmethod
     def sum(cls, amounts: Iterable[Money], currency: str) -> Money:
         """Add up, in the currency named: the sum of no amounts has one too."""
-        total = cls.zero(currency)
-        for amount in amounts:
-            total += amount
-        return total
+        nothing = cls(0, currency)
+        return cls(sum(nothing._minor_of(amount) for amount in amounts), currency)
 
     @property
     def major(self) -> Decimal:
@@ -205,6 +206,8 @@ class Money:
 
 
 def _fraction(value: Exact) -> Fraction:
+    if type(value) is Fraction:
+        return value
     # Fraction() would take a binary fraction as it is, 0.1 with all its dirt; nothing here may.
     if not isinstance(value, Fraction | Decimal | int):
         raise TypeError(f"{value!r} is not exact")

@@ -184,13 +184,16 @@ class Rated:
 
     def explain(self) -> dict[str, object]:
         """Everything needed to redo the line by hand, as plain JSON; see `arithmetic`."""
-        return self.arithmetic() | rounding_of(self.exact, self.amount)
+        return self._sum() | rounding_of(self.exact, self.amount)
 
     def arithmetic(self) -> dict[str, object]:
         """The sum before it is rounded, as plain JSON.
 
         Step amounts and `exact` are in major units; what does not change the sum is left out.
         """
+        return self._sum() | {"exact": exact_text(self.exact / 10 ** exponent(self.currency))}
+
+    def _sum(self) -> dict[str, object]:
         explanation: dict[str, object] = {"rule": "price"} | self.so_far.as_dict()
         if self.before is not None:
             explanation["previous"] = self.before.as_dict()
@@ -202,7 +205,7 @@ class Rated:
             explanation["share"] = ratio(self.share)
         if self.bounded:
             explanation["bounds"] = self.bounds.as_dict()
-        return explanation | {"exact": exact_text(self.exact / 10 ** exponent(self.currency))}
+        return explanation
 
     @property
     def currency(self) -> str:
@@ -269,8 +272,10 @@ def rate(
     so_far, before = _sides(terms, own, included, rules, progress)
     deferred = rules.on_last_line and not progress.last
     usage = NOTHING if deferred else _increment(so_far, before, progress)
-    bounds = _bounds(usage * share, rules, progress, share)
-    exact = bounds.amount * 10 ** exponent(currency)
+    charged = usage if share == WHOLE else usage * share
+    bounded = rules.bounds
+    bounds = (_bounds if bounded else _unbounded)(charged, rules, progress, share)
+    exact = (bounds.amount if bounded else charged) * 10 ** exponent(currency)
     return Rated(
         terms,
         own.total,
@@ -279,7 +284,7 @@ def rate(
         progress.before_amount,
         share,
         bounds,
-        rules.bounds,
+        bounded,
         deferred,
         exact,
         Money(round_half_away(exact), currency),
@@ -312,7 +317,7 @@ def checked_share(share: Exact) -> Fraction:
     """The share as a Fraction; raises ValueError outside 0 to 1: never more than the full price."""
     if not 0 <= share <= 1:
         raise ValueError(f"a share lies between 0 and 1: {share}")
-    return Fraction(share)
+    return share if type(share) is Fraction else Fraction(share)
 
 
 def ratio(share: Fraction) -> str:
@@ -387,6 +392,11 @@ def _bounds(usage: Fraction, rules: Rules, progress: Progress, share: Fraction) 
         minimum,
         true_up,
     )
+
+
+def _unbounded(usage: Fraction, rules: Rules, progress: Progress, _: Fraction) -> Bounds:
+    percent = rules.discount_percent
+    return Bounds(usage, percent, NOTHING, progress.billed, None, NOTHING, None, NOTHING)
 
 
 def _minimum(rules: Rules, share: Fraction) -> Fraction | None:

@@ -56,7 +56,9 @@ class Step:
     @property
     def amount(self) -> Fraction:
         """The step's exact amount in major units."""
-        return Fraction(self.units) * Fraction(self.unit_amount) + Fraction(self.flat_amount)
+        if isinstance(self.units, Fraction):
+            return self.units * Fraction(self.unit_amount) + Fraction(self.flat_amount)
+        return Fraction(EXACT.fma(self.units, self.unit_amount, self.flat_amount))
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON, numbers as canonical strings."""
@@ -64,12 +66,16 @@ class Step:
             "tier": self.tier,
             "from": plain(self.start),
             "up_to": None if self.up_to is None else plain(self.up_to),
-            "units": exact_text(Fraction(self.units)),
+            "units": _text(self.units),
             "unit_amount": plain(self.unit_amount),
             "flat_amount": plain(self.flat_amount),
             "subtotal": exact_text(self.amount),
         }
         return step if self.block_size is None else step | {"block_size": plain(self.block_size)}
+
+
+def _text(units: Decimal | Fraction) -> str:
+    return exact_text(units) if isinstance(units, Fraction) else plain(units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +92,10 @@ class Priced:
     notes: dict[str, object] = field(default_factory=dict)
 
     @property
-    def units(self) -> Decimal:
-        """What is left of the quantity after conversion and included units, never below zero."""
-        return max(ZERO, EXACT.subtract(self.converted, self.included))
-
-    @property
     def amount(self) -> Fraction:
         """The exact amount in major units."""
+        if len(self.steps) == 1:
+            return self.steps[0].amount
         return sum((step.amount for step in self.steps), Fraction(0))
 
     def as_dict(self) -> dict[str, object]:
@@ -122,8 +125,11 @@ def price(terms: Terms, consumed: Consumed, included: Decimal, rules: Rules) -> 
     if quantity < 0 and rules.negative is Negative.REFUSE:
         raise NoPrice(f"a quantity cannot be negative: {plain(quantity)}")
     converted = quantity if rules.conversion is None else rules.conversion.apply(quantity)
-    found = Priced(terms.model, quantity, rules.conversion, converted, included, Fraction(0), ())
-    return _apply(terms, consumed, replace(found, billable=Fraction(found.units)))
+    units = max(ZERO, EXACT.subtract(converted, included))
+    found = Priced(
+        terms.model, quantity, rules.conversion, converted, included, Fraction(units), ()
+    )
+    return _apply(terms, consumed, units, found)
 
 
 def _check_facts(terms: Terms, consumed: Consumed, included: Decimal, rules: Rules) -> None:
@@ -138,8 +144,7 @@ def _check_facts(terms: Terms, consumed: Consumed, included: Decimal, rules: Rul
         raise ValueError(f"a {terms.model} price of this kind has no included units to take off")
 
 
-def _apply(terms: Terms, consumed: Consumed, found: Priced) -> Priced:
-    billable = found.units
+def _apply(terms: Terms, consumed: Consumed, billable: Decimal, found: Priced) -> Priced:
     match terms:
         case Flat() | PerUnit() | Dynamic():
             return _with(found, (_single(terms, billable),))
