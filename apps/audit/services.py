@@ -48,20 +48,23 @@ def record(
 def record_all(entries: Sequence[Entry], *, actor: Actor, at: datetime) -> None:
     """Add many entries in one statement, each to its own chain, as `record` does."""
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64]
-    bulk.insert(
-        AuditEntry(
-            organization_id=entry.organization_id,
-            at=at,
-            actor_kind=actor.kind,
-            actor_id=actor.id,
-            actor_label=actor.label[:200],
-            action=entry.action,
-            target=entry.target,
-            before=dict(entry.before),
-            after=dict(entry.after),
-            request_id=request_id,
-        )
-        for entry in entries
+    bulk.add(
+        AuditEntry,
+        (
+            {
+                "organization_id": entry.organization_id,
+                "at": at,
+                "actor_kind": actor.kind,
+                "actor_id": actor.id,
+                "actor_label": actor.label[:200],
+                "action": entry.action,
+                "target": entry.target,
+                "before": dict(entry.before),
+                "after": dict(entry.after),
+                "request_id": request_id,
+            }
+            for entry in entries
+        ),
     )
 
 

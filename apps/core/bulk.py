@@ -7,18 +7,22 @@ JSON document, which the server takes apart by the columns' own types.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 from django.db import connection
-from django.db.models import JSONField, Model
+from django.db.models import Model
 from django.db.models.fields import NOT_PROVIDED
 from psycopg.types.range import Range
 
 AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+# What the document spells as it is: numbers and texts, and the content of a JSON column.
+_SPELLED = frozenset({str, int, bool, type(None), dict, list})
 
 
 def insert(rows: Iterable[AnyModel]) -> list[AnyModel]:
@@ -30,27 +34,53 @@ def insert(rows: Iterable[AnyModel]) -> list[AnyModel]:
     made = list(rows)
     if not made:
         return made
-    meta = type(made[0])._meta
-    fields = [f for f in meta.concrete_fields if not f.primary_key and f.db_default is NOT_PROVIDED]
+    keys = _store(type(made[0]), [row.__dict__ for row in made])
+    for row, key in zip(made, keys, strict=True):
+        row.pk = key
+        row._state.adding = False
+        row._state.db = connection.alias
+    return made
+
+
+def add(model: type[Model], rows: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Store new rows that nobody needs as objects, as `insert` does, and return their keys.
+
+    A row is given by its attributes, keys of other rows by name (`invoice_id`); what it leaves out
+    has the field's default.
+    """
+    defaults = [(field.attname, field.get_default) for field in _written(model)]
+    given = [
+        {name: row[name] if name in row else default() for name, default in defaults}
+        for row in rows
+    ]
+    return _store(model, given) if given else []
+
+
+def _store(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    fields = _written(model)
     names = ", ".join(f'"{field.column}"' for field in fields)
     types = ", ".join(f'"{field.column}" {_type(field)}' for field in fields)
-    columns = [(field.column, field.attname, _spelling(field)) for field in fields]
+    columns = [(field.column, field.attname) for field in fields]
     document = [
-        {column: spell(getattr(row, attribute)) for column, attribute, spell in columns}
-        for row in made
+        {
+            column: value if type(value := row[name]) in _SPELLED else _spelled(value)
+            for column, name in columns
+        }
+        for row in rows
     ]
     statement = (  # names and types are the model's own
-        f'INSERT INTO "{meta.db_table}" ({names})'  # noqa: S608
+        f'INSERT INTO "{model._meta.db_table}" ({names})'  # noqa: S608
         f" SELECT {names} FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS ({types}))"
         f" WITH ORDINALITY AS given ({names}, place) ORDER BY place RETURNING id"
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [msgspec.json.encode(document).decode()])
-        for row, (key,) in zip(made, cursor.fetchall(), strict=True):
-            row.pk = key
-            row._state.adding = False
-            row._state.db = connection.alias
-    return made
+        return [key for (key,) in cursor.fetchall()]
+
+
+def _written(model: type[Model]) -> list[Any]:
+    fields = model._meta.concrete_fields
+    return [f for f in fields if not f.primary_key and f.db_default is NOT_PROVIDED]
 
 
 def _type(field: Any) -> str:
@@ -58,17 +88,7 @@ def _type(field: Any) -> str:
     return str(field.rel_db_type(connection) if field.is_relation else field.db_type(connection))
 
 
-def _spelling(field: Any) -> Callable[[Any], Any]:
-    return _as_it_is if isinstance(field, JSONField) else _plain
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if value is None or type(value) in {str, int, bool}:
-        return value
+def _spelled(value: Any) -> Any:
     if isinstance(value, Range):
         return f"[{_instant(value.lower)},{_instant(value.upper)})"
     if isinstance(value, date):

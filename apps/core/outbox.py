@@ -65,21 +65,30 @@ def emit_all(facts: Sequence[tuple[Fact, int | None]], *, at: datetime) -> None:
     Delivery is due at once: what happens at a later time happens by a test clock, and nobody waits.
     """
     due_at = min(at, clock.now())
-    events = bulk.insert(
-        OutboxEvent(
-            name=name_of(type(fact)),
-            payload=asdict(fact),
-            occurred_at=at,
-            organization_id=organization_id,
-        )
-        for fact, organization_id in facts
+    events = bulk.add(
+        OutboxEvent,
+        (
+            {
+                "name": name_of(type(fact)),
+                "payload": asdict(fact),
+                "occurred_at": at,
+                "organization_id": organization_id,
+            }
+            for fact, organization_id in facts
+        ),
     )
-    bulk.insert(
-        OutboxDelivery(
-            event=event, organization_id=event.organization_id, handler=handler, next_try_at=due_at
-        )
-        for event in events
-        for handler in _handlers[event.name]
+    bulk.add(
+        OutboxDelivery,
+        (
+            {
+                "event_id": event,
+                "organization_id": organization_id,
+                "handler": handler,
+                "next_try_at": due_at,
+            }
+            for event, (fact, organization_id) in zip(events, facts, strict=True)
+            for handler in _handlers[name_of(type(fact))]
+        ),
     )
 
 

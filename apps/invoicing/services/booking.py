@@ -47,25 +47,31 @@ def book_all(movements: Sequence[Movement]) -> None:
     moving = [movement for movement in movements if any(movement.amounts.values())]
     if not moving:
         return
-    rows = bulk.insert(
-        LedgerTransaction(
-            organization_id=movement.organization_id,
-            currency=movement.currency,
-            source=movement.source,
-            kind=movement.kind,
-            at=movement.at,
-        )
-        for movement in moving
+    keys = bulk.add(
+        LedgerTransaction,
+        (
+            {
+                "organization_id": movement.organization_id,
+                "currency": movement.currency,
+                "source": movement.source,
+                "kind": movement.kind,
+                "at": movement.at,
+            }
+            for movement in moving
+        ),
     )
-    bulk.insert(
-        LedgerEntry(
-            organization_id=movement.organization_id,
-            transaction=row,
-            currency=movement.currency,
-            account=account,
-            amount=minor,
-        )
-        for row, movement in zip(rows, moving, strict=True)
-        for account, minor in movement.amounts.items()
-        if minor
+    bulk.add(
+        LedgerEntry,
+        (
+            {
+                "organization_id": movement.organization_id,
+                "transaction_id": key,
+                "currency": movement.currency,
+                "account": account,
+                "amount": minor,
+            }
+            for key, movement in zip(keys, moving, strict=True)
+            for account, minor in movement.amounts.items()
+            if minor
+        ),
     )
