@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from apps.engine.decimals import plain
 from apps.engine.period import Period, iso
@@ -203,8 +204,9 @@ class Document:
 
     def hash(self) -> str:
         """Return the SHA-256 of the content as canonical JSON."""
-        text = json.dumps(self.content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        # The bytes of json.dumps with sorted keys, without spaces, every character as it is.
+        text = msgspec.json.encode(self.content(), order="sorted")
+        return hashlib.sha256(text).hexdigest()
 
 
 def _where_said(said: Mapping[str, Any]) -> dict[str, Any]:

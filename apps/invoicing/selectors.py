@@ -311,8 +311,12 @@ class _Taxes:
         self._row, self._taxes = row, taxes
         self._settled = row.settlement.get("lines", [])
         self._rates = {tax.rate: tax for tax in taxes if tax.rate}
+        self._of_document = self._whole()
 
     def whole(self) -> tuple[Tax, ...]:
+        return self._of_document
+
+    def _whole(self) -> tuple[Tax, ...]:
         net = self._row.subtotal - self._row.discount
         if not self._taxes and self._settled:
             return (replace(NO_TAX, base=net),)
@@ -322,12 +326,17 @@ class _Taxes:
         if not self._settled:
             return ()
         settled = self._settled[position - 1]
-        base = int(Fraction(settled["taxable_minor"]))
+        base = _whole_minor(settled["taxable_minor"])
         if not self._rates:
-            return tuple(replace(tax, base=base) for tax in self.whole())
+            return tuple(replace(tax, base=base) for tax in self._of_document)
         return tuple(
             _tax(self._rates[part["rate"]], base, part["minor"]) for part in settled["taxes"]
         )
+
+
+def _whole_minor(text: str) -> int:
+    """Return the whole units of an exact number as `exact_text` spells it."""
+    return int(text) if text.removeprefix("-").isdecimal() else int(Fraction(text))
 
 
 def _position(row: InvoiceTax | InvoiceDiscount) -> int:
