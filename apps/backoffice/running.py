@@ -13,7 +13,10 @@ from apps.tenants import selectors as tenants
 
 
 def print_report(command: Command, report: BillingReport) -> None:
-    """Print invoices, drafts that wait, and subscriptions that were set aside, as tables."""
+    """Print invoices, drafts that wait, and subscriptions that were set aside, as tables.
+
+    A long run lists its first invoices only.
+    """
     slugs = _slugs(report)
     final, held, grace = parts(report)
     for head, rows in (("Invoice", final), ("In grace", grace)):
@@ -23,6 +26,8 @@ def print_report(command: Command, report: BillingReport) -> None:
     if held:
         shown_held = [(one.id, *_amount(one, slugs), one.hold_reason) for one in held]
         command.print_table(["Held", "Organization", ">Total", "Because"], shown_held)
+    if report.count > len(report.issued):
+        command.note(f"{report.count - len(report.issued)} more are not listed.")
     if report.parked:
         command.print_table(["Set aside", "Reason"], report.parked)
 
@@ -32,7 +37,7 @@ def _amount(one: Issued, slugs: Mapping[int, str]) -> tuple[str, str]:
 
 
 def parts(report: BillingReport) -> tuple[list[Issued], list[Issued], list[Issued]]:
-    """Return what is final, what is held for review, and what are drafts for another reason."""
+    """Return the listed: what is final, what is held for review, what are other drafts."""
     final = [one for one in report.issued if one.number is not None]
     drafts = [one for one in report.issued if one.number is None]
     return final, [d for d in drafts if d.hold_reason], [d for d in drafts if not d.hold_reason]
@@ -40,19 +45,26 @@ def parts(report: BillingReport) -> tuple[list[Issued], list[Issued], list[Issue
 
 def told(report: BillingReport) -> str:
     """Return how many of each there are."""
-    final, held, grace = parts(report)
-    said = [counted(len(final), "invoice")]
-    said += [f"{len(held)} held for review"] if held else []
-    said += [counted(len(grace), "draft")] if grace else []
+    said = [counted(report.final, "invoice")]
+    said += [f"{report.held} held for review"] if report.held else []
+    said += [counted(report.drafts, "draft")] if report.drafts else []
     return ", ".join(said)
 
 
 def report_json(report: BillingReport) -> dict[str, Any]:
-    """Return it as JSON values; in `issued` a draft has no number, and a reason when it is held."""
+    """Return it as JSON values; in `issued` a draft has no number, and a reason when it is held.
+
+    `issued` lists the first invoices of a long run; `count` is how many there are.
+    """
     slugs = _slugs(report)
     parked = [{"subscription": key, "reason": reason} for key, reason in report.parked]
     issued = list(_issued(report.issued, slugs))
-    return {"issued": issued, "parked": parked, "totals": report.totals()}
+    return {
+        "issued": issued,
+        "count": report.count,
+        "parked": parked,
+        "totals": report.totals(),
+    }
 
 
 def _issued(rows: Sequence[Issued], slugs: Mapping[int, str]) -> Iterable[dict[str, Any]]:

@@ -214,9 +214,10 @@ def calendar_cycle(interval: Interval, timezone: str) -> Cycle:
     return Cycle(_CALENDAR_ORIGIN.replace(tzinfo=zone(timezone)), interval, timezone)
 
 
-@lru_cache(maxsize=2**16)
+@lru_cache(maxsize=2**12)
 def _boundary(cycle: Cycle, k: int) -> datetime:
-    # A month end asks for the same few boundaries of the same few cycles tens of times a customer.
+    # A month end asks for the same few boundaries of the same few cycles tens of times a customer,
+    # one customer after the other.
     return cycle._computed(k)
 
 

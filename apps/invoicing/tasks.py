@@ -14,7 +14,7 @@ def bill_due() -> int:
     """Bill what came due since the last run; backdated boundaries are left to operators."""
     at = clock.now()
     report = services.bill_due(as_of=at, actor=system("scheduler"), at=at, scheduled=True)
-    return len(report.issued)
+    return report.count
 
 
 @shared_task(name="invoicing.expire_credit")

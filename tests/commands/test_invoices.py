@@ -159,7 +159,7 @@ def test_a_service_has_a_start_and_a_later_end(acme: str, words: tuple[str, ...]
 
 def test_thresholds_that_nobody_passed_bill_nothing(acme: str) -> None:
     run_json("bill_due")
-    assert run_json("bill_thresholds") == {"issued": [], "parked": [], "totals": {}}
+    assert run_json("bill_thresholds") == {"issued": [], "count": 0, "parked": [], "totals": {}}
 
 
 def test_discounts_stand_between_the_lines_and_the_total(acme: str) -> None:

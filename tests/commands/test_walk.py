@@ -80,7 +80,7 @@ def test_a_run_reports_what_it_issued_in_minor_units(acme: str) -> None:
 
 
 def test_a_second_run_issues_nothing(billed: str) -> None:
-    assert run_json("bill_due", *AS_OF) == {"issued": [], "parked": [], "totals": {}}
+    assert run_json("bill_due", *AS_OF) == {"issued": [], "count": 0, "parked": [], "totals": {}}
 
 
 def test_nothing_is_billed_ahead_of_time(acme: str) -> None:

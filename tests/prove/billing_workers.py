@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -98,14 +98,17 @@ class Crew:
         for module in (run, issuing, payments, rollup):
             vars(module)["point"] = passing
         bill, record = run._bill_chunk, payments.record_payment
+        add = invoicing.BillingReport.add
 
         def bill_chunk(asked: run.Run, report: invoicing.BillingReport) -> bool:
             self.board.put(place, WAITING)
-            before = len(report.issued)
-            more = bill(asked, report)
-            for issued in report.issued[before:]:
+            return bill(asked, report)
+
+        def noted(report: invoicing.BillingReport, made: Iterable[invoicing.Issued]) -> None:
+            said = list(made)
+            add(report, said)
+            for issued in said:
                 self.invoices.write(f"{issued.id} {issued.number} {issued.total}")
-            return more
 
         def record_payment(*args: Any, **kwargs: Any) -> None:
             self.board.put(place, WAITING)
@@ -114,6 +117,7 @@ class Crew:
             self.payments.write(payment.public_id)
 
         vars(run)["_bill_chunk"] = bill_chunk
+        setattr(invoicing.BillingReport, "add", noted)  # noqa: B010 - mypy allows no assignment
         vars(payments)["record_payment"] = record_payment
 
 

@@ -6,7 +6,7 @@ the issue: nobody can pay what they have not seen.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -59,9 +59,9 @@ def finish_due(
     actor: Actor,
     at: datetime,
     organization_ids: Collection[int] | None = None,
-) -> list[Issued]:
-    """Issue the drafts whose grace is over, with the usage that came in meanwhile; one transaction
-    each. Held ones stay. `organization_ids` as for `bill_due`.
+) -> Iterator[Issued]:
+    """Issue the drafts whose grace is over, with the usage that came in meanwhile, as they are
+    asked for; one transaction each. Held ones stay. `organization_ids` as for `bill_due`.
     """
     with rls.ops_scope("billing: drafts whose grace is over"):
         rows = Invoice.objects.filter(
@@ -72,8 +72,10 @@ def finish_due(
         else:
             rows = rows.filter(organization_id__in=list(organization_ids))
         waiting = list(rows.values_list("organization_id", "pk"))
-    found = [_finish(*one, actor=actor, at=at) for one in waiting]
-    return [issued for issued in found if issued is not None]
+    for one in waiting:
+        made = _finish(*one, actor=actor, at=at)
+        if made is not None:
+            yield made
 
 
 def _finish(organization_id: int, invoice_id: int, *, actor: Actor, at: datetime) -> Issued | None:

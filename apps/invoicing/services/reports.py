@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from apps.invoicing.models import Invoice
@@ -19,19 +21,42 @@ class Issued:
     hold_reason: str = ""
 
 
+LISTED = 1_000
+
+
 @dataclass(slots=True)
 class BillingReport:
-    """What a run did: invoices in the order of their numbers, and whom it had to leave aside."""
+    """What a run did: how many invoices, what they come to, and whom it had to leave aside.
+
+    `issued` are the first LISTED of the invoices, in the order of their numbers: what a run needs
+    does not grow with what it bills.
+    """
 
     issued: list[Issued] = field(default_factory=list)
     parked: list[tuple[str, str]] = field(default_factory=list)
+    final: int = 0
+    held: int = 0
+    drafts: int = 0
+    sums: Counter[str] = field(default_factory=Counter)
+
+    def add(self, made: Iterable[Issued]) -> None:
+        """Count what was made; drafts are held for review where they say why."""
+        for one in made:
+            self.final += one.number is not None
+            self.held += one.number is None and bool(one.hold_reason)
+            self.drafts += one.number is None and not one.hold_reason
+            self.sums[one.currency] += one.total
+            if len(self.issued) < LISTED:
+                self.issued.append(one)
+
+    @property
+    def count(self) -> int:
+        """How many invoices were made, drafts too."""
+        return self.final + self.held + self.drafts
 
     def totals(self) -> dict[str, int]:
         """Return the sum of the invoices by currency, in minor units."""
-        sums: dict[str, int] = {}
-        for invoice in self.issued:
-            sums[invoice.currency] = sums.get(invoice.currency, 0) + invoice.total
-        return sums
+        return dict(self.sums)
 
 
 def issued(row: Invoice) -> Issued:

@@ -96,8 +96,8 @@ def bill_due(
     while _bill_chunk(run, report):
         step()
     if not keep_drafts:
-        report.issued += drafts.finish_due(
-            as_of=as_of, actor=actor, at=at, organization_ids=organization_ids
+        report.add(
+            drafts.finish_due(as_of=as_of, actor=actor, at=at, organization_ids=organization_ids)
         )
     return report
 
@@ -126,7 +126,7 @@ def _bill_chunk(run: Run, report: BillingReport) -> bool:
         for due in earliest(waiting):
             _bill_or_park(due, run, report)
     else:
-        report.issued += made
+        report.add(made)
     point("billing.committed")
     return True
 
@@ -162,8 +162,10 @@ def earliest(dues: Sequence[Due]) -> list[Due]:
 
 def _bill_or_park(due: Due, run: Run, report: BillingReport) -> None:
     try:
-        report.issued += bill_boundary(
-            due, as_of=run.as_of, actor=run.actor, at=run.at, keep_draft=run.keep_drafts
+        report.add(
+            bill_boundary(
+                due, as_of=run.as_of, actor=run.actor, at=run.at, keep_draft=run.keep_drafts
+            )
         )
     except (OperationalError, InterfaceError, UsageNotReady):
         raise

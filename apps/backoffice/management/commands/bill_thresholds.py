@@ -25,7 +25,8 @@ class Command(BaseCommand):
     def run(self, **options: Any) -> None:
         """Bill, and say what was issued."""
         made = services.bill_thresholds(actor=self.actor, at=now())
-        report = BillingReport(issued=made)
+        report = BillingReport()
+        report.add(made)
         if self.as_json:
             self.print_json(report_json(report))
         else:
