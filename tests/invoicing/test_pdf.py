@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -76,6 +78,12 @@ def test_the_fingerprint_covers_discounts_taxes_credits_and_what_is_corrected() 
     ]
     hashes = {document.hash() for document in (rich, *altered)}
     assert len(hashes) == len(altered) + 1
+
+
+def test_the_fingerprint_is_of_json_with_sorted_keys_and_every_character_as_it_is() -> None:
+    document = replace(papers.rich(), note='\x00\x1f\x7f\u2028"\\/' + "".join(FOREIGN))
+    text = json.dumps(document.content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert document.hash() == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_the_same_document_makes_the_same_bytes() -> None:
