@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import re
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.core import checks, clock, idempotency, ids, rls
+from apps.core import checks, clock, collector, idempotency, ids, rls
 from apps.core.actor import ALL, Actor, require
 from apps.core.errors import Forbidden
 from apps.core.idempotency import Answer, KeyReused
@@ -141,3 +142,12 @@ def test_a_request_is_one_line_in_the_log() -> None:
     with pytest.raises(structlog.DropEvent):
         drop_starts(None, "", {"event": "request_started"})
     assert drop_starts(None, "", {"event": "request_finished"}) == {"event": "request_finished"}
+
+
+def test_the_collector_is_held_back_inside_only_however_it_ends() -> None:
+    with pytest.raises(Forbidden), collector.held_back():
+        with collector.held_back():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+        raise Forbidden("Enough.")
+    assert gc.isenabled()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from django.db import InterfaceError, OperationalError, transaction
 
 from apps.audit import services as audit
-from apps.core import outbox, rls
+from apps.core import collector, outbox, rls
 from apps.core.actor import Actor, require
 from apps.core.errors import NotFound
 from apps.core.faults import point
@@ -116,7 +116,7 @@ def _bill_chunk(run: Run, report: BillingReport) -> bool:
     if not waiting:
         return False
     try:
-        with rls.ops_scope("billing: a chunk"):
+        with collector.held_back(), rls.ops_scope("billing: a chunk"):
             made = _bill(_hold(waiting, aside, run), run)
             point("billing.before_commit")
     except (OperationalError, InterfaceError, UsageNotReady):
