@@ -56,6 +56,23 @@ def add(model: type[Model], rows: Iterable[Mapping[str, Any]]) -> list[int]:
     return _store(model, given) if given else []
 
 
+def array(values: Iterable[Any]) -> str:
+    """Return values as the text of an array, whose type the statement names: `%s::bigint[]`.
+
+    A list of some thousands that is adapted value by value costs five times as much.
+    """
+    return "{" + ",".join(_element(value) for value in values) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(value)
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _store(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> list[int]:
     fields = _written(model)
     names = ", ".join(f'"{field.column}"' for field in fields)

@@ -149,7 +149,7 @@ def _first_of(month: int) -> datetime:
 
 def _bill(month: int) -> None:
     report = services.bill_due(as_of=_first_of(month), actor=ACTOR, at=NOW)
-    assert report.count == CUSTOMERS, report.parked
+    assert report.count == CUSTOMERS, report.parked[:3]
 
 
 def _verify() -> None:

@@ -184,10 +184,10 @@ def _seal(drafted: Sequence[Drafted], at: datetime) -> None:
             ISSUE,
             [
                 at,
-                [row.pk for row in rows],
-                [row.sequence for row in rows],
-                [row.number for row in rows],
-                [row.content_hash for row in rows],
+                bulk.array(row.pk for row in rows),
+                bulk.array(row.sequence for row in rows),
+                bulk.array(row.number for row in rows),
+                bulk.array(row.content_hash for row in rows),
             ],
         )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db import connection
 
+from apps.core import bulk
 from apps.core.actor import Actor
 from apps.subscriptions import states
 from apps.subscriptions.facts import SubscriptionFacts
@@ -59,9 +60,9 @@ def pass_boundaries(
         cursor.execute(
             MOVE,
             [
-                [row.pk for row in rows],
-                [row.next_boundary for row in rows],
-                [row.next_boundary_at for row in rows],
+                bulk.array(row.pk for row in rows),
+                bulk.array(row.next_boundary for row in rows),
+                bulk.array(row.next_boundary_at for row in rows),
             ],
         )
     for row in rows:
