@@ -49,6 +49,16 @@ def test_each_boundary_up_to_the_instant_gets_one_invoice_dated_there(
     assert report.totals() == {"USD": 150_00}
 
 
+def test_a_long_run_lists_its_first_invoices_and_counts_them_all() -> None:
+    report = services.BillingReport()
+    report.add(services.Issued(f"inv_{n}", f"CH-{n}", 1, "USD", 2_50) for n in range(1, 1001))
+    report.add([services.Issued("inv_a", None, 1, "USD", 1_00, "Too much.")])
+    report.add([services.Issued("inv_b", None, 1, "JPY", 500)])
+    assert [report.issued[0].id, report.issued[-1].id] == ["inv_1", "inv_1000"]
+    assert (report.final, report.held, report.drafts, report.count) == (1000, 1, 1, 1002)
+    assert report.totals() == {"USD": 2_501_00, "JPY": 500}
+
+
 def test_advance_items_look_ahead_and_usage_looks_back(organization: Organization) -> None:
     world.subscribe(organization, start=day(1, 1))
     world.use(organization, *world.hourly(day(1, 5), 12))

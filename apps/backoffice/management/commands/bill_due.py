@@ -24,7 +24,8 @@ class Command(BaseCommand):
         " too, and the drafts whose grace is over. Drafts out of bounds are held for review, with"
         " the reason; approve_invoice issues them. Safe to repeat, to run twice at once (runs share"
         " the work) and to kill. Exit code 1 when a subscription could not be billed and was set"
-        " aside; release_parked lets it in again. --dry-run shows what would be billed, also at an"
+        " aside; release_parked lets it in again. The first thousand invoices are listed, all are"
+        " counted and summed. --dry-run shows what would be billed, also at an"
         " instant to come, and writes nothing."
     )
     examples = (
