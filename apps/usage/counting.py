@@ -410,6 +410,76 @@ SELECT x.number, pg_current_snapshot()::text, pg_current_xact_id_if_assigned()::
 FROM epoch x CROSS JOIN want m JOIN totals t USING (position) LEFT JOIN variety v USING (position)
 ORDER BY m.position"""  # noqa: S608 - constants
 
+# The same by groups: what a want counts for every combination of values in %(dimensions)s, and for
+# all of them together (a row without a group), so that the parts and the whole are of one moment.
+GROUP = "usage_slice(e.data, %(dimensions)s::text[])"
+GROUP_OF_BUCKET = """(SELECT coalesce(jsonb_object_agg(d, b.slice -> d), '{}')
+      FROM unnest(%(dimensions)s::text[]) d)"""
+
+
+def _groups_of_want(events: str, since: str, until: str, where: str = "true") -> str:
+    return f"""SELECT m.position, t.* FROM want m CROSS JOIN LATERAL (
+    SELECT said, {TOTALS}
+    FROM (
+      SELECT {READING}, {GROUP} AS said {_events_of_want(events, since, until, where)} OFFSET 0
+    ) reading GROUP BY said
+  ) t"""  # noqa: S608 - constants
+
+
+GROUPS_TAKEN_AWAY = f"""SELECT position, said, -event_count, -value_count, -total, NULL, NULL,
+    -moment, NULL, NULL, -lane_a, -lane_b
+  FROM ({_groups_of_want("gone", "m.whole_from", "m.whole_to", "m.adds_up")}) gone"""  # noqa: S608
+
+# Different values are kept for all groups together: `_Spans` has them counted from the events.
+GROUPS = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
+  SELECT m.position, t.* FROM want m CROSS JOIN LATERAL (
+    SELECT {GROUP_OF_BUCKET}, sum(event_count), sum(value_count), sum(total),
+      max(maximum), min(minimum),
+      sum(moment + CASE WHEN m.aggregation = 'weighted_sum'
+        THEN total * 1000000 * extract(epoch FROM b.hour) ELSE 0 END),
+      max(ARRAY[extract(epoch FROM latest_at), latest_id, latest_value])
+        FILTER (WHERE latest_at IS NOT NULL),
+      max(latest_at), sum(lane_a), sum(lane_b)
+    FROM usage_bucket b
+    WHERE b.organization_id = m.organization_id AND b.meter_id = m.meter_id
+      AND b.hour >= m.whole_from AND b.hour < m.whole_to
+      AND (m.asked IS NULL OR usage_matches(b.slice, m.asked))
+      AND (m.adds_up OR NOT {_in_touched_hour("b", "b.hour")})
+    GROUP BY 1
+  ) t (said, event_count, value_count, total, maximum, minimum, moment, latest, latest_at,
+       lane_a, lane_b)
+  UNION ALL
+  {_groups_of_want(EVENTS, "m.starts", "m.whole_from")}
+  UNION ALL
+  {_groups_of_want(EVENTS, "m.whole_to", "m.ends")}
+  UNION ALL
+  {_whole_hours(_groups_of_want)}
+  UNION ALL
+  {GROUPS_TAKEN_AWAY}
+), totals AS (
+  SELECT position, said, sum(event_count) AS event_count, sum(value_count) AS value_count,
+    sum(total) AS total, max(maximum) AS maximum, min(minimum) AS minimum,
+    sum(moment) AS moment, max(latest) AS latest, sum(lane_a) AS lane_a, sum(lane_b) AS lane_b
+  FROM part GROUP BY GROUPING SETS ((position, said), (position))
+), variety AS (
+  SELECT m.position, v.said, v.different FROM want m CROSS JOIN LATERAL (
+    SELECT said, count(DISTINCT value) AS different FROM (
+      SELECT {GROUP} AS said, usage_distinct_value(e.data #> m.path) AS value
+      {_events_of_want(EVENTS, "m.starts", "m.ends")}
+    ) seen GROUP BY GROUPING SETS ((said), ())
+  ) v WHERE m.aggregation = 'unique_count'
+)
+SELECT m.position::integer - 1, t.said::text, x.number, pg_current_snapshot()::text,
+  pg_current_xact_id_if_assigned()::text, m.aggregation, coalesce(t.event_count, 0),
+  coalesce(t.value_count, 0), coalesce(t.total, 0), t.maximum, t.minimum, t.latest[3],
+  v.different, coalesce(t.moment, 0), coalesce(t.lane_a, 0), coalesce(t.lane_b, 0)
+FROM epoch x CROSS JOIN want m
+LEFT JOIN totals t ON t.position = m.position
+  AND (t.said IS NULL OR t.event_count <> 0
+    AND (%(chosen)s::jsonb[] IS NULL OR t.said = ANY (%(chosen)s::jsonb[])))
+LEFT JOIN variety v ON v.position = m.position AND v.said IS NOT DISTINCT FROM t.said
+ORDER BY m.position, t.said NULLS FIRST LIMIT %(most)s"""  # noqa: S608 - constants
+
 # From the events alone, as they were visible when the claim was made. Event ids tell the epochs
 # apart: up to its base, everything was there when the epoch began; later ones carry transaction
 # numbers of the cluster that took the snapshot, until the next epoch's base. An event is voided

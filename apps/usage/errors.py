@@ -23,6 +23,18 @@ class UnknownMeter(NotFound):
     code = "unknown_meter"
 
 
+class UnknownDimension(Invalid):
+    """The meter has no such dimension; the message says which it has."""
+
+    code = "unknown_dimension"
+
+
+class TooManyGroups(Invalid):
+    """The usage falls into more groups than are answered at once."""
+
+    code = "too_many_groups"
+
+
 class UsageNotReady(Conflict):
     """The database was restored from a dump: what is rolled up must be counted anew first."""
 

@@ -21,16 +21,24 @@ from apps.engine.calendar import Cycle, Interval, Unit, zone
 from apps.engine.decimals import EXACT, ZERO, plain
 from apps.usage import counting, filtering
 from apps.usage.checking import PLACES, PUBLIC_ID, PUBLIC_PREFIX, MeterRule, dedupe_key
-from apps.usage.errors import UnknownEpoch, UnknownEvent, UnknownMeter, UsageNotReady
+from apps.usage.errors import (
+    TooManyGroups,
+    UnknownEpoch,
+    UnknownEvent,
+    UnknownMeter,
+    UsageNotReady,
+)
 from apps.usage.filtering import Values
 from apps.usage.models import EARLIEST, Event, Meter, RejectedEvent, UsageEpoch
 
 HOUR = timedelta(hours=1)
+CALENDAR = {"day": Unit.DAY, "month": Unit.MONTH}
 ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
 NOT_READY = (
     "The database comes from a dump and its usage is not rebuilt yet. The worker does that by"
     " itself within seconds; `rebuild_usage` does it now."
 )
+GroupKey = tuple[str | None, ...]  # a value of each dimension, None where events have none
 SNAPSHOT = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:([0-9]{1,20}(,[0-9]{1,20})*)?")
 
 
@@ -340,6 +348,39 @@ def measure_all(wants: Sequence[tuple[int, Want]]) -> list[Measured]:
     return spans.measured(rows)
 
 
+def measure_groups(
+    organization_id: int,
+    wants: Sequence[Want],
+    by: Sequence[str],
+    *,
+    chosen: Sequence[GroupKey] | None = None,
+    most: int,
+) -> list[dict[GroupKey | None, Measured]]:
+    """Measure by groups: for each want what every combination of values of `by` comes to.
+
+    None is the key of all groups together, also of those that are not `chosen`. All of it is of one
+    moment. `by` are dimensions of the meters. Raises as `measure`, and TooManyGroups above `most`
+    windows of groups.
+    """
+    spans = _Spans([(organization_id, want) for want in wants], by=by)
+    said = None if chosen is None else [_said(by, key) for key in chosen]
+    asked = {"dimensions": list(by), "chosen": said, "most": most + 1}
+    rows = _rows(counting.GROUPS, {**spans.windows(), **asked})
+    if not rows:
+        raise UsageNotReady(NOT_READY)
+    if len(rows) > most:
+        raise TooManyGroups("There are too many groups: group by less, or take a shorter window.")
+    return spans.measured_groups(rows, by)
+
+
+def _said(by: Sequence[str], key: GroupKey) -> str:
+    return json.dumps(dict(zip(by, key, strict=True)))
+
+
+def _key(by: Sequence[str], said: str | None) -> GroupKey | None:
+    return None if said is None else tuple(json.loads(said)[name] for name in by)
+
+
 def recount(organization_id: int, want: Want, epoch: int, snapshot: str) -> Measured:
     """Count again, from the events alone, exactly what a measurement counted then.
 
@@ -481,7 +522,7 @@ def usage_series(
     grain: str,
     timezone: str,
 ) -> list[Point]:
-    """Return the usage of [start, end) cut into local hours or days (`grain` hour | day).
+    """Return the usage of [start, end) cut into local hours, days or months, as `grain` says.
 
     The cells tile the window without gap or overlap; the first and the last may be shorter. Each
     cell stands alone: the days' unique counts and maxima do not add up to the month's.
@@ -502,8 +543,7 @@ def usage_series_of(
     timezone: str,
 ) -> dict[str, list[Point]]:
     """Return `usage_series` of many meters by key, measured in one statement."""
-    edges = [start, *_cuts(start, end, grain, timezone), end]
-    cells = [(a, b) for a, b in pairwise(edges) if a < b]
+    cells = cells_of(start, end, grain=grain, timezone=timezone)
     keys = [*dict.fromkeys(meter_keys)]
     measured = iter(measure(organization_id, [Want(key, a, b) for key in keys for a, b in cells]))
     return {
@@ -515,15 +555,24 @@ def usage_series_of(
     }
 
 
+def cells_of(
+    start: datetime, end: datetime, *, grain: str, timezone: str
+) -> list[tuple[datetime, datetime]]:
+    """Return the cells, (start, end) each, that tile [start, end); see `usage_series`."""
+    edges = [start, *_cuts(start, end, grain, timezone), end]
+    return [(a, b) for a, b in pairwise(edges) if a < b]
+
+
 def _cuts(start: datetime, end: datetime, grain: str, timezone: str) -> list[datetime]:
     """Return the boundaries strictly inside the window."""
     local = start.astimezone(zone(timezone))
-    if grain == "day":
-        anchor = local.replace(hour=0, minute=0, second=0, microsecond=0)
-        cuts = Cycle(anchor, Interval(Unit.DAY), timezone).boundaries_between(start, end)
+    if grain in CALENDAR:
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        anchor = midnight.replace(day=1) if grain == "month" else midnight
+        cuts = Cycle(anchor, Interval(CALENDAR[grain]), timezone).boundaries_between(start, end)
         return [cut for cut in cuts if start < cut]
     if grain != "hour":
-        raise ValueError(f"a series has the grain hour or day, not {grain!r}")
+        raise ValueError(f"a series has the grain hour, day or month, not {grain!r}")
     first = local.replace(minute=0, second=0, microsecond=0).astimezone(UTC)
     hours = int((end - first) / HOUR) + 1
     return [cut for k in range(hours + 1) if start < (cut := first + k * HOUR) < end]
@@ -556,7 +605,9 @@ class _Spans:
     so nothing but sums over windows is needed.
     """
 
-    def __init__(self, wants: Sequence[tuple[int, Want]], *, levels: bool = True) -> None:
+    def __init__(
+        self, wants: Sequence[tuple[int, Want]], *, levels: bool = True, by: Sequence[str] = ()
+    ) -> None:
         self.wants = [want for _, want in wants]
         known = _meters({want.meter_key for want in self.wants})
         self.owners: list[int] = []
@@ -565,7 +616,7 @@ class _Spans:
             meter = known[want.meter_key]
             for start, end in _parts(want, meter, levels=levels):
                 self.owners.append(position)
-                self.spans.append(_span(organization_id, want, meter, start, end))
+                self.spans.append(_span(organization_id, want, meter, start, end, by))
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -583,6 +634,19 @@ class _Spans:
             found.setdefault(owner, []).append(_Counted(*row))
         return [_measured(want, found[position]) for position, want in enumerate(self.wants)]
 
+    def measured_groups(
+        self, rows: Sequence[tuple[Any, ...]], by: Sequence[str]
+    ) -> list[dict[GroupKey | None, Measured]]:
+        """Return the groups of each want from the rows of its windows' groups."""
+        found: list[dict[int, dict[GroupKey | None, _Counted]]] = [{} for _ in self.wants]
+        for position, said, *counted in rows:
+            windows = found[self.owners[position]]
+            windows.setdefault(position, {})[_key(by, said)] = _Counted(*counted)
+        return [
+            _grouped(want, [*windows.values()])
+            for want, windows in zip(self.wants, found, strict=True)
+        ]
+
 
 def _parts(want: Want, meter: _Meter, *, levels: bool) -> list[tuple[datetime, datetime]]:
     if want.end < want.start:
@@ -592,11 +656,19 @@ def _parts(want: Want, meter: _Meter, *, levels: bool) -> list[tuple[datetime, d
     return [(want.start, want.end)]
 
 
-def _span(organization_id: int, want: Want, meter: _Meter, start: datetime, end: datetime) -> _Span:
+def _span(
+    organization_id: int,
+    want: Want,
+    meter: _Meter,
+    start: datetime,
+    end: datetime,
+    by: Sequence[str],
+) -> _Span:
     asked = want.filter
+    named = {*filtering.paths(asked), *by}
     # Values of a unique_count are kept for all slices together.
-    in_buckets = not asked or (
-        meter.aggregation != Meter.Kind.UNIQUE_COUNT and filtering.paths(asked) <= meter.dimensions
+    in_buckets = not named or (
+        meter.aggregation != Meter.Kind.UNIQUE_COUNT and named <= meter.dimensions
     )
     whole_from, whole_to = _hours(start, end) if in_buckets else (end, end)
     text = json.dumps(asked) if asked else None
@@ -624,7 +696,7 @@ def _hours(start: datetime, end: datetime) -> tuple[datetime, datetime]:
 
 
 class _Counted(NamedTuple):
-    """A row of counting.MEASURE or RECOUNT."""
+    """A row of counting.MEASURE, RECOUNT or GROUPS."""
 
     epoch: int
     snapshot: str
@@ -661,6 +733,18 @@ def _measured(want: Want, counted: Sequence[_Counted]) -> Measured:
         snapshot=with_own(one.snapshot, None if one.own is None else int(one.own)),
         filter=want.filter,
     )
+
+
+def _grouped(
+    want: Want, windows: Sequence[Mapping[GroupKey | None, _Counted]]
+) -> dict[GroupKey | None, Measured]:
+    """Return each group's measurement; where a level had none of it before, it began at nothing."""
+    whole = windows[0]
+    nothing = whole[None]._replace(events=0, values=0, total=ZERO, moment=ZERO)
+    return {
+        key: _measured(want, [one, *(window.get(key, nothing) for window in windows[1:])])
+        for key, one in whole.items()
+    }
 
 
 def _quantity(want: Want, counted: Sequence[_Counted]) -> Decimal:
