@@ -128,7 +128,7 @@ def operation(
             description=_description(rest, declared),
             request=dict(body.media_types) if isinstance(body, Raw) else body,
             responses=_responses(answers, declared),
-            parameters=[*_parameters(handler, declared), *([query] if query else [])],
+            parameters=[*_parameters(handler, declared), *_query_parameters(query)],
             examples=list(examples),
         )(handler)
         described.operation = declared  # type: ignore[attr-defined]
@@ -143,6 +143,10 @@ def _description(rest: str, declared: Operation) -> str:
     if declared.platform_only:
         needs += " Only keys of the platform may call it."
     return f"{told}\n\n{needs}".strip()
+
+
+def _query_parameters(query: type[Query] | None) -> list[OpenApiParameter | type[Query]]:
+    return [] if query is None else [query, *query.more]
 
 
 def _responses(answers: Mapping[Any, Any], declared: Operation) -> dict[Any, Any]:

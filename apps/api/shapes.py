@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from drf_spectacular.drainage import set_override
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import serializers
 
 from apps.core import ids
@@ -53,7 +53,9 @@ class Body(Strict):
 
 
 class Query(Strict):
-    """A request's query parameters."""
+    """A request's query parameters; `more` are described only, no field can read them."""
+
+    more: ClassVar[Sequence[OpenApiParameter]] = ()
 
 
 class Shape(Fields):

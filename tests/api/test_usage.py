@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from apps.core import clock
+from apps.core import clock, rls
+from apps.usage import services as usage
+from apps.usage.checking import NewEvent
 from tests import worlds
 from tests.api.client import Api
+from tests.conftest import STAFF
 from tests.worlds import NOW, World
 
 NOVEMBER = {"start": "2023-11-01T00:00:00Z", "end": "2023-12-01T00:00:00Z"}
@@ -113,3 +117,81 @@ def test_a_window_that_makes_no_sense_is_refused(
 
 def test_an_unknown_meter_is_404(api: Api) -> None:
     assert api.get("usage/nothing").json()["code"] == "unknown_meter"
+
+
+@pytest.fixture
+def regions(world: World) -> None:
+    """Requests are known by region, one of which is a formula."""
+    with rls.ops_scope("test: dimensions"):
+        usage.define_meter(
+            "ai_requests",
+            event_type="ai.request",
+            aggregation="count",
+            dimensions=["region", "model"],
+            unit="request",
+            description="Requests to the gateway",
+            actor=STAFF,
+            at=NOW,
+        )
+    said = ["eu", "eu", "eu", "us", "us", "=1+1"]
+    events = [
+        NewEvent(
+            "test", f"r-{n}", "ai.request", datetime(2023, 12, 6, n, tzinfo=UTC), {"region": x}
+        )
+        for n, x in enumerate(said)
+    ]
+    worlds.send(world.organization, events)
+
+
+@pytest.mark.usefixtures("regions")
+def test_groups_are_the_largest_first_and_make_the_whole(api: Api) -> None:
+    found = api.get("usage/ai_requests", {"group_by": "region", "top": "2"}).json()
+    assert [(one["values"], one["quantity"]) for one in found["groups"]] == [
+        ({"region": "eu"}, "3"),
+        ({"region": "us"}, "2"),
+    ]
+    assert found["other"] == {"groups": 2, "quantity": "2", "event_count": 2}
+    assert (found["quantity"], found["groups_add_up"]) == ("7", True)
+
+
+@pytest.mark.usefixtures("regions")
+def test_a_filter_has_one_or_more_values(api: Api) -> None:
+    one = api.get("usage/ai_requests", {"filter[region]": "eu"}).json()
+    two = api.get("usage/ai_requests", {"filter[region]": ["eu", "us"], "grain": "month"}).json()
+    assert (one["quantity"], one["filter"]) == ("3", {"region": ["eu"]})
+    assert (two["quantity"], [point["quantity"] for point in two["series"]]) == ("5", ["5"])
+
+
+@pytest.mark.usefixtures("regions")
+@pytest.mark.parametrize("way", [{"format": "csv"}, {}])
+def test_a_csv_runs_nothing(api: Api, way: dict[str, str]) -> None:
+    headers = {} if way else {"Accept": "text/csv"}
+    found = api.get("usage/ai_requests", {"group_by": "region,model", **way}, **headers)
+    assert found["Content-Type"] == "text/csv; charset=utf-8"
+    assert found["Content-Disposition"] == 'attachment; filename="ai_requests-2023-12-01.csv"'
+    rows = found.content.decode().splitlines()
+    window = "2023-12-01T00:00:00Z,2024-01-01T00:00:00Z,ai_requests"
+    assert rows == [
+        "start,end,meter,region,model,quantity,events",
+        f"{window},eu,,3,3",
+        f"{window},us,,2,2",
+        f"{window},'=1+1,,1,1",
+        f"{window},,,1,1",
+    ]
+
+
+@pytest.mark.usefixtures("regions")
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"group_by": "tokens"}, "unknown_dimension"),
+        ({"group_by": "region,region"}, "unknown_dimension"),
+        ({"filter[tokens]": "1"}, "unknown_dimension"),
+        ({"filter[": "1"}, "invalid_request"),
+        ({"top": "0"}, "invalid_request"),
+        ({**NOVEMBER, "start": "2010-01-01T00:00:00Z", "grain": "month"}, "invalid_request"),
+    ],
+)
+def test_what_cannot_be_broken_down_is_refused(api: Api, query: dict[str, Any], code: str) -> None:
+    problem = api.get("usage/ai_requests", query).json()
+    assert (problem["code"], problem["status"] in {400, 422}) == (code, True)

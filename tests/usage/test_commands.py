@@ -374,3 +374,32 @@ def test_a_killed_run_is_finished_by_the_next(committed_db: str, file: Callable[
     assert stored % 1000 == 0
     found = run("ingest_usage", path, *COLUMNS)
     assert found == counts(accepted=30_000 - stored, duplicate=stored)
+
+
+def exported(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("export_usage", "acme", *arguments, stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+def test_usage_leaves_as_rows_of_local_days_and_groups(
+    acme: Organization, file: Callable[..., str]
+) -> None:
+    with rls.ops_scope("test: dimensions"):
+        define("requests", dimensions=["model"])
+    sent = [line(id=f"m-{n}", data={"model": name}) for n, name in enumerate(["@a", "b", "b"])]
+    run("ingest_usage", file("\n".join(sent), "events.jsonl"))
+    asked = ("--from", "2023-11-16", "--to", "2023-11-17", "--meter", "requests")
+    day = "2023-11-16T00:00:00Z,2023-11-17T00:00:00Z,requests"
+    assert exported(*asked).splitlines() == ["start,end,meter,quantity,events", f"{day},3,3"]
+    assert exported(*asked, "--group-by", "model").splitlines() == [
+        "start,end,meter,model,quantity,events",
+        f"{day},b,2,2",
+        f"{day},'@a,1,1",
+    ]
+    [row] = json.loads(exported(*asked, "--where", "model=b", "--format", "json"))
+    assert (row["quantity"], row["events"]) == ("2", 2)
+    with pytest.raises(CommandError, match="nothing between"):
+        exported("--from", "2023-11-17", "--to", "2023-11-17")
+    with pytest.raises(CommandError, match="no dimension"):
+        exported(*asked, "--group-by", "region")

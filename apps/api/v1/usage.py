@@ -1,12 +1,15 @@
-"""`/usage`: what was used, exactly and up to this moment."""
+"""`/usage`: what was used, by whom in what, exactly and up to this moment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,18 +17,41 @@ from rest_framework.response import Response
 from apps.api.door import ApiView
 from apps.api.errors import Fault, InvalidRequest
 from apps.api.schema import operation
-from apps.api.shapes import Choice, Exact, Instant, Kind, LiveMode, Query, Shape, list_of, public_id
+from apps.api.shapes import (
+    Choice,
+    Digits,
+    Exact,
+    Instant,
+    Kind,
+    LiveMode,
+    Query,
+    Shape,
+    list_of,
+    public_id,
+)
 from apps.engine.period import Period
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
 from apps.tenants.models import Organization
-from apps.usage import selectors
+from apps.usage import selectors, table
+from apps.usage.breakdown import Breakdown, Question, break_down
 from apps.usage.errors import UnknownMeter
-from apps.usage.selectors import Measured, MeterFacts, Point, Want
+from apps.usage.filtering import Values
+from apps.usage.selectors import Measured, MeterFacts, Want
 
 TAG = "Usage"
 LONGEST_KEY = 64
-LONGEST = {"hour": timedelta(days=31), "day": timedelta(days=400)}
+LONGEST = {"hour": timedelta(days=31), "day": timedelta(days=400), "month": timedelta(days=3660)}
+MOST_SHOWN = 500
+CSV = "text/csv"
+FILTER = re.compile(r"filter\[([^\[\]]{1,200})\]")
+FILTERS = OpenApiParameter(
+    "filter",
+    {"type": "object", "additionalProperties": {"type": "string"}},
+    style="deepObject",
+    explode=True,
+    description="values that a dimension must have: `filter[region]=eu`; again for one more value",
+)
 
 
 class PointShape(Shape):
@@ -62,10 +88,42 @@ class UsageShape(Shape):
     )
 
 
-class UsageSeriesShape(UsageShape):
-    """What a meter counted, and when."""
+class GroupShape(Shape):
+    """What one combination of values comes to."""
 
+    values = serializers.DictField(
+        child=serializers.CharField(allow_null=True),
+        help_text="the value of each dimension of `group_by`; null where events have none",
+    )
+    quantity = Exact()
+    event_count = serializers.IntegerField()
     series = PointShape(many=True, help_text="empty unless `grain` is given")
+
+
+class RestShape(Shape):
+    """The groups beyond the largest ones, together."""
+
+    groups = serializers.IntegerField(help_text="how many")
+    quantity = Exact(allow_null=True, help_text="null where groups do not add up")
+    event_count = serializers.IntegerField()
+
+
+class UsageSeriesShape(UsageShape):
+    """What a meter counted, when and in what."""
+
+    filter = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text="the values that were asked for",
+    )
+    series = PointShape(many=True, help_text="empty unless `grain` is given")
+    group_by = serializers.ListField(child=serializers.CharField(), source="found.by")
+    groups_add_up = serializers.BooleanField(
+        source="found.adds_up", help_text="whether all groups together make the quantity"
+    )
+    groups = GroupShape(many=True, help_text="the largest first")
+    other = RestShape(
+        allow_null=True, source="found.rest", help_text="the smaller ones; null when there are none"
+    )
 
 
 class UsageView(NamedTuple):
@@ -77,7 +135,49 @@ class UsageView(NamedTuple):
     period: Period
     measured: Measured
     included: Decimal | None
-    series: Sequence[Point] = ()
+
+
+class BreakdownView(NamedTuple):
+    """A measurement by groups and what it belongs to."""
+
+    organization: str
+    subscription: str | None
+    included: Decimal | None
+    found: Breakdown
+    filter: Values
+
+    @property
+    def meter(self) -> MeterFacts:
+        """What was measured."""
+        return self.found.meter
+
+    @property
+    def period(self) -> Period:
+        """When."""
+        return self.found.period
+
+    @property
+    def measured(self) -> Measured:
+        """The whole."""
+        return self.found.total
+
+    @property
+    def series(self) -> Sequence[Any]:
+        """The whole in its cells."""
+        return self.found.points
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The parts, their values by name."""
+        return [
+            {
+                "values": dict(zip(self.found.by, group.values, strict=True)),
+                "quantity": group.quantity,
+                "event_count": group.event_count,
+                "series": group.points,
+            }
+            for group in self.found.groups
+        ]
 
 
 class WindowQuery(Query):
@@ -91,13 +191,33 @@ class WindowQuery(Query):
 
 
 class SeriesQuery(WindowQuery):
-    """And how finely."""
+    """How finely, by what, and in which form."""
 
+    more = (FILTERS,)
     grain = Choice(
-        choices=[("hour", "Hours"), ("day", "Days")],
+        choices=[("hour", "Hours"), ("day", "Days"), ("month", "Months")],
         required=False,
-        help_text="cut the window into local hours or days",
+        help_text="cut the window into local hours (of 31 days), days (400) or months (ten years)",
     )
+    group_by = serializers.CharField(
+        required=False, help_text="up to three dimensions of the meter, with commas between"
+    )
+    top = Digits(
+        min_value=1,
+        max_value=MOST_SHOWN,
+        default=20,
+        help_text="how many groups, the largest first; the others are told together",
+    )
+    format = Choice(
+        choices=[("json", "JSON"), ("csv", "CSV")],
+        required=False,
+        help_text="`csv` has all groups and their cells as rows, as `Accept: text/csv` does",
+    )
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Leave out the filters, whose names are the meter's."""
+        plain = {key: value for key, value in data.items() if not FILTER.fullmatch(key)}
+        return super().to_internal_value(plain)
 
 
 class Priced(NamedTuple):
@@ -154,14 +274,16 @@ class MeterUsage(ApiView):
         tag=TAG,
         scope="usage:read",
         query=SeriesQuery,
-        answers={200: UsageSeriesShape},
+        answers={200: UsageSeriesShape, (200, CSV): {"type": "string"}},
     )
-    def get(self, request: Request, meter: str) -> Response:
-        """Get the usage of one meter, with a series if you like.
+    def get(self, request: Request, meter: str) -> Response | HttpResponse:
+        """Get the usage of one meter, by time and by dimension if you like.
 
         Every event that was answered with 2xx is counted. The cells of a series tile the window in
         the organization's time zone; each stands alone, so the days' unique counts do not add up to
-        the month's.
+        the month's. The groups of counts and sums add up to the total, those of a weighted sum too
+        but for its last place; those of other aggregations stand alone. All of an answer is of one
+        moment.
         """
         found = _meter(meter)
         query = self.query()
@@ -169,20 +291,61 @@ class MeterUsage(ApiView):
         priced = next(
             (one for one in _priced(organization) if one.item.price.meter_key == found.key), None
         )
-        period = _window(query, priced, self.at)
-        [measured] = selectors.measure(organization.pk, [Want(found.key, period.start, period.end)])
+        as_csv = query.get("format", _accepted(request)) == "csv"
+        where = _filters(request)
+        asked = _question(organization, found, _window(query, priced, self.at), query, where)
+        broken = break_down(organization.pk, asked, limit=None if as_csv else query["top"])
+        if as_csv:
+            return _file(broken)
         return self.answer(
             UsageSeriesShape,
-            UsageView(
+            BreakdownView(
                 organization.public_id,
                 priced.subscription.public_id if priced else None,
-                found,
-                period,
-                measured,
                 priced.item.item.included if priced else None,
-                _series(organization, found.key, period, query.get("grain")),
+                broken,
+                where,
             ),
         )
+
+
+def _accepted(request: Request) -> str:
+    accepted = str(request.META.get("HTTP_ACCEPT", "")).split(";")[0].strip().lower()
+    return "csv" if accepted == CSV else "json"
+
+
+def _filters(request: Request) -> Values:
+    """Return the values of every `filter[dimension]`."""
+    found: dict[str, list[str]] = {}
+    for key, values in request.query_params.lists():
+        if named := FILTER.fullmatch(key):
+            found[named[1]] = [value for value in values if "\x00" not in value]
+    return found
+
+
+def _question(
+    organization: Organization,
+    meter: MeterFacts,
+    period: Period,
+    query: Mapping[str, Any],
+    where: Values,
+) -> Question:
+    grain = query.get("grain", "")
+    if grain and period.end - period.start > LONGEST[grain]:
+        days = LONGEST[grain].days
+        raise _refused("grain", f"A series by {grain} covers at most {days} days.")
+    by = [name.strip() for name in query.get("group_by", "").split(",") if name.strip()]
+    return Question(
+        meter.key, period.start, period.end, tuple(by), where, grain, organization.timezone
+    )
+
+
+def _file(found: Breakdown) -> HttpResponse:
+    text = table.csv_text(table.columns_of(found.by), table.rows_of(found))
+    answer = HttpResponse(text, content_type="text/csv; charset=utf-8")
+    name = f"{found.meter.key}-{found.period.start:%Y-%m-%d}.csv"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
 
 
 def _whose(view: ApiView, query: dict[str, Any]) -> Organization:
@@ -224,24 +387,6 @@ def _window(query: dict[str, Any], priced: Priced | None, at: datetime) -> Perio
     if start >= end:
         raise _refused("end", "The window must end after it starts.")
     return Period(start, end)
-
-
-def _series(
-    organization: Organization, meter: str, period: Period, grain: str | None
-) -> Sequence[Point]:
-    if grain is None:
-        return ()
-    if period.end - period.start > LONGEST[grain]:
-        days = LONGEST[grain].days
-        raise _refused("grain", f"A series by {grain} covers at most {days} days.")
-    return selectors.usage_series(
-        organization.pk,
-        meter,
-        period.start,
-        period.end,
-        grain=grain,
-        timezone=organization.timezone,
-    )
 
 
 def _refused(name: str, said: str, code: str = "invalid") -> InvalidRequest:
