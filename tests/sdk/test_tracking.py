@@ -126,6 +126,7 @@ def test_a_single_event_waits_no_longer_than_the_interval(server: Server) -> Non
         Reply(404),
         Reply(302, b"", {"Location": "http://elsewhere.example/"}),
         Reply(400, b"<html>Bad gateway settings</html>"),
+        Reply(400, b'{"code": "bad_header"}', {"Content-Type": "application/json"}),
         said("accepted"),  # speaks of one event where two were sent
         PROXY_PAGE,
     ],
@@ -174,6 +175,22 @@ def test_a_refused_event_is_reported_and_never_sent_again(
     ]
     assert server.ids == ["a", "b", "c"]
     assert "unknown_type" in caplog.text
+
+
+def test_a_request_that_the_platform_refuses_as_a_whole_is_reported_event_by_event(
+    server: Server,
+) -> None:
+    reported: list[Rejected] = []
+    refusal = json.dumps({"code": "malformed_body", "detail": "This is no batch."}).encode()
+    server.replies = [Reply(400, refusal, {"Content-Type": "application/problem+json"})]
+    with server.client(on_rejected=reported.append, interval=5) as client:
+        track(client, "a", "b")
+        assert client.usage.flush()
+    assert [(one.event["id"], one.code) for one in reported] == [
+        ("a", "malformed_body"),
+        ("b", "malformed_body"),
+    ]
+    assert len(server.seen) == 1
 
 
 def test_a_callback_that_fails_stops_nothing(server: Server) -> None:

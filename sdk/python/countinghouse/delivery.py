@@ -15,6 +15,7 @@ from countinghouse.transport import Answer, Transport
 
 PATH = "/api/v1/events"
 CONTENT_TYPE = "application/x-ndjson"
+PROBLEM = "application/problem+json"
 TOO_LARGE = 413
 JUDGED = {200, 207, 400}  # the statuses under which an answer speaks of the events themselves
 REFUSED = {"rejected", "conflict"}
@@ -70,7 +71,7 @@ def _judge(answer: Answer, lines: Sequence[bytes]) -> Settled:
     code = str(said.get("code") or "")
     if answer.status not in JUDGED:
         raise UnexpectedAnswer(answer.status, code, retry_after=_retry_after(answer.headers))
-    if answer.status == 400 and code and "events" not in said:
+    if _is_refusal(answer) and "events" not in said:
         return Settled(rejected=_all(lines, code, str(said.get("detail") or "")))
     outcomes = said.get("events")
     if not isinstance(outcomes, list) or len(outcomes) != len(lines):
@@ -79,6 +80,11 @@ def _judge(answer: Answer, lines: Sequence[bytes]) -> Settled:
     pairs = zip(outcomes, lines, strict=True)
     rejected = [_rejected(one, line) for one, line in pairs if one.get("status") in REFUSED]
     return Settled(statuses.count("accepted"), statuses.count("duplicate"), rejected)
+
+
+def _is_refusal(answer: Answer) -> bool:
+    """Tell whether the platform itself refused the request, and not something before it."""
+    return answer.status == 400 and answer.headers.get_content_type() == PROBLEM
 
 
 def _document(body: bytes) -> Mapping[str, Any]:
