@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "apps.plans",
     "apps.subscriptions",
     "apps.invoicing",
+    "apps.entitlements",
     "apps.payments",
     "apps.notifications",
     "apps.api",
@@ -241,6 +242,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "invoicing.heal_usage",
         "schedule": 600.0,
         "options": {"expires": 600},
+    },
+    "expire reservations": {
+        "task": "entitlements.expire_reservations",
+        "schedule": 60.0,
+        "options": {"expires": 60},
     },
     "expire credit": {
         "task": "invoicing.expire_credit",

@@ -35,6 +35,8 @@ REFERENCES = {
     "payment": "Public id (`pay_…`) of the payment.",
     "line": "Public id (`il_…`) of the invoice line.",
     "discount": "Public id (`disc_…`) of the discount.",
+    "reservation": "Public id (`rsv_…`) of the reservation.",
+    "spend_cap": "Public id (`cap_…`) of the spend cap.",
 }
 REFUSALS = {
     "400": "The request is malformed, or names something unknown in its fields.",

@@ -152,7 +152,9 @@ class Choice(serializers.ChoiceField):
     def __init__(self, choices: Sequence[tuple[str, str]], **options: Any) -> None:
         super().__init__(choices=choices, **options)
         words = [{"const": str(word), "title": str(meaning)} for word, meaning in choices]
-        set_override(self, "field", {"type": "string", "oneOf": words})
+        word: dict[str, Any] = {"type": "string", "oneOf": words}
+        nullable = {"oneOf": [word, {"type": "null"}]}
+        set_override(self, "field", nullable if options.get("allow_null") else word)
 
 
 @extend_schema_field(

@@ -8,6 +8,7 @@ from django.views.decorators.cache import cache_page
 from apps.api import pages
 from apps.api.door import NoSuchPath
 from apps.api.v1 import (
+    access,
     changes,
     charges,
     corrections,
@@ -23,6 +24,7 @@ from apps.api.v1 import (
     organizations,
     payments,
     plans,
+    spend_caps,
     subscriptions,
     usage,
 )
@@ -61,6 +63,11 @@ v1 = [
     path("organizations/<str:organization>/credit-movements", credit.Movements.as_view()),
     path("organizations/<str:organization>/credit-purchases", credit.Purchases.as_view()),
     path("organizations/<str:organization>/recharge-rules", credit.Recharges.as_view()),
+    path("organizations/<str:organization>/spend-caps", spend_caps.SpendCaps.as_view()),
+    path(
+        "organizations/<str:organization>/spend-caps/<str:spend_cap>",
+        spend_caps.OneSpendCap.as_view(),
+    ),
     path("plans", plans.Plans.as_view()),
     path("plans/<str:plan>", plans.OnePlan.as_view()),
     path("plans/<str:plan>/versions", plans.PlanVersions.as_view()),
@@ -82,6 +89,11 @@ v1 = [
         "subscriptions/<str:subscription>/upcoming-invoice", subscriptions.UpcomingInvoice.as_view()
     ),
     path("events", events.Events.as_view()),
+    path("access/check", access.Check.as_view()),
+    path("access/reservations", access.Reservations.as_view()),
+    path("access/reservations/<str:reservation>", access.OneReservation.as_view()),
+    path("access/reservations/<str:reservation>/commit", access.Commit.as_view()),
+    path("access/reservations/<str:reservation>/release", access.Release.as_view()),
     path("usage", usage.Usage.as_view()),
     path("usage/<str:meter>", usage.MeterUsage.as_view()),
     path("invoices", invoices.Invoices.as_view()),

@@ -110,7 +110,7 @@ def compose_all(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
     Charges and corrections that wait go with the first of their organization's boundaries that they
     suit.
     """
-    counts = _measure(boundaries)
+    counts = measure(boundaries)
     billed = _Billed(boundaries)
     extra = waiting_lines(boundaries)
     return [
@@ -121,7 +121,7 @@ def compose_all(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
 
 def _unbilled(at: Boundary, counted: Counts, billed: _Billed) -> Iterable[Composed]:
     facts, boundary = at
-    used = _as_usage(facts, counted)
+    used = as_usage(facts, counted)
     proposals = propose(facts.agreement, boundary, used, billed_of=billed.of)
     for proposal in subtract_billed(proposals, billed.keys):
         yield _beyond(_composed(facts, proposal, counted), billed)
@@ -140,9 +140,9 @@ def _beyond(line: Composed, billed: _Billed) -> Composed:
 def progressive_lines(facts: SubscriptionFacts) -> list[Composed]:
     """Return what the usage of the period under way comes to beyond what was billed of it."""
     under_way = (facts, facts.next_boundary)
-    (counted,) = _measure([under_way])
+    (counted,) = measure([under_way])
     billed = _Billed([under_way])
-    used = _as_usage(facts, counted)
+    used = as_usage(facts, counted)
     lines = [
         _composed(facts, proposal, counted)
         for proposal in propose(facts.agreement, facts.next_boundary, used)
@@ -171,15 +171,24 @@ def usage_lines(facts: SubscriptionFacts, boundary: int) -> list[Line]:
 
 def recomposed(facts: SubscriptionFacts, boundary: int) -> list[Composed]:
     """Return the metered lines of the period behind the boundary as they would be now, whole."""
-    (counted,) = _measure([(facts, boundary)])
+    (counted,) = measure([(facts, boundary)])
     return [
         _composed(facts, proposal, counted)
-        for proposal in propose(facts.agreement, boundary, _as_usage(facts, counted))
+        for proposal in propose(facts.agreement, boundary, as_usage(facts, counted))
         if proposal.reason is Reason.USAGE
     ]
 
 
-def _measure(boundaries: Sequence[Boundary]) -> list[Counts]:
+def billed_progressively(at: Boundary, lines: Sequence[Proposal], counted: Counts) -> int:
+    """Return what progressive invoices have billed of the usage lines; minor units."""
+    if not lines:
+        return 0
+    billed = _Billed([at])
+    return sum(sum(billed.progressive(_composed(at[0], line, counted))) for line in lines)
+
+
+def measure(boundaries: Sequence[Boundary]) -> list[Counts]:
+    """Measure what the boundaries bill, each window of theirs, in one statement."""
     windows = [windows_needed(facts.agreement, boundary) for facts, boundary in boundaries]
     wants = [
         (facts.organization_id, want)
@@ -207,7 +216,8 @@ def wants_of(facts: SubscriptionFacts, windows: Sequence[Window]) -> list[usage.
     ]
 
 
-def _as_usage(facts: SubscriptionFacts, counts: Counts) -> dict[Window, Measured]:
+def as_usage(facts: SubscriptionFacts, counts: Counts) -> dict[Window, Measured]:
+    """Return the measurements as the engine wants them."""
     return {
         window: as_measured(facts.item(window.item_id).item, facts.organization_id, window, found)
         for window, found in counts.items()

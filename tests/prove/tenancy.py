@@ -10,6 +10,7 @@ from psycopg.types.range import TimestamptzRange
 
 from apps.core import idempotency, rls
 from apps.core.idempotency import Answer
+from apps.entitlements import services as entitlements
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice, Parked
 from apps.invoicing.services import NewCharge, Split
@@ -53,6 +54,8 @@ VAT = TaxRules(
 OTHER_PLAN, OFFERED, HELD = "desk-plus", "care", "phone"
 MORE = f"""\
 currency: USD
+features: [{{key: things, kind: limit, meter: things}}]
+meters: [{{key: things, event_type: thing, aggregation: count}}]
 plans:
   - {{code: {OTHER_PLAN}, application: desk, name: Desk Plus, interval: month, prices: [
       {{key: base, type: flat, amount: "49.00"}}]}}
@@ -170,6 +173,16 @@ def _at_home(organization_id: int) -> None:
         organization_id, code=COUPON.code, subscription_id=first.public_id, actor=ACTOR, at=OPENING
     )
     subscriptions.add_item(first.public_id, plan=HELD, actor=ACTOR, at=NOW)
+    _limited(organization_id, first.public_id)
+
+
+def _limited(organization_id: int, subscription: str) -> None:
+    """A thing of a hundred is set aside, and spending is bounded."""
+    entitlements.override_entitlement(
+        subscription, feature="things", value=100, reason="agreed", actor=ACTOR, at=NOW
+    )
+    entitlements.reserve(organization_id, feature="things", amount=Decimal(1), actor=ACTOR, at=NOW)
+    entitlements.set_spend_cap(organization_id, amount=Decimal(10), actor=ACTOR, at=NOW)
 
 
 def _late(organization_id: int) -> None:

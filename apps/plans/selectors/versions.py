@@ -15,6 +15,7 @@ from apps.engine.price_rules import Conversion, Rules, parse_rules
 from apps.engine.prices import Terms, parse_terms
 from apps.plans.content import GrantRules, PriceAmounts, ThresholdTerms, Value, content
 from apps.plans.errors import CurrencyNotSold, UnknownPlan, UnknownVersion
+from apps.plans.form import WORD
 from apps.plans.models import Entitlement, Feature, Plan, PlanVersion, Price
 from apps.plans.report import Change, differences
 
@@ -257,7 +258,9 @@ def features() -> list[FeatureWords]:
 
 
 def find_feature(key: str) -> FeatureWords | None:
-    """Return the feature with this key."""
+    """Return the feature with this key; any text may be asked for."""
+    if not WORD.fullmatch(key):
+        return None
     row = Feature.objects.select_related("meter").filter(key=key).first()
     return None if row is None else _feature_words(row)
 
