@@ -153,8 +153,8 @@ class Choice(serializers.ChoiceField):
         super().__init__(choices=choices, **options)
         words = [{"const": str(word), "title": str(meaning)} for word, meaning in choices]
         word: dict[str, Any] = {"type": "string", "oneOf": words}
-        nullable = {"oneOf": [word, {"type": "null"}]}
-        set_override(self, "field", nullable if options.get("allow_null") else word)
+        # A type that may be null is written as one of several; the generator adds the null itself.
+        set_override(self, "field", {"oneOf": [word]} if options.get("allow_null") else word)
 
 
 @extend_schema_field(

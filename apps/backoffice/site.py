@@ -22,6 +22,11 @@ from apps.backoffice.admin.core import OutboxDeliveryScreen, OutboxEventScreen
 from apps.backoffice.admin.corrections import CorrectionScreen
 from apps.backoffice.admin.coupons import CouponScreen, PromotionCodeScreen
 from apps.backoffice.admin.credit import CreditGrantScreen, CreditNoteScreen, RefundScreen
+from apps.backoffice.admin.entitlements import (
+    OverrideScreen,
+    ReservationScreen,
+    SpendCapScreen,
+)
 from apps.backoffice.admin.invoicing import InvoiceScreen, LedgerScreen, ParkedScreen
 from apps.backoffice.admin.payments import PaymentScreen
 from apps.backoffice.admin.plans import FeatureScreen, PlanScreen
@@ -47,6 +52,7 @@ from apps.backoffice.admin.usage import (
 from apps.backoffice.pages import books, dashboard
 from apps.core import clock
 from apps.core.models import OutboxDelivery, OutboxEvent
+from apps.entitlements.models import Override, Reservation, SpendCap
 from apps.invoicing.models import (
     Charge,
     Correction,
@@ -87,6 +93,9 @@ SCREENS: dict[type[Model], type[Screen]] = {
     TaxRate: TaxRateScreen,
     Meter: MeterScreen,
     Subscription: SubscriptionScreen,
+    Override: OverrideScreen,
+    SpendCap: SpendCapScreen,
+    Reservation: ReservationScreen,
     Invoice: InvoiceScreen,
     Charge: ChargeScreen,
     Payment: PaymentScreen,

@@ -12,12 +12,13 @@ from django.test import Client
 from apps.core import clock, rls
 from apps.core.actor import system
 from apps.core.models import OutboxDelivery
+from apps.entitlements import services as entitlements
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Parked
 from apps.invoicing.services import Split, run
 from apps.payments import services as payments
 from apps.plans import services as plans
-from apps.plans.catalog import read_catalog
+from apps.plans.catalog import parse_catalog, read_catalog
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions.selectors import Due
 from apps.tenants import services as tenants
@@ -151,3 +152,15 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
             at=NOW,
         )
         payments.record_refund(note.public_id, actor=STAFF, at=NOW)
+        limit(world)
+
+
+def limit(world: World) -> None:
+    """Agree a limit of nine requests, set one aside, and bound what may be spent."""
+    text = "features: [{key: requests, kind: limit, meter: ai_requests}]"
+    plans.load_catalog(parse_catalog(text, source="limit.yaml"), actor=STAFF, at=NOW)
+    entitlements.override_entitlement(
+        world.subscription.public_id, feature="requests", value=9, reason="x", actor=STAFF, at=NOW
+    )
+    entitlements.reserve(world.id, feature="requests", amount=Decimal(1), actor=STAFF, at=NOW)
+    entitlements.set_spend_cap(world.id, amount=Decimal(900), actor=STAFF, at=NOW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -47,16 +47,7 @@ CAUTIONS = [
 ]
 
 
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "boolean"},
-            {"type": "integer"},
-            {"type": "string"},
-            {"type": "null"},
-        ]
-    }
-)
+@extend_schema_field({"oneOf": [{"type": "boolean"}, {"type": "integer"}, {"type": "string"}]})
 class Granted(AnyField):
     """What is granted: a flag, a number, a text; null: unlimited, or nothing."""
 
@@ -196,7 +187,8 @@ class Check(ApiView):
         except UnknownOrganization:
             nobody = refused(feature, Reason.UNKNOWN_ORGANIZATION, amount)
             return self.answer(DecisionShape, DecisionView(None, nobody))
-        found = selectors.decide(organization.pk, feature, amount, at=self.at)
+        at = organization.time(self.at)
+        found = selectors.decide(organization.pk, feature, amount, at=at)
         return self.answer(DecisionShape, DecisionView(organization.public_id, found))
 
 
@@ -217,14 +209,15 @@ class Reservations(ApiView):
         released, or when its time is over.
         """
         asked = self.body()
+        organization = _whose(self, asked)
         made = services.reserve(
-            _whose(self, asked).pk,
+            organization.pk,
             feature=asked["feature"],
             amount=asked["amount"],
             expires_in=timedelta(seconds=asked["expires_in"]),
             key=asked["key"],
             actor=self.actor,
-            at=self.at,
+            at=organization.time(self.at),
         )
         return self.answer(ReservationShape, made, status=201)
 
@@ -232,10 +225,14 @@ class Reservations(ApiView):
 class _ReservationView(ApiView):
     """What is about one reservation."""
 
-    def reserved(self, reservation: str) -> ReservationFacts:
-        """Return the caller's reservation; foreign and unknown ids get one answer."""
-        row = self.own(Reservation.objects.all(), reservation, "reservation")
-        return selectors.reservation(row.public_id)
+    def reserved(self, reservation: str) -> tuple[ReservationFacts, datetime]:
+        """Return the caller's reservation, and what time it is for its organization.
+
+        Foreign and unknown ids get one answer.
+        """
+        rows = Reservation.objects.select_related("organization__test_clock")
+        row = self.own(rows, reservation, "reservation")
+        return selectors.reservation(row.public_id), row.organization.time(self.at)
 
 
 class OneReservation(_ReservationView):
@@ -244,7 +241,8 @@ class OneReservation(_ReservationView):
     @operation("get_reservation", tag=TAG, scope="usage:read", answers={200: ReservationShape})
     def get(self, request: Request, reservation: str) -> Response:
         """Get a reservation."""
-        return self.answer(ReservationShape, self.reserved(reservation))
+        found, _ = self.reserved(reservation)
+        return self.answer(ReservationShape, found)
 
 
 class Commit(_ReservationView):
@@ -263,13 +261,13 @@ class Commit(_ReservationView):
         Stores the usage event itself: send none. Safe to repeat with the same amount. More than was
         reserved is taken only where the limit does not block.
         """
-        found, said = self.reserved(reservation), self.body()
+        (found, at), said = self.reserved(reservation), self.body()
         done = services.commit(
             found.public_id,
             amount=said.get("amount"),
             data=said.get("data"),
             actor=self.actor,
-            at=self.at,
+            at=at,
         )
         return self.answer(ReservationShape, done)
 
@@ -286,9 +284,9 @@ class Release(_ReservationView):
     )
     def post(self, request: Request, reservation: str) -> Response:
         """Give a reservation free. Safe to repeat, also when it has expired by itself."""
-        found = self.reserved(reservation)
+        found, at = self.reserved(reservation)
         self.body()
-        done = services.release(found.public_id, actor=self.actor, at=self.at)
+        done = services.release(found.public_id, actor=self.actor, at=at)
         return self.answer(ReservationShape, done)
 
 

@@ -58,7 +58,7 @@ class SpendCaps(ApiView):
     def get(self, request: Request, organization: str) -> Response:
         """List an organization's spend caps, with what is spent of each."""
         row = self.organization(organization)
-        return self.envelope(SpendCapShape, selectors.cap_standings(row.pk, at=self.at))
+        return self.envelope(SpendCapShape, selectors.cap_standings(row.pk, at=row.time(self.at)))
 
     @operation(
         "set_spend_cap",
@@ -86,9 +86,9 @@ class SpendCaps(ApiView):
             subscription_id=subscription,
             currency=currency,
             actor=self.actor,
-            at=self.at,
+            at=row.time(self.at),
         )
-        standings = selectors.cap_standings(row.pk, at=self.at)
+        standings = selectors.cap_standings(row.pk, at=row.time(self.at))
         [seen] = [one for one in standings if one.public_id == made.public_id]
         return self.answer(SpendCapShape, seen)
 
@@ -108,5 +108,5 @@ class OneSpendCap(ApiView):
         row = self.organization(organization)
         found = self.own(SpendCap.objects.filter(organization=row), spend_cap, "spend cap")
         self.body()
-        services.remove_spend_cap(found.public_id, actor=self.actor, at=self.at)
-        return self.envelope(SpendCapShape, selectors.cap_standings(row.pk, at=self.at))
+        services.remove_spend_cap(found.public_id, actor=self.actor, at=row.time(self.at))
+        return self.envelope(SpendCapShape, selectors.cap_standings(row.pk, at=row.time(self.at)))

@@ -31,7 +31,6 @@ class Command(BaseCommand):
     examples = (
         "  manage.py override_entitlement acme atlas_reports 500 --reason 'launch month'"
         " --until 2027-01-01\n"
-        "  manage.py override_entitlement acme atlas_reports unlimited --reason 'agreed'\n"
         "  manage.py override_entitlement acme atlas_reports --end"
     )
 

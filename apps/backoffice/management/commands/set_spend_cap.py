@@ -23,7 +23,6 @@ class Command(BaseCommand):
         " of one subscription, or of all in a currency. Replaces the cap before."
     )
     examples = (
-        "  manage.py set_spend_cap acme 500\n"
         "  manage.py set_spend_cap acme 200 --subscription atlas --warn\n"
         "  manage.py set_spend_cap acme --off"
     )
