@@ -58,11 +58,11 @@ class Command(BaseCommand):
         if options["end"] == (options["value"] is not None):
             raise Invalid("Say a value, or --end.")
         with inside(options["organization"], "override_entitlement") as organization:
-            self._change(organization, **options)
+            self._change(organization, options)
             found = selectors.overrides_of(organization.pk)
         self._print(found)
 
-    def _change(self, organization: Organization, **options: Any) -> None:
+    def _change(self, organization: Organization, options: dict[str, Any]) -> None:
         subscription = the_subscription(organization, options["subscription"]).public_id
         if options["end"]:
             for one in selectors.overrides_of(organization.pk):

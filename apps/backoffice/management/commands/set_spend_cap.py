@@ -41,11 +41,11 @@ class Command(BaseCommand):
         if options["off"] == (options["amount"] is not None):
             raise Invalid("Say an amount, or --off.")
         with inside(options["organization"], "set_spend_cap") as organization:
-            self._change(organization, **options)
+            self._change(organization, options)
             caps = selectors.cap_standings(organization.pk, at=now())
         self._print(caps)
 
-    def _change(self, organization: Organization, **options: Any) -> None:
+    def _change(self, organization: Organization, options: dict[str, Any]) -> None:
         chosen = options["subscription"]
         subscription = the_subscription(organization, chosen).public_id if chosen else ""
         if options["off"]:
