@@ -200,6 +200,16 @@ class RechargeForm(MoneyForm):
     monthly_cap = money_field(_("At most in a month"), required=False)
 
 
+class SpendCapForm(MoneyForm):
+    """How much usage may cost in a billing period, and what happens then."""
+
+    amount = money_field(_("At most in a billing period"))
+    on_limit = forms.ChoiceField(
+        label=_("When it is reached"),
+        choices=[("block", _("Stop usage that costs more")), ("warn", _("Warn only"))],
+    )
+
+
 class DetailsForm(forms.Form):
     """What stands on invoices, and how the organization reads."""
 
