@@ -33,7 +33,7 @@ from apps.engine.grid import Lap
 from apps.engine.money import Money
 from apps.engine.period import Period, utc
 from apps.engine.proration import Change, Segments, change, price_segments
-from apps.engine.rating import Rated, rate, ratio
+from apps.engine.rating import FIRST, Progress, Rated, rate, ratio
 
 __all__ = [
     "Agreement",
@@ -221,21 +221,28 @@ def billed_in_full(_: Item, __: Period) -> Billed:
 
 
 def propose(
-    agreement: Agreement, k: int, usage: Usage, *, billed_of: BilledOf = billed_in_full
+    agreement: Agreement,
+    k: int,
+    usage: Usage,
+    *,
+    billed_of: BilledOf = billed_in_full,
+    under_way: bool = False,
 ) -> list[Proposal]:
     """Every line due at boundary k: advance for the period ahead, the rest for the one behind.
 
     Lines come in the order of the items, then by kind, then by time. `usage` answers
     `windows_needed`; raises MissingUsage where it does not, and ValueError for k < 0. Credits are
-    for what was billed after discounts and not taken back yet, which `billed_of` knows.
+    for what was billed after discounts and not taken back yet, which `billed_of` knows. A period
+    that is still `under_way` does not owe the minimum of its usage yet.
     """
+    progress = Progress(last=not under_way)
     ahead, behind = agreement.ahead(k), agreement.behind(k)
     lines: list[Proposal] = []
     for item in agreement.items:
         if ahead is not None:
             lines += _advance(item, ahead, agreement.currency)
         if behind is not None:
-            lines += _arrears(item, behind, usage, agreement.currency)
+            lines += _arrears(item, behind, usage, agreement.currency, progress)
             lines += _changes(item, behind, agreement.currency, billed_of)
         lines += _one_time(item, k, ahead, behind, agreement.currency)
     return lines
@@ -418,13 +425,15 @@ def _moved(
     return change(old, new, share=unused * billed.net, paid=Money(left, paid.currency))
 
 
-def _arrears(item: Item, behind: Lap, usage: Usage, currency: str) -> list[Proposal]:
+def _arrears(
+    item: Item, behind: Lap, usage: Usage, currency: str, progress: Progress
+) -> list[Proposal]:
     lived = item.lived(behind.lived)
     if item.timing is not Timing.ARREARS or item.kind is ItemKind.ONE_TIME or lived is None:
         return []
     window = _window(item, behind)
     if window is not None:
-        return [_usage_line(item, behind, window, usage, currency)]
+        return [_usage_line(item, behind, window, usage, currency, progress)]
     rated = _lived_price(item, lived, behind.whole, currency)
     if rated is None:
         return []
@@ -438,7 +447,9 @@ def _window(item: Item, behind: Lap) -> Window | None:
     return Window(item.id, item.meter, lived)
 
 
-def _usage_line(item: Item, behind: Lap, window: Window, usage: Usage, currency: str) -> Proposal:
+def _usage_line(
+    item: Item, behind: Lap, window: Window, usage: Usage, currency: str, progress: Progress
+) -> Proposal:
     measured = usage.get(window)
     if measured is None:
         raise MissingUsage(f"{window.meter} was not measured for item {item.id}: {window.period}")
@@ -452,7 +463,7 @@ def _usage_line(item: Item, behind: Lap, window: Window, usage: Usage, currency:
         period=behind.rest,
         window=window.period,
         # Included units belong to the period and are not prorated.
-        rated=_price(item, measured.consumed or measured.quantity, currency),
+        rated=_price(item, measured.consumed or measured.quantity, currency, progress=progress),
         measured=measured,
     )
 
@@ -482,7 +493,12 @@ def _stretches(item: Item, lived: Period) -> list[tuple[Period, Decimal]]:
 
 
 def _price(
-    item: Item, quantity: Decimal | Consumed, currency: str, *, share: Fraction = WHOLE
+    item: Item,
+    quantity: Decimal | Consumed,
+    currency: str,
+    *,
+    share: Fraction = WHOLE,
+    progress: Progress = FIRST,
 ) -> Rated:
     return rate(
         item.terms,
@@ -491,6 +507,7 @@ def _price(
         share=share,
         currency=currency,
         rules=item.rules,
+        progress=progress,
     )
 
 

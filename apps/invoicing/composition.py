@@ -128,13 +128,32 @@ def _unbilled(at: Boundary, counted: Counts, billed: _Billed) -> Iterable[Compos
 
 
 def _beyond(line: Composed, billed: _Billed) -> Composed:
-    """Return the line less what progressive invoices have billed of it."""
-    before = billed.progressive(line)
+    """Return the line less what progressive invoices have billed of it.
+
+    When usage was taken back since, less than nothing is left: then what was paid too much is given
+    back, at the part of the prices that was left after the discounts of those invoices.
+    """
+    before, discount = billed.progressive(line)
     if line.kind != LineKind.ARREARS or not before:
         return line
-    amount = line.amount.minor - sum(before)
-    explained = difference(line.explanation, sum(before), amount)
+    if line.amount.minor < before and discount:
+        return given_back(line, before - discount, Fraction(before - discount, before))
+    return less_billed(line, before)
+
+
+def less_billed(line: Composed, before: int) -> Composed:
+    """Return the line less what was billed of it before, in minor units."""
+    amount = line.amount.minor - before
+    explained = difference(line.explanation, before, amount)
     return replace(line, amount=Money(amount, line.amount.currency), explanation=explained)
+
+
+def given_back(line: Composed, before: int, share: Fraction) -> Composed:
+    """Return what is left of the line at its share after discounts, less what was billed net."""
+    amount = _net(line.amount.minor, share) - before
+    explained = difference(line.explanation, before, amount) | {"net_of_discounts": ratio(share)}
+    back = Money(amount, line.amount.currency)
+    return replace(line, amount=back, explanation=explained, discountable=False)
 
 
 def progressive_lines(facts: SubscriptionFacts) -> list[Composed]:
@@ -145,7 +164,7 @@ def progressive_lines(facts: SubscriptionFacts) -> list[Composed]:
     used = as_usage(facts, counted)
     lines = [
         _composed(facts, proposal, counted)
-        for proposal in propose(facts.agreement, facts.next_boundary, used)
+        for proposal in propose(facts.agreement, facts.next_boundary, used, under_way=True)
         if proposal.reason is Reason.USAGE
     ]
     return [
@@ -292,11 +311,12 @@ class _Billed:
     def __init__(self, boundaries: Sequence[Boundary], *, before: int | None = None) -> None:
         self.keys: set[BilledKey] = set()
         self._sums: defaultdict[int, list[tuple[Period, Fraction, int, int]]] = defaultdict(list)
-        self._progressive: defaultdict[tuple[int, datetime], dict[int, int]] = defaultdict(dict)
+        self._progressive: defaultdict[tuple[int, datetime], dict[int, tuple[int, int]]]
+        self._progressive = defaultdict(dict)
         for item_id, kind, during, step_id, *sums in _standing(boundaries, before):
             amount, discount, revision, credited, share = sums
             if kind == PROGRESSIVE:
-                self._progressive[item_id, during.lower][revision] = amount
+                self._progressive[item_id, during.lower][revision] = (amount, discount)
                 continue
             self.keys.add(BilledKey(item_id, kind, during.lower, during.upper, step_id))
             gross = Fraction(amount)
@@ -305,9 +325,10 @@ class _Billed:
             sums_of = (gross, amount - discount, credited or 0)
             self._sums[item_id].append((Period(during.lower, during.upper), *sums_of))
 
-    def progressive(self, line: Composed) -> list[int]:
-        """Return what progressive invoices have billed of the line's item and period."""
-        return list(self._progressive[line.item_id or 0, line.period.start].values())
+    def progressive(self, line: Composed) -> tuple[int, int]:
+        """Return what progressive invoices billed of the line's item and period, and took off."""
+        found = self._progressive[line.item_id or 0, line.period.start].values()
+        return sum(amount for amount, _ in found), sum(discount for _, discount in found)
 
     def last_progressive(self, line: Composed) -> int:
         """Return the revision of the latest of them that stands."""

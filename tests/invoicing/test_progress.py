@@ -12,6 +12,7 @@ from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions import services as agreements
 from apps.tenants import services as tenants
 from apps.tenants.models import Organization
+from apps.usage import services as usage
 from tests.conftest import STAFF
 from tests.invoicing import world
 from tests.invoicing.world import day
@@ -76,6 +77,66 @@ def test_usage_billed_before_its_item_came_to_an_end_is_still_proven(acme: Organ
     # the 12 calls of June are billed, and two thirds of its base come back: −3.33
     assert shop.invoices(acme)[-1].credits_total == -3_33
     assert books.verify().hold
+
+
+def test_usage_taken_back_is_given_back_at_what_was_paid_for_it(acme: Organization) -> None:
+    shop.coupon("tenth", 10)
+    with rls.tenant_scope(acme.pk):
+        agreements.apply_discount(acme.pk, code="tenth", actor=STAFF, at=day(6, 2))
+    shop.call(acme, day(6, 2), 12, at=day(6, 3))
+    # 12.00 less a tenth
+    assert passed(6, 5) == [10_80]
+    take_back(acme, 12, of=12)
+    shop.bill(day(7, 1))
+    # July's base less a tenth is 4.50; of June's 10.80 nothing was used, so 6.30 are kept
+    document = shop.invoices(acme)[-1]
+    assert [one.amount for one in document.credits] == [-6_30]
+    assert sorted(line.amount for line in document.lines) == [-10_80, 5_00]
+    assert books.verify().findings == ()
+
+
+def test_what_is_used_again_after_it_was_given_back_costs_what_it_did(acme: Organization) -> None:
+    shop.coupon("tenth", 10)
+    with rls.tenant_scope(acme.pk):
+        agreements.apply_discount(acme.pk, code="tenth", actor=STAFF, at=day(6, 2))
+    shop.call(acme, day(6, 2), 12, at=day(6, 3))
+    passed(6, 5)
+    take_back(acme, 12, of=12)
+    shop.bill(day(7, 1))
+    shop.call(acme, day(6, 20), 5, at=day(7, 2))
+    services.heal_usage(actor=STAFF, at=day(7, 3))
+    shop.bill(day(8, 1))
+    # 5 calls of June less a tenth and August's base less a tenth
+    assert shop.invoices(acme)[-1].subtotal == 4_50 + 5_00
+    assert books.verify().findings == ()
+
+
+def test_a_minimum_waits_for_the_end_of_the_period(committed_db: str) -> None:
+    catalog = CATALOG.replace('"1.00"}', '"1.00", minimum_amount: "50.00"}')
+    with rls.ops_scope("test: a plan with a minimum"):
+        plans.load_catalog(parse_catalog(catalog, source="stepped"), actor=STAFF, at=shop.OPENED)
+    row = shop.customer("acme")
+    shop.buy(row, "stepped", day(6, 1))
+    shop.bill(day(6, 1))
+    shop.call(row, day(6, 2), 12, at=day(6, 3))
+    assert passed(6, 5) == [12_00]
+    shop.bill(day(7, 1))
+    # what 50.00 lack beyond the 12.00, and July's base
+    assert shop.invoices(row)[-1].total == 38_00 + 5_00
+    assert books.verify().findings == ()
+
+
+def take_back(organization: Organization, count: int, *, of: int) -> None:
+    """Void the first calls of a series of so many."""
+    for minute in range(count):
+        with rls.tenant_scope(organization.pk):
+            usage.void_event(
+                organization.pk,
+                event=f"060200{minute:02}-{of}",
+                source="shop",
+                actor=STAFF,
+                at=day(6, 6),
+            )
 
 
 def test_two_watchers_bill_a_threshold_once(acme: Organization) -> None:

@@ -26,6 +26,16 @@ def mutate(module: ModuleType, function: str, *changes: tuple[str, str]) -> None
     changed = mutant_of(module, function, *changes)
     for place in (holder, *_importers(name, original)):
         setattr(place, name, changed)
+    _forget_answers()
+
+
+def _forget_answers() -> None:
+    """Empty the caches: what was computed before the change is not what it makes."""
+    for module in [*sys.modules.values()]:
+        if module.__name__.startswith("apps."):
+            for value in [*vars(module).values()]:
+                if callable(clear := getattr(value, "cache_clear", None)):
+                    clear()
 
 
 def mutant_of(module: ModuleType, function: str, *changes: tuple[str, str]) -> Any:

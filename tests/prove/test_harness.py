@@ -89,7 +89,7 @@ def test_a_mutant_of_a_method_changes_its_class(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_year_is_billed_from_what_happened_alone() -> None:
-    account = Account("UTC", tax_percent=19)
+    account = Account("UTC", "USD", tax_percent=19)
     account.subscribe("solo", begins=NEW_YEAR, start=NEW_YEAR, seats=5)
     account.grant(20_00, NEW_YEAR, expires=None)
     account.bill(NEW_YEAR)
@@ -108,7 +108,7 @@ def test_a_year_is_billed_from_what_happened_alone() -> None:
 
 
 def test_calls_that_come_late_are_on_the_next_bill() -> None:
-    account = Account("UTC", tax_percent=0)
+    account = Account("UTC", "USD", tax_percent=0)
     account.subscribe("solo", begins=NEW_YEAR, start=NEW_YEAR, seats=3)
     account.bill(datetime(2025, 2, 1, tzinfo=UTC))
     account.calls |= {str(n): NEW_YEAR + timedelta(hours=n) for n in range(7)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from django.db.models import Sum
@@ -22,6 +23,7 @@ from apps.engine.invoice import (
     propose,
     windows_needed,
 )
+from apps.engine.money import round_half_away
 from apps.invoicing import evidence
 from apps.invoicing.books.findings import Finding, about_line
 from apps.invoicing.composition import (
@@ -207,7 +209,7 @@ def _rated_again(line: InvoiceLine, row: Correction, known: Known) -> Iterator[s
     proposal = proposals.get(_key(line))
     if proposal is None:
         yield "the agreement does not call for it"
-    elif proposal.amount.minor - _billed_before(row.explanation) != row.amount:
+    elif _due(proposal, row.explanation) != row.amount:
         yield f"it is {row.amount}; agreement and facts give {proposal.amount.minor}"
 
 
@@ -240,14 +242,14 @@ def _against(
     if proposal is None:
         yield "the agreement does not call for it"
         return
-    before = _billed_before(line.explanation)
-    due = proposal.amount.minor - before
+    due = _due(proposal, line.explanation)
     if (due, proposal.quantity) != (line.amount, line.quantity):
         yield (
             f"it bills {line.amount} for {line.quantity.normalize():f}; agreement and facts "
             f"give {due} for {proposal.quantity.normalize():f}"
         )
-    if before and before != _progressive_before(row, line):
+    before, share = _billed_before(line.explanation), _share_left(line.explanation)
+    if before and (before, share) != _progressive_before(row, line, after_discounts=share != 1):
         yield f"it leaves out {before} as billed; progressive invoices billed another amount"
 
 
@@ -292,7 +294,7 @@ def _rated(
     wanted: Callable[[Item], bool] = lambda item: item.meter is None or item.id in billed  # noqa: E731
     items = tuple(filter(wanted, facts.agreement.items))
     agreement = replace(facts.agreement, items=items)
-    proposals = propose(agreement, boundary, measured, billed_of=billed_of)
+    proposals = propose(agreement, boundary, measured, billed_of=billed_of, under_way=under_way)
     return {proposal.billed_key: proposal for proposal in proposals}
 
 
@@ -313,8 +315,24 @@ def _billed_before(explanation: Mapping[str, Any]) -> int:
     return int(explanation["before_minor"])
 
 
-def _progressive_before(row: Invoice, line: InvoiceLine) -> int:
+def _share_left(explanation: Mapping[str, Any]) -> Fraction:
+    """Return the part of the price that was left after the discounts of what was billed before."""
+    is_beyond = explanation.get("rule") == "difference"
+    return Fraction(explanation.get("net_of_discounts", 1)) if is_beyond else Fraction(1)
+
+
+def _due(proposal: Proposal, explanation: Mapping[str, Any]) -> int:
+    """Return what the line bills of the proposal beyond what was billed before, in minor units."""
+    whole = round_half_away(proposal.amount.minor * _share_left(explanation))
+    return whole - _billed_before(explanation)
+
+
+def _progressive_before(
+    row: Invoice, line: InvoiceLine, *, after_discounts: bool
+) -> tuple[int, Fraction]:
     """Return what the progressive lines of the period before this one billed, standing or not.
+
+    Before discounts, or after them with the share that they left.
 
     Those that were voided later had been billed then; those that were voided before had not: the
     line of a void one is left out only when its invoice was void when this one was made.
@@ -326,7 +344,12 @@ def _progressive_before(row: Invoice, line: InvoiceLine) -> int:
         during=line.during,
         invoice_id__lt=row.pk,
     ).exclude(invoice__voided_at__lte=row.finalized_at)
-    return int(earlier.aggregate(sum=Sum("amount"))["sum"] or 0)
+    sums = earlier.aggregate(billed=Sum("amount"), discount=Sum("discount"))
+    billed = int(sums["billed"] or 0)
+    if not after_discounts or not billed:
+        return billed, Fraction(1)
+    net = billed - int(sums["discount"])
+    return net, Fraction(net, billed)
 
 
 def _key(line: InvoiceLine) -> BilledKey:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from apps.core.errors import Invalid
 from apps.core.faults import point
 from apps.engine.money import Money
 from apps.invoicing import healing
-from apps.invoicing.composition import Composed, difference, recomposed
+from apps.invoicing.composition import Composed, given_back, less_billed, recomposed
 from apps.invoicing.errors import CorrectionDecided, NotCreditable, UnknownCorrection
 from apps.invoicing.events import CorrectionFound
 from apps.invoicing.models import Correction, CreditNote, HealingMark, InvoiceLine
@@ -185,10 +186,8 @@ def _as_it_would_be(row: InvoiceLine, facts: SubscriptionFacts) -> Composed:
     now = found[0]
     if row.explanation.get("rule") != "difference":
         return now
-    before = row.explanation["before_minor"]
-    amount = now.amount.minor - before
-    explained = difference(now.explanation, before, amount)
-    return replace(now, amount=Money(amount, now.amount.currency), explanation=explained)
+    before, share = row.explanation["before_minor"], row.explanation.get("net_of_discounts")
+    return less_billed(now, before) if share is None else given_back(now, before, Fraction(share))
 
 
 def _quantity(row: InvoiceLine) -> Decimal:

@@ -138,7 +138,7 @@ def _counted_again(row: Invoice, facts: SubscriptionFacts) -> list[Composed]:
     return [
         replace(line, revision=places.get((line.item_id, line.period.start), line.revision))
         for line in progressive_lines(facts)
-        if line.amount
+        if line.amount.minor > 0
     ]
 
 

@@ -48,7 +48,7 @@ def _bill_passed(due: Due, *, actor: Actor, at: datetime) -> Invoice | None:
         lines = progressive_lines(facts)
         if not crossed(_thresholds(threshold, facts.currency), _usage(facts, lines)):
             return None
-        due_lines = [line for line in lines if line.amount]
+        due_lines = [line for line in lines if line.amount.minor > 0]
         return bill_lines(facts, due_lines, kind=Invoice.Kind.PROGRESSIVE, actor=actor, at=at)
 
 
