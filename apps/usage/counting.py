@@ -34,7 +34,8 @@ HOUR = "date_trunc('hour', e.occurred_at, 'UTC') AS hour"
 VOIDED = """EXISTS (
     SELECT FROM usage_event v
     WHERE v.organization_id = e.organization_id AND v.voids_id = e.id)"""
-EVENTS = f"(SELECT {EVENT} FROM usage_event e WHERE NOT {VOIDED})"  # noqa: S608 - constants
+ALL_EVENTS = f"(SELECT {EVENT} FROM usage_event e)"  # noqa: S608 - constants
+STANDING_EVENTS = f"(SELECT * FROM {ALL_EVENTS} e WHERE NOT {VOIDED})"  # noqa: S608 - constants
 
 # What the meter lets pass, and what a want asks for beyond that.
 COUNTED = "(m.filter IS NULL OR usage_matches(usage_slice(e.data, m.filter_paths), m.filter))"
@@ -282,11 +283,14 @@ WANTS = f"""{METERS}, want AS MATERIALIZED (
   JOIN meter m ON m.id = w.meter_id
 )"""  # noqa: S608 - constants
 
-# The upper bound is always true. Two bounds make the planner expect few rows, which is the truth:
-# it cannot know the watermark, and with one bound it would read every event of a big customer.
-# `id + 0` keeps it from the key's index for the same reason. `again` are the events of the hours
-# whose buckets hold something that is gone.
-TAIL = f"""came AS MATERIALIZED (
+
+def tail(again: str) -> str:
+    """Return the CTEs of what is not rolled up; `again` is the FROM item of the touched hours."""
+    # The upper bound is always true. Two bounds make the planner expect few rows, which is the
+    # truth: it cannot know the watermark, and with one bound it would read every event of a big
+    # customer. `id + 0` keeps it from the key's index for the same reason. `again` are the events
+    # of the hours whose buckets hold something that is gone.
+    return f"""came AS MATERIALIZED (
   SELECT {EVENT}, {HOUR}, e.voids_id FROM usage_event e
   WHERE e.organization_id = ANY (%(organizations)s::bigint[])
     AND e.xid >= (SELECT watermark FROM epoch) AND e.xid < '18446744073709551615'::xid8
@@ -295,9 +299,8 @@ TAIL = f"""came AS MATERIALIZED (
   SELECT * FROM came e WHERE NOT {VOIDED}
 ), {_gone("(SELECT watermark FROM epoch)", "(SELECT base_event_id FROM epoch)")},
 again AS MATERIALIZED (
-  SELECT {EVENT}
-  FROM (SELECT DISTINCT organization_id, type, hour AS since FROM gone) t
-  JOIN usage_event e ON e.organization_id = t.organization_id AND e.type = t.type
+  SELECT e.* FROM (SELECT DISTINCT organization_id, type, hour AS since FROM gone) t
+  JOIN {again} e ON e.organization_id = t.organization_id AND e.type = t.type
     AND e.occurred_at >= t.since AND e.occurred_at < t.since + interval '1 hour'
   WHERE NOT {VOIDED}
 )"""  # noqa: S608 - constants
@@ -360,10 +363,16 @@ TAKEN_AWAY = f"""SELECT position, -event_count, -value_count, -total, NULL, NULL
     NULL, NULL, -lane_a, -lane_b
   FROM ({_totals_by_want("gone", "m.whole_from", "m.whole_to", "m.adds_up")}) gone"""  # noqa: S608
 
-# Whole hours from buckets; the edges, and what is not rolled up yet, from the events themselves.
-# LATERAL with an aggregate is planned once per want, so it always walks an index; every want has a
-# row of the buckets.
-MEASURE = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
+
+def measure(events: str, *, ctes: str = "", columns: str = "t.latest[3]", values: str = "") -> str:
+    """Return the statement that measures, with all of `events` (a FROM item) in PostgreSQL.
+
+    Whole hours come from buckets; the edges, and what is not rolled up yet, from the events
+    themselves. LATERAL with an aggregate is planned once per want, so it always walks an index.
+    `ctes`, `values` (more that unique counts saw) and `columns` are for events kept elsewhere.
+    """
+    standing = f"(SELECT * FROM {events} e WHERE NOT {VOIDED})"  # noqa: S608 - constants
+    return f"""WITH {WANTS}, {EPOCH}, {ctes}{tail(events)}, part AS (
   SELECT m.position, t.* FROM want m CROSS JOIN LATERAL (
     SELECT coalesce(sum(event_count), 0), coalesce(sum(value_count), 0), coalesce(sum(total), 0),
       max(maximum), min(minimum),
@@ -379,9 +388,9 @@ MEASURE = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
       AND (m.adds_up OR NOT {_in_touched_hour("b", "b.hour")})
   ) t (event_count, value_count, total, maximum, minimum, moment, latest, latest_at, lane_a, lane_b)
   UNION ALL
-  {_totals_of_want(EVENTS, "m.starts", "m.whole_from")}
+  {_totals_of_want(standing, "m.starts", "m.whole_from")}
   UNION ALL
-  {_totals_of_want(EVENTS, "m.whole_to", "m.ends")}
+  {_totals_of_want(standing, "m.whole_to", "m.ends")}
   UNION ALL
   {_whole_hours(_totals_by_want)}
   UNION ALL
@@ -398,17 +407,20 @@ MEASURE = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
       WHERE d.organization_id = m.organization_id AND d.meter_id = m.meter_id
         AND d.hour >= m.whole_from AND d.hour < m.whole_to
         AND NOT {_in_touched_hour("d", "d.hour")}
-      UNION ALL {_values_of_want(EVENTS, "m.starts", "m.whole_from")}
-      UNION ALL {_values_of_want(EVENTS, "m.whole_to", "m.ends")}
-      UNION ALL {_whole_hours(_values_of_want)}
+      UNION ALL {_values_of_want(standing, "m.starts", "m.whole_from")}
+      UNION ALL {_values_of_want(standing, "m.whole_to", "m.ends")}
+      UNION ALL {_whole_hours(_values_of_want)}{values}
     ) seen (value)
   ) v WHERE m.aggregation = 'unique_count'
 )
 SELECT x.number, pg_current_snapshot()::text, pg_current_xact_id_if_assigned()::text,
-  m.aggregation, t.event_count, t.value_count, t.total, t.maximum, t.minimum, t.latest[3],
+  m.aggregation, t.event_count, t.value_count, t.total, t.maximum, t.minimum, {columns},
   v.different, t.moment, t.lane_a, t.lane_b
 FROM epoch x CROSS JOIN want m JOIN totals t USING (position) LEFT JOIN variety v USING (position)
 ORDER BY m.position"""  # noqa: S608 - constants
+
+
+MEASURE = measure(ALL_EVENTS)
 
 # The same by groups: what a want counts for every combination of values in %(dimensions)s, and for
 # all of them together (a row without a group), so that the parts and the whole are of one moment.
@@ -431,7 +443,7 @@ GROUPS_TAKEN_AWAY = f"""SELECT position, said, -event_count, -value_count, -tota
   FROM ({_groups_of_want("gone", "m.whole_from", "m.whole_to", "m.adds_up")}) gone"""  # noqa: S608
 
 # Different values are kept for all groups together: `_Spans` has them counted from the events.
-GROUPS = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
+GROUPS = f"""WITH {WANTS}, {EPOCH}, {tail(ALL_EVENTS)}, part AS (
   SELECT m.position, t.* FROM want m CROSS JOIN LATERAL (
     SELECT {GROUP_OF_BUCKET}, sum(event_count), sum(value_count), sum(total),
       max(maximum), min(minimum),
@@ -449,9 +461,9 @@ GROUPS = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
   ) t (said, event_count, value_count, total, maximum, minimum, moment, latest, latest_at,
        lane_a, lane_b)
   UNION ALL
-  {_groups_of_want(EVENTS, "m.starts", "m.whole_from")}
+  {_groups_of_want(STANDING_EVENTS, "m.starts", "m.whole_from")}
   UNION ALL
-  {_groups_of_want(EVENTS, "m.whole_to", "m.ends")}
+  {_groups_of_want(STANDING_EVENTS, "m.whole_to", "m.ends")}
   UNION ALL
   {_whole_hours(_groups_of_want)}
   UNION ALL
@@ -465,7 +477,7 @@ GROUPS = f"""WITH {WANTS}, {EPOCH}, {TAIL}, part AS (
   SELECT m.position, v.said, v.different FROM want m CROSS JOIN LATERAL (
     SELECT said, count(DISTINCT value) AS different FROM (
       SELECT {GROUP} AS said, usage_distinct_value(e.data #> m.path) AS value
-      {_events_of_want(EVENTS, "m.starts", "m.ends")}
+      {_events_of_want(STANDING_EVENTS, "m.starts", "m.ends")}
     ) seen GROUP BY GROUPING SETS ((said), ())
   ) v WHERE m.aggregation = 'unique_count'
 )
@@ -501,35 +513,60 @@ SEEN = """({0}.id <= m.base
 SEEN_STANDING = f"""{SEEN.format("e")} AND NOT EXISTS (
         SELECT FROM usage_event v
         WHERE v.organization_id = e.organization_id AND v.voids_id = e.id AND {SEEN.format("v")})"""
-ALL_EVENTS = f"(SELECT {EVENT} FROM usage_event e)"  # noqa: S608 - constants
-SEEN_BY_CLAIM = f"""SELECT {READING}, e.data
-    {_events_of_want(ALL_EVENTS, "m.starts", "m.ends", SEEN_STANDING)}
+
+
+def seen_by_claim(events: str) -> str:
+    """Return a query for what a claim saw of `events`, a FROM item, as readings."""
+    return f"""SELECT {READING}, e.data
+    {_events_of_want(events, "m.starts", "m.ends", SEEN_STANDING)}
     OFFSET 0"""
 
-RECOUNT = f"""WITH {CLAIMS}
+
+def recount(
+    events: str,
+    *,
+    ctes: str = "",
+    latest: str = "t.latest[3]",
+    different: str = "count(DISTINCT distinct_value)",
+) -> str:
+    """Return the statement that counts claims again from `events`, a FROM item."""
+    return f"""WITH {ctes}{CLAIMS}
 SELECT m.epoch, m.taken::text, NULL, m.aggregation, t.event_count, t.value_count, t.total,
-  t.maximum, t.minimum, t.latest[3], t.different, t.moment, t.lane_a, t.lane_b
+  t.maximum, t.minimum, {latest}, t.different, t.moment, t.lane_a, t.lane_b
 FROM claim m CROSS JOIN LATERAL (
-  SELECT {TOTALS}, count(DISTINCT distinct_value) AS different
-  FROM ({SEEN_BY_CLAIM}) reading
+  SELECT {TOTALS}, {different} AS different
+  FROM ({seen_by_claim(events)}) reading
 ) t
 ORDER BY m.position"""  # noqa: S608 - constants
 
-# The events of one claim themselves, in their order.
-READINGS = f"""WITH {CLAIMS}
+
+RECOUNT = recount(ALL_EVENTS)
+
+
+def readings(events: str, *, ctes: str = "") -> str:
+    """Return the statement for the events of one claim themselves, in their order."""
+    return f"""WITH {ctes}{CLAIMS}
 SELECT r.id, r.occurred_at, r.number, r.data::text
-FROM claim m CROSS JOIN LATERAL ({SEEN_BY_CLAIM}) r
+FROM claim m CROSS JOIN LATERAL ({seen_by_claim(events)}) r
 ORDER BY r.occurred_at, r.id"""  # noqa: S608 - constants
 
-# The events of one claim as they stand now: counted then, voided since, or come since. By pages.
-EVENTS = f"""WITH {CLAIMS}, found AS (
+
+READINGS = readings(ALL_EVENTS)
+
+
+def events(where: str = "true") -> str:
+    """Return the statement for a page of the events of one claim as they stand now.
+
+    Those counted then, voided since, or come since.
+    """
+    return f"""WITH {CLAIMS}, found AS (
   SELECT e.id, e.occurred_at, e.received_at, e.source, e.key, e.type, e.dedupe_key, e.data,
     m.path, m.aggregation, m.allow_negative,
     {SEEN_STANDING} AS counted, NOT {VOIDED} AS stands
   FROM claim m JOIN usage_event e
     ON e.organization_id = m.organization_id AND e.type = m.event_type
     AND e.occurred_at >= m.starts AND e.occurred_at < m.ends
-  WHERE {COUNTED} AND {ASKED}
+  WHERE {COUNTED} AND {ASKED} AND {where}
 )
 SELECT id, occurred_at, received_at, source, key, type, dedupe_key::text, data::text,
   CASE WHEN aggregation NOT IN ('count', 'unique_count')
@@ -541,11 +578,19 @@ WHERE (counted OR stands)
     OR (occurred_at, id) > (%(after_at)s::timestamptz, %(after_id)s::bigint))
 ORDER BY occurred_at, id LIMIT %(limit)s"""  # noqa: S608 - constants
 
-# How they spread over the hours (UTC) of their time.
-HOURS_OF_EVENTS = f"""WITH {CLAIMS}
+
+EVENTS = events()
+
+
+def hours_of_events(events: str, *, ctes: str = "") -> str:
+    """Return the statement for how a claim's events spread over the hours (UTC) of their time."""
+    return f"""WITH {ctes}{CLAIMS}
 SELECT date_trunc('hour', r.occurred_at, 'UTC') AS hour, count(*), coalesce(sum(r.number), 0)
-FROM claim m CROSS JOIN LATERAL ({SEEN_BY_CLAIM}) r
+FROM claim m CROSS JOIN LATERAL ({seen_by_claim(events)}) r
 GROUP BY 1 ORDER BY 1"""  # noqa: S608 - constants
+
+
+HOURS_OF_EVENTS = hours_of_events(ALL_EVENTS)
 
 # The days (UTC) of the events that came, or were voided, in transactions that a snapshot could not
 # see; for a level every later day is another one too.
