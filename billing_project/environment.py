@@ -86,6 +86,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("USAGE_MAX_AGE_DAYS", "35", "the API refuses events older than this; commands do not"),
     Variable("USAGE_MAX_BATCH", "1000", "events accepted in one API request"),
     Variable("USAGE_MAX_BYTES", "1048576", "largest body of an API request, in bytes"),
+    Variable(
+        "CLICKHOUSE_URL",
+        "",
+        "ClickHouse for raw events, https://user:password@host:8443/database; empty = PostgreSQL",
+        True,
+    ),
 )
 KNOWN = {variable.name: variable for variable in VARIABLES}
 

@@ -303,6 +303,13 @@ SPECTACULAR_SETTINGS = {
 VIES_URL = read("VIES_URL")
 USAGE_MAX_AGE_DAYS = read_int("USAGE_MAX_AGE_DAYS")
 USAGE_MAX_BATCH = read_int("USAGE_MAX_BATCH")
+CLICKHOUSE_URL = read("CLICKHOUSE_URL")
+if CLICKHOUSE_URL:
+    CELERY_BEAT_SCHEDULE["ship events"] = {
+        "task": "usage.ship_events",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    }
 ENABLE_AUDIT_LOG = read_bool("ENABLE_AUDIT_LOG", default=True)
 
 # --- Stripe's mirror ----------------------------------------------------------------------------

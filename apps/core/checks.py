@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -77,6 +78,15 @@ def production_settings(**_: Any) -> list[CheckMessage]:
         ),
     ]
     return [Error(text, hint=hint, id=code) for wrong, code, text, hint in found if wrong]
+
+
+@register()
+def event_store(**_: Any) -> list[CheckMessage]:
+    """Refuse to start with CLICKHOUSE_URL and without the driver that speaks to it."""
+    if not settings.CLICKHOUSE_URL or find_spec("clickhouse_connect"):
+        return []
+    hint = "Install the extra: pip install 'countinghouse[clickhouse]'."
+    return [Error("CLICKHOUSE_URL is set, its driver is missing.", hint=hint, id="core.E006")]
 
 
 @register(Tags.database)

@@ -18,7 +18,8 @@ METERS = """meter AS MATERIALIZED (
     nullif(filter, '{}') AS filter, usage_filter_paths(filter) AS filter_paths
   FROM usage_meter
 )"""
-ADDS_UP = "m.aggregation IN ('count', 'sum', 'avg', 'weighted_sum')"
+ADDITIVE = ("count", "sum", "avg", "weighted_sum")
+ADDS_UP = f"m.aggregation IN {ADDITIVE}"
 
 # The epoch, if its transaction numbers are this cluster's: not after a restore from a dump.
 EPOCH = """epoch AS MATERIALIZED (
@@ -364,12 +365,15 @@ TAKEN_AWAY = f"""SELECT position, -event_count, -value_count, -total, NULL, NULL
   FROM ({_totals_by_want("gone", "m.whole_from", "m.whole_to", "m.adds_up")}) gone"""  # noqa: S608
 
 
-def measure(events: str, *, ctes: str = "", columns: str = "t.latest[3]", values: str = "") -> str:
+def measure(
+    events: str, *, ctes: str = "", values: str = "", latest: str = "t.latest[3]", stamp: str = ""
+) -> str:
     """Return the statement that measures, with all of `events` (a FROM item) in PostgreSQL.
 
     Whole hours come from buckets; the edges, and what is not rolled up yet, from the events
     themselves. LATERAL with an aggregate is planned once per want, so it always walks an index.
-    `ctes`, `values` (more that unique counts saw) and `columns` are for events kept elsewhere.
+    The rest is for events that are kept elsewhere, too: `ctes` in front, more `values` that unique
+    counts saw, another column for `latest`, and a `stamp` of more columns.
     """
     standing = f"(SELECT * FROM {events} e WHERE NOT {VOIDED})"  # noqa: S608 - constants
     return f"""WITH {WANTS}, {EPOCH}, {ctes}{tail(events)}, part AS (
@@ -414,8 +418,8 @@ def measure(events: str, *, ctes: str = "", columns: str = "t.latest[3]", values
   ) v WHERE m.aggregation = 'unique_count'
 )
 SELECT x.number, pg_current_snapshot()::text, pg_current_xact_id_if_assigned()::text,
-  m.aggregation, t.event_count, t.value_count, t.total, t.maximum, t.minimum, {columns},
-  v.different, t.moment, t.lane_a, t.lane_b
+  m.aggregation, t.event_count, t.value_count, t.total, t.maximum, t.minimum, {latest},
+  v.different, t.moment, t.lane_a, t.lane_b{stamp}
 FROM epoch x CROSS JOIN want m JOIN totals t USING (position) LEFT JOIN variety v USING (position)
 ORDER BY m.position"""  # noqa: S608 - constants
 

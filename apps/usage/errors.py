@@ -58,3 +58,17 @@ class UnknownEpoch(NotFound):
     """No such epoch: the evidence is not of this database."""
 
     code = "unknown_epoch"
+
+
+class EventStoreUnavailable(Conflict):
+    """ClickHouse, which keeps the raw events, cannot be asked now; try again."""
+
+    code = "event_store_unavailable"
+    status = 503
+
+
+class EventStoreDiffers(Conflict):
+    """ClickHouse does not hold what was shipped to it."""
+
+    code = "event_store_differs"
+    status = 500

@@ -260,3 +260,34 @@ class UsageEpoch(Row):
 
     def __str__(self) -> str:
         return f"epoch {self.number}"
+
+
+class UsageShipment(Row):
+    """A block of events that stands in ClickHouse, read back from there and found whole.
+
+    Blocks follow each other in the order of transactions: this one holds the events of its epoch
+    from transaction `since` to before `until`. What no row names is not there, whatever
+    ClickHouse holds.
+    """
+
+    number = models.BigIntegerField(unique=True, help_text="counts from 1, without a gap")
+    epoch = models.PositiveIntegerField()
+    since = TransactionIdField()
+    until = TransactionIdField()
+    events = models.BigIntegerField()
+    voids = models.BigIntegerField(help_text="how many of them take another one back")
+    lane_a = LaneField()
+    lane_b = LaneField()
+    complete = models.BooleanField(help_text="nothing that was rolled up was left behind it")
+    shipped_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "usage_shipment"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(voids__gte=0, events__gte=F("voids")), name="shipment_counts_add_up"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"block {self.number}"

@@ -12,14 +12,16 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import connection
+from django.db.models import Count, Sum
 
 from apps.core import bulk, statements
 from apps.core.snapshots import Snapshot
 from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Cycle, Interval, Unit, zone
 from apps.engine.decimals import EXACT, ZERO, plain
-from apps.usage import counting, filtering
+from apps.usage import clickhouse, counting, filtering
 from apps.usage.checking import PLACES, PUBLIC_ID, PUBLIC_PREFIX, MeterRule, dedupe_key
 from apps.usage.errors import (
     TooManyGroups,
@@ -29,7 +31,10 @@ from apps.usage.errors import (
     UsageNotReady,
 )
 from apps.usage.filtering import Values
-from apps.usage.models import EARLIEST, Event, Meter, RejectedEvent, UsageEpoch
+from apps.usage.models import EARLIEST, Event, Meter, RejectedEvent, UsageEpoch, UsageShipment
+from apps.usage.shipped import ClickHouseStore, boundary
+from apps.usage.store import EventStore, PostgreSQLStore
+from apps.usage.store import rows as _rows
 
 HOUR = timedelta(hours=1)
 CALENDAR = {"day": Unit.DAY, "month": Unit.MONTH}
@@ -249,6 +254,18 @@ class ChangedDay(NamedTuple):
     carries: bool
 
 
+class ShippingState(NamedTuple):
+    """How many events were shipped to ClickHouse, how many rows it has, and whether it is read.
+
+    It may have more rows for a while (a block that was written twice), never fewer.
+    """
+
+    blocks: int
+    events: int
+    there: int
+    is_read: bool
+
+
 class EventReading(NamedTuple):
     """What one event says to a meter, for prices that charge event by event.
 
@@ -342,7 +359,7 @@ def measure_all(wants: Sequence[tuple[int, Want]]) -> list[Measured]:
     if not wants:
         return []
     spans = _Spans(wants)
-    rows = _rows(counting.MEASURE, spans.windows())
+    rows = _store().measure(spans.windows())
     if len(rows) != len(spans):
         raise UsageNotReady(NOT_READY)
     return spans.measured(rows)
@@ -395,7 +412,7 @@ def recount_all(claims: Sequence[tuple[int, Claim]]) -> list[Measured]:
     if not claims:
         return []
     spans = _Spans([(organization_id, claim.want) for organization_id, claim in claims])
-    rows = _rows(counting.RECOUNT, _claimed(spans, [claim for _, claim in claims]))
+    rows = _store().recount(_claimed(spans, [claim for _, claim in claims]))
     if len(rows) != len(spans):
         raise UnknownEpoch("A measurement names an epoch that this database does not know.")
     return spans.measured(rows)
@@ -411,7 +428,7 @@ def readings(organization_id: int, asked: Want | Claim) -> list[EventReading]:
         [now] = measure(organization_id, [asked])
         asked = Claim(asked, now.epoch, now.snapshot)
     spans = _Spans([(organization_id, asked.want)], levels=False)
-    rows = _rows(counting.READINGS, _claimed(spans, [asked]))
+    rows = _store().readings(_claimed(spans, [asked]))
     return [
         EventReading(
             event_id, at, None if number is None else Decimal(plain(number)), read_data(data)
@@ -428,13 +445,16 @@ def evidence_events(
     Those that it counted, also when they were voided since, and those that came since. `after` is
     the last one of the page before, or its integer id. Raises UnknownEpoch, UnknownMeter.
     """
-    parameters = _one_claim(organization_id, claim) | {"limit": limit, **_after(after)}
-    return [_evidence(row) for row in _rows(counting.EVENTS, parameters)]
+    parameters = _one_claim(organization_id, claim) | {
+        "limit": limit,
+        **_after(organization_id, after),
+    }
+    return [_evidence(row) for row in _store().events(parameters)]
 
 
 def hours_of(organization_id: int, claim: Claim) -> list[HourOfUse]:
     """Return the hours over which the events that a measurement counted spread."""
-    rows = _rows(counting.HOURS_OF_EVENTS, _one_claim(organization_id, claim))
+    rows = _store().hours(_one_claim(organization_id, claim))
     return [HourOfUse(hour, events, Decimal(plain(total))) for hour, events, total in rows]
 
 
@@ -445,9 +465,9 @@ def _one_claim(organization_id: int, claim: Claim) -> dict[str, Any]:
     return _claimed(_Spans([(organization_id, want)], levels=False), [claim])
 
 
-def _after(last: EvidenceEvent | int | None) -> dict[str, Any]:
+def _after(organization_id: int, last: EvidenceEvent | int | None) -> dict[str, Any]:
     if isinstance(last, int):
-        at = Event.objects.filter(pk=last).values_list("occurred_at", flat=True).first()
+        at = _store().time_of(organization_id, last)
         return {"after_id": None if at is None else last, "after_at": at}
     if last is None:
         return {"after_id": None, "after_at": None}
@@ -875,6 +895,13 @@ def epoch() -> UsageEpoch | None:
     return last
 
 
+def shipping_state() -> ShippingState:
+    """Return how far events are in ClickHouse. Raises EventStoreUnavailable."""
+    shipped = UsageShipment.objects.aggregate(blocks=Count("id"), events=Sum("events"))
+    [(there,)] = clickhouse.rows("SELECT count() FROM usage_event") if shipped["blocks"] else [(0,)]
+    return ShippingState(shipped["blocks"], shipped["events"] or 0, there, boundary() is not None)
+
+
 # --- events -------------------------------------------------------------------------------------
 def find_event(organization_id: int, name: str, *, source: str = "") -> Event | None:
     """Return the organization's event with this public id, or with this id within `source`."""
@@ -963,10 +990,8 @@ def open_rejections(organization_id: int) -> int:
     ).count()
 
 
-def _rows(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return list(cursor.fetchall())
+def _store() -> EventStore:
+    return ClickHouseStore() if settings.CLICKHOUSE_URL else PostgreSQLStore()
 
 
 def _take_time() -> None:

@@ -7,9 +7,24 @@ from celery import shared_task
 from apps.core import clock, rls
 from apps.usage import services
 
+BLOCKS = 10  # in a run; what is left waits for the next one
+
 
 @shared_task(name="usage.roll_up")
 def roll_up() -> int:
     """Roll up what was committed; return how many events."""
     with rls.ops_scope("usage: roll up"):
         return services.roll_up(clock.now()).events
+
+
+@shared_task(name="usage.ship_events")
+def ship_events() -> int:
+    """Ship rolled-up events to ClickHouse, a few blocks at most; return how many events."""
+    events = 0
+    for _ in range(BLOCKS):
+        with rls.ops_scope("usage: ship events"):
+            done = services.ship_events(clock.now())
+        events += done.events
+        if done.complete or done.skipped:
+            break
+    return events

@@ -30,6 +30,7 @@ PLATFORM = {
     "tenants_testclock",
     "usage_epoch",
     "usage_meter",
+    "usage_shipment",
 }
 # The tenants' role has no right at all.
 PRIVATE = {"audit_audithead"}

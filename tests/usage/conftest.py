@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -15,6 +16,7 @@ from apps.usage import services
 from apps.usage.checking import NewEvent, Unread
 from apps.usage.services import Outcome
 from tests.conftest import AT, STAFF
+from tests.usage import clickhouse
 
 METERS = {
     "requests": ("ai.request", "count", ""),
@@ -62,7 +64,42 @@ Take = Callable[..., Outcome]
 def take(organization: Organization, *events: NewEvent | Unread, at: datetime = AT) -> Outcome:
     """Ingest a batch in a transaction of its own, in the organization's scope."""
     with rls.tenant_scope(organization.pk):
-        return services.ingest(organization.pk, events=events, actor=STAFF, at=at)
+        outcome = services.ingest(organization.pk, events=events, actor=STAFF, at=at)
+    if clickhouse.is_eager():
+        clickhouse.settle()
+    return outcome
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of measuring on both stores, or on the one that EVENT_STORE names."""
+    if "event_store" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("rows_of_postgresql")
+        stores = ["postgresql"] if only else ["postgresql", "clickhouse"]
+        chosen = [one for one in stores if os.environ.get("EVENT_STORE", one) == one]
+        metafunc.parametrize("event_store", chosen, indirect=True)
+
+
+@pytest.fixture
+def event_store(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where raw events are read from."""
+    if request.param == "postgresql":
+        yield request.param
+        return
+    with clickhouse.store():
+        yield request.param
+
+
+@pytest.fixture
+def db(request: pytest.FixtureRequest) -> None:
+    """A transaction that is rolled back; in ClickHouse's tests, which ship, a database instead."""
+    if getattr(request.node, "callspec", None) and (
+        request.node.callspec.params.get("event_store") == "clickhouse"
+    ):
+        request.getfixturevalue("event_store")
+        request.getfixturevalue("committed_db")
+        clickhouse.be_eager()
+    else:
+        request.getfixturevalue("_django_db_helper")
 
 
 @pytest.fixture

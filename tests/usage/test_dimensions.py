@@ -48,6 +48,9 @@ def quantities(organization: Organization, **asked: Any) -> dict[str, Decimal]:
     return {kind: one.quantity for kind, one in zip(KINDS, found, strict=True)}
 
 
+pytestmark = pytest.mark.usefixtures("event_store")
+
+
 @pytest.fixture
 def acme(committed_db: str) -> Organization:
     for kind in KINDS:

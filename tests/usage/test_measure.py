@@ -15,7 +15,7 @@ from apps.usage.selectors import Want
 from tests.conftest import AT
 from tests.usage.conftest import METERS, event, take
 
-pytestmark = pytest.mark.usefixtures("meters")
+pytestmark = pytest.mark.usefixtures("event_store", "meters")
 DAY = timedelta(days=1)
 MICRO = timedelta(microseconds=1)
 

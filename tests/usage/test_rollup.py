@@ -25,9 +25,10 @@ from apps.usage.models import Event, UsageBucket, UsageEpoch
 from apps.usage.selectors import Measured, Want
 from apps.usage.services import RolledUp
 from tests.conftest import AT, STAFF, make_organization
+from tests.usage import clickhouse
 from tests.usage.conftest import METERS, define, event, take
 
-pytestmark = pytest.mark.committed
+pytestmark = [pytest.mark.committed, pytest.mark.usefixtures("event_store")]
 HOUR = timedelta(hours=1)
 ROOT = Path(__file__).resolve().parents[2]
 MONTH = (AT, datetime(2026, 4, 1, tzinfo=UTC))
@@ -43,7 +44,10 @@ def acme(committed_db: str) -> Organization:
 
 def roll_up() -> RolledUp:
     with rls.ops_scope("test"):
-        return services.roll_up(LATER)
+        done = services.roll_up(LATER)
+    if clickhouse.can_ship():
+        clickhouse.ship()
+    return done
 
 
 def settle() -> int:
@@ -284,6 +288,7 @@ def test_a_rebuild_of_one_organization_leaves_the_others(acme: Organization) -> 
     assert {one.organization_id for one in differences()} == {other.pk}
 
 
+@pytest.mark.rows_of_postgresql
 def test_an_altered_event_is_named(acme: Organization) -> None:
     take(acme, event(AT, key="honest", tokens=1), event(AT, key="forged", tokens=5), at=LATER)
     settle()
@@ -297,6 +302,7 @@ def test_an_altered_event_is_named(acme: Organization) -> None:
         assert selectors.altered_events(acme.pk + 1) == []
 
 
+@pytest.mark.rows_of_postgresql
 def test_a_forged_event_with_a_new_digest_still_breaks_its_bucket(acme: Organization) -> None:
     take(acme, *some_events(5), at=LATER)
     settle()
@@ -313,6 +319,7 @@ def test_a_forged_event_with_a_new_digest_still_breaks_its_bucket(acme: Organiza
     assert all(one.stored_hash != one.counted_hash for one in found if one.stored_hash)
 
 
+@pytest.mark.rows_of_postgresql
 @pytest.mark.parametrize("by_hand", ["remove", "add"])
 def test_the_bucket_of_a_removed_or_added_event_is_named(acme: Organization, by_hand: str) -> None:
     take(acme, event(AT, key="a", tokens=0), event(AT + HOUR, key="b", tokens=0), at=LATER)

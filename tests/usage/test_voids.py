@@ -31,6 +31,7 @@ from tests.usage.test_rollup import counts, differences, measure, recount, roll_
 HOUR = timedelta(hours=1)
 MONTH = (AT, datetime(2026, 4, 1, tzinfo=UTC))
 LATER = datetime(2026, 4, 2, tzinfo=UTC)
+pytestmark = pytest.mark.usefixtures("event_store")
 
 
 @pytest.fixture

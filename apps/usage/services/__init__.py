@@ -6,14 +6,17 @@ from apps.usage.services.intake import EventResult, Outcome, Status, ingest, rej
 from apps.usage.services.meters import define_meter
 from apps.usage.services.replay import Replayed, replay_rejected
 from apps.usage.services.rollup import Rebuilt, RolledUp, rebuild, roll_up
+from apps.usage.services.shipping import BlockDifference, Shipped, ship_events, verify_shipments
 from apps.usage.services.voiding import correct_event, void_event
 
 __all__ = [
+    "BlockDifference",
     "EventResult",
     "Outcome",
     "Rebuilt",
     "Replayed",
     "RolledUp",
+    "Shipped",
     "Status",
     "correct_event",
     "define_meter",
@@ -22,5 +25,7 @@ __all__ = [
     "reject",
     "replay_rejected",
     "roll_up",
+    "ship_events",
+    "verify_shipments",
     "void_event",
 ]
