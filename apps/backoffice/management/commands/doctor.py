@@ -55,8 +55,8 @@ class Command(BaseCommand):
     """Examine the installation."""
 
     help = (
-        "Check settings, database, isolation, migrations, queue, cache, usage, outbox, printing and"
-        " disk. Exit code 1 when something fails; warnings leave it 0."
+        "Check settings, database, isolation, migrations, queue, cache, usage, event store, outbox,"
+        " printing and disk. Exit code 1 when something fails; warnings leave it 0."
     )
     examples = "  manage.py doctor\n  manage.py doctor --format json"
 
@@ -159,6 +159,21 @@ def _usage() -> Iterator[Finding]:
         yield Finding(OK, f"rolled up, epoch {epoch.number}")
 
 
+def _event_store() -> Iterator[Finding]:
+    if not settings.CLICKHOUSE_URL:
+        yield Finding(OK, "PostgreSQL")
+        return
+    state = usage.shipping_state()
+    seen = f"ClickHouse, {state.events:,} events in {state.blocks:,} blocks"
+    if state.there < state.events:
+        advice = "Run manage.py ship_events --verify; restore ClickHouse from its backup."
+        yield Finding(FAIL, f"{seen}, {state.there:,} are there", advice)
+    elif not state.is_read:
+        yield Finding(WARN, f"{seen}, not read yet", "Run manage.py backfill_clickhouse.")
+    else:
+        yield Finding(OK, seen)
+
+
 def _outbox() -> Iterator[Finding]:
     backlog = outbox.backlog()
     if backlog.dead:
@@ -213,6 +228,7 @@ CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "queue": _queue,
     "cache": _cache,
     "usage": _usage,
+    "event store": _event_store,
     "outbox": _outbox,
     "billing": _billing,
     "printing": _printing,
