@@ -43,11 +43,16 @@ ORDER BY (organization_id, type, occurred_at, id)""",
   organization_id Int64, voids_id Int64, id Int64, xid UInt64, block UInt64
 ) ENGINE = ReplacingMergeTree ORDER BY (organization_id, voids_id, id)""",
 )
-# An event's time is part of its key, so all copies of a row are in one partition. Old imports
-# bring events of many months in one block.
 SETTINGS = {
+    # An event's time is part of its key, so all copies of a row are in one partition.
     "do_not_merge_across_partitions_select_final": 1,
+    # Old imports bring events of many months in one block.
     "max_partitions_per_insert_block": 0,
+    # A block that is written again after its leftovers were deleted is no repetition to drop, and
+    # it is read back at once.
+    "insert_deduplicate": 0,
+    "async_insert": 0,
+    "lightweight_deletes_sync": 2,
 }
 
 
@@ -66,13 +71,12 @@ class Sight(NamedTuple):
 
     base: int
     next_base: int
-    xmin: int
     xmax: int
     running: tuple[int, ...]
 
     def sees(self, event_id: int, xid: int) -> bool:
         """Tell whether the claim saw an event."""
-        visible = xid < self.xmin or (xid < self.xmax and xid not in self.running)
+        visible = xid < self.xmax and xid not in self.running
         return event_id <= self.base or (event_id <= self.next_base and visible)
 
 
@@ -332,8 +336,7 @@ class _Statement:
         running = self.bind(list(sight.running), "Array(UInt64)")
         return f"""(id <= {self.bind(sight.base, "Int64")}
       OR (id <= {self.bind(sight.next_base, "Int64")}
-        AND (xid < {self.bind(sight.xmin, "UInt64")}
-          OR (xid < {self.bind(sight.xmax, "UInt64")} AND xid NOT IN {running}))))"""
+        AND xid < {self.bind(sight.xmax, "UInt64")} AND xid NOT IN {running}))"""
 
     def _matches(self, document: filtering.Document) -> str:
         """Return what `usage_matches` decides."""

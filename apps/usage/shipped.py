@@ -309,10 +309,9 @@ def _unshipped_voids(windows: Windows, shipped: Boundary) -> list[_Void]:
 
 
 def _sight(snapshot: str, base: int, next_base: int) -> Sight:
-    xmin, xmax, running = snapshot.split(":")
-    return Sight(
-        base, next_base, int(xmin), int(xmax), tuple(map(int, filter(None, running.split(","))))
-    )
+    _, xmax, running = snapshot.split(":")
+    ids = tuple(int(xid) for xid in running.split(",") if xid)
+    return Sight(base, next_base, int(xmax), ids)
 
 
 # --- both sides together ------------------------------------------------------------------------

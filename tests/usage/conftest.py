@@ -76,7 +76,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         only = metafunc.definition.get_closest_marker("rows_of_postgresql")
         stores = ["postgresql"] if only else ["postgresql", "clickhouse"]
         chosen = [one for one in stores if os.environ.get("EVENT_STORE", one) == one]
-        metafunc.parametrize("event_store", chosen, indirect=True)
+        metafunc.parametrize("event_store", chosen or stores, indirect=True)
 
 
 @pytest.fixture

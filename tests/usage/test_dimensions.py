@@ -121,6 +121,7 @@ def test_every_aggregation_counts_what_passes(acme: Organization) -> None:
 
 
 @pytest.mark.committed
+@pytest.mark.rows_of_postgresql
 def test_a_filter_by_dimensions_reads_no_rolled_up_event(acme: Organization) -> None:
     """They are gone, by force; the buckets still know them."""
     settle()
