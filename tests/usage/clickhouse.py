@@ -17,7 +17,7 @@ from apps.usage.services import Shipped
 from tests.conftest import AT
 
 _numbers = count(1)
-_eager: list[bool] = []
+_modes: set[str] = set()
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def store() -> Iterator[None]:
         yield
     finally:
         settings.CLICKHOUSE_URL = ""
-        _eager.clear()
+        _modes.clear()
         server.command(f"DROP DATABASE {name}")
         server.close()
 
@@ -56,19 +56,14 @@ def ship_once() -> Shipped:
         return services.ship_events(AT)
 
 
-def can_ship() -> bool:
-    """Tell whether shipping may commit: ClickHouse is on and no transaction is open."""
-    return bool(settings.CLICKHOUSE_URL) and not connection.in_atomic_block
+def follow(*, eagerly: bool = False) -> None:
+    """Ship after every roll-up until the store is closed; eagerly, after everything taken, too."""
+    _modes.update({"follow", "eager"} if eagerly else {"follow"})
 
 
-def be_eager() -> None:
-    """Have events rolled up and shipped as soon as they are taken, until the store is closed."""
-    _eager.append(True)
-
-
-def is_eager() -> bool:
-    """Tell whether what was taken is to be rolled up and shipped now."""
-    return bool(_eager) and can_ship()
+def follows(*, eagerly: bool = False) -> bool:
+    """Tell whether to ship now: asked for, and no transaction is open."""
+    return ("eager" if eagerly else "follow") in _modes and not connection.in_atomic_block
 
 
 def settle() -> None:

@@ -65,7 +65,7 @@ def take(organization: Organization, *events: NewEvent | Unread, at: datetime = 
     """Ingest a batch in a transaction of its own, in the organization's scope."""
     with rls.tenant_scope(organization.pk):
         outcome = services.ingest(organization.pk, events=events, actor=STAFF, at=at)
-    if clickhouse.is_eager():
+    if clickhouse.follows(eagerly=True):
         clickhouse.settle()
     return outcome
 
@@ -86,6 +86,7 @@ def event_store(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
         return
     with clickhouse.store():
+        clickhouse.follow()
         yield request.param
 
 
@@ -97,7 +98,7 @@ def db(request: pytest.FixtureRequest) -> None:
     ):
         request.getfixturevalue("event_store")
         request.getfixturevalue("committed_db")
-        clickhouse.be_eager()
+        clickhouse.follow(eagerly=True)
     else:
         request.getfixturevalue("_django_db_helper")
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from apps.backoffice.demo.usage import trace
 from apps.backoffice.management.commands import doctor
 from apps.core import rls
 from apps.tenants.models import Organization
 from apps.usage import clickhouse, selectors, services
+from apps.usage.checking import NewEvent
 from apps.usage.errors import EventStoreUnavailable
 from apps.usage.models import UsageShipment
 from apps.usage.selectors import Claim, Want
@@ -32,6 +34,10 @@ WINDOWS = (
     (AT, AT + 30 * HOUR),
     (AT + 17 * timedelta(minutes=1), AT + 20 * HOUR + timedelta(microseconds=1)),
     (AT + 40 * HOUR, AT + 50 * HOUR),
+)
+EDGES = (
+    datetime(2023, 11, 16, 18, 17, 30, 123456, UTC),
+    datetime(2023, 11, 16, 18, 44, 59, 1, UTC),
 )
 FILTERS: tuple[dict[str, Any], ...] = (
     {},
@@ -165,6 +171,34 @@ def readable_events() -> list[Any]:
         event(one.occurred_at + HOUR, **{**one.data, "tokens": n, "user": f"u{n % 9}"})
         for n, one in enumerate(some_events(2, 60))
     ]
+
+
+def test_the_totals_of_a_real_trace_are_those_of_a_recount(acme: Organization) -> None:
+    with rls.ops_scope("test"):
+        services.define_meter(
+            "context",
+            event_type="ai.request",
+            aggregation="sum",
+            value="context_tokens",
+            actor=STAFF,
+            at=AT,
+        )
+    events = [one for one in trace() if isinstance(one, NewEvent) and one.occurred_at]
+    for first in range(0, len(events), 1000):
+        take(acme, *events[first : first + 1000])
+    settle()
+    assert ship() == len(events) == 5_500
+    forget_shipped_rows()
+    start, end = EDGES
+    inside = [one for one in events if one.occurred_at and start <= one.occurred_at < end]
+    expected = sum(int(str(one.data["context_tokens"])) for one in inside)
+    with rls.tenant_scope(acme.pk):
+        [measured] = selectors.measure(acme.pk, [Want("context", start, end)])
+        again = selectors.recount(
+            acme.pk, Want("context", start, end), measured.epoch, measured.snapshot
+        )
+    assert (measured.event_count, measured.quantity) == (len(inside), expected)
+    assert (again.quantity, again.hash) == (measured.quantity, measured.hash)
 
 
 def test_a_stranger_gets_nothing_from_clickhouse(acme: Organization) -> None:
