@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Sum
 
-from apps.core import bulk, statements
+from apps.core import statements
 from apps.core.snapshots import Snapshot
 from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Cycle, Interval, Unit, zone
@@ -528,8 +528,8 @@ def _claimed(spans: _Spans, claims: Sequence[Claim]) -> dict[str, Any]:
     if not all(SNAPSHOT.fullmatch(claim.snapshot) for claim in claims):
         raise UnknownEpoch("The snapshot of a measurement cannot be read.")
     windows = spans.windows()
-    windows["epochs"] = bulk.array(claims[owner].epoch for owner in spans.owners)
-    windows["snapshots"] = bulk.array(claims[owner].snapshot for owner in spans.owners)
+    windows["epochs"] = [claims[owner].epoch for owner in spans.owners]
+    windows["snapshots"] = [claims[owner].snapshot for owner in spans.owners]
     return windows
 
 
@@ -643,7 +643,7 @@ class _Spans:
 
     def windows(self) -> dict[str, Any]:
         """Return the windows as columns."""
-        columns = [bulk.array(column) for column in zip(*self.spans, strict=True)]
+        columns = [list(column) for column in zip(*self.spans, strict=True)]
         names = ("organizations", "meters", "starts", "ends", "filters", "whole_from", "whole_to")
         return dict(zip(names, columns, strict=True))
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from django.db import connection
 
+from apps.core import bulk
 from apps.usage import counting
 
 Windows = Mapping[str, Any]
@@ -81,7 +82,11 @@ class PostgreSQLStore:
 
 
 def rows(sql: str, parameters: Mapping[str, Any]) -> Rows:
-    """Return what a statement finds in PostgreSQL."""
+    """Return what a statement finds in PostgreSQL; lists are arrays whose type it names."""
+    columns = {
+        name: bulk.array(value) if isinstance(value, list) else value
+        for name, value in parameters.items()
+    }
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(sql, columns)
         return list(cursor.fetchall())
