@@ -496,6 +496,17 @@ LEFT JOIN totals t ON t.position = m.position
 LEFT JOIN variety v ON v.position = m.position AND v.said IS NOT DISTINCT FROM t.said
 ORDER BY m.position, t.said NULLS FIRST LIMIT %(most)s"""  # noqa: S608 - constants
 
+HOURS_SO_FAR = """SELECT w.position::integer - 1, b.hour,
+  sum(CASE m.aggregation WHEN 'count' THEN b.event_count ELSE b.total END)
+FROM unnest(%(organizations)s::bigint[], %(meters)s::bigint[], %(starts)s::timestamptz[],
+    %(ends)s::timestamptz[], %(filters)s::jsonb[])
+  WITH ORDINALITY AS w (organization_id, meter_id, starts, ends, asked, position)
+JOIN usage_meter m ON m.id = w.meter_id AND m.aggregation IN ('count', 'sum')
+JOIN usage_bucket b ON b.organization_id = w.organization_id AND b.meter_id = w.meter_id
+  AND b.hour >= w.starts AND b.hour < w.ends
+WHERE w.asked IS NULL OR usage_matches(b.slice, w.asked)
+GROUP BY 1, 2"""
+
 # From the events alone, as they were visible when the claim was made. Event ids tell the epochs
 # apart: up to its base, everything was there when the epoch began; later ones carry transaction
 # numbers of the cluster that took the snapshot, until the next epoch's base. An event is voided

@@ -305,6 +305,12 @@ def get_meter(key: str) -> MeterFacts:
     return found
 
 
+def kinds_of(keys: Iterable[str]) -> dict[str, Aggregation]:
+    """Return how the meters with these keys aggregate."""
+    rows = Meter.objects.filter(key__in=set(keys)).values_list("key", "aggregation")
+    return {key: Aggregation(kind) for key, kind in rows}
+
+
 def meter_rules() -> Rules:
     """Return what the meters read from an event, by its type; types without a meter are left out.
 
@@ -573,6 +579,20 @@ def usage_series_of(
         ]
         for key in keys
     }
+
+
+def hours_so_far(wants: Sequence[tuple[int, Want]]) -> list[dict[datetime, Decimal]]:
+    """Return what each hour (UTC) of the wants counted, from what is rolled up, in one statement.
+
+    For estimates: of counts and sums only, without the last seconds, and whole hours at the edges.
+    """
+    if not wants:
+        return []
+    spans = _Spans(wants, levels=False)
+    found: list[dict[datetime, Decimal]] = [{} for _ in wants]
+    for position, hour, counted in _rows(counting.HOURS_SO_FAR, spans.windows()):
+        found[position][hour] = Decimal(plain(Decimal(counted)))
+    return found
 
 
 def cells_of(
