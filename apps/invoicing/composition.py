@@ -7,11 +7,12 @@ they all become the same kind of line; what they add up to is `reckoning`'s.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Subquery, Sum
@@ -193,9 +194,74 @@ def recomposed(facts: SubscriptionFacts, boundary: int) -> list[Composed]:
     (counted,) = measure([(facts, boundary)])
     return [
         _composed(facts, proposal, counted)
-        for proposal in propose(facts.agreement, boundary, as_usage(facts, counted))
-        if proposal.reason is Reason.USAGE
+        for proposal in _usage_proposals(facts, boundary, as_usage(facts, counted))
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """A metered line as it stands: the item's window, what was billed of it under way, in minor
+    units, and what the same function would charge for another quantity.
+    """
+
+    line: Composed
+    window: Window
+    billed: int
+    want: usage.Want
+    priced: Callable[[Decimal], int]
+
+
+def metered(facts: SubscriptionFacts, boundary: int) -> list[Metered]:
+    """Return the metered lines of the period behind the boundary as they stand, billed or not."""
+    (counted,) = measure([(facts, boundary)])
+    used, billed = as_usage(facts, counted), _Billed([(facts, boundary)])
+    found = []
+    for line in _usage_proposals(facts, boundary, used):
+        item = facts.item(line.item_id)
+        window = Window(line.item_id, str(item.item.meter), line.window)
+        composed = _composed(facts, line, counted)
+        [want] = wants_of(facts, [window])
+        found.append(
+            Metered(
+                line=composed,
+                window=window,
+                billed=sum(billed.progressive(composed)),
+                want=want,
+                priced=partial(_priced, facts, boundary, used, window),
+            )
+        )
+    return found
+
+
+def _priced(
+    facts: SubscriptionFacts,
+    boundary: int,
+    used: Mapping[Window, Measured],
+    window: Window,
+    quantity: Decimal,
+) -> int:
+    """Return what a window's line would come to with another quantity.
+
+    Of a price per event the events are known, those to come are not: it is scaled by the quantity.
+    """
+    known = used[window]
+    [line] = [
+        line
+        for line in _usage_proposals(
+            facts, boundary, {**used, window: replace(known, quantity=quantity)}
+        )
+        if line.item_id == window.item_id
+    ]
+    if known.consumed is None or not known.quantity:
+        return line.amount.minor
+    return round_half_away(line.amount.minor * Fraction(quantity) / Fraction(known.quantity))
+
+
+def _usage_proposals(
+    facts: SubscriptionFacts, boundary: int, used: Mapping[Window, Measured]
+) -> list[Proposal]:
+    proposals = propose(facts.agreement, boundary, used)
+    return [line for line in proposals if line.reason is Reason.USAGE]
 
 
 def billed_progressively(at: Boundary, lines: Sequence[Proposal], counted: Counts) -> int:

@@ -106,6 +106,7 @@ PROBES: dict[str, Probe] = {
     "get_organization": Probe({"organization": ORGANIZATION}),
     "update_organization": Probe({"organization": ORGANIZATION}, body={"name": "Taken"}),
     "list_upcoming_invoices": Probe({"organization": ORGANIZATION}),
+    "list_current_usage": Probe({"organization": ORGANIZATION}),
     "list_plans": Probe(),
     "get_plan": Probe(path={"plan": "gateway"}),
     "list_plan_versions": Probe(path={"plan": "gateway"}),
