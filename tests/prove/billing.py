@@ -203,7 +203,7 @@ def _faults_of(mutant: Seeded, sold: World, directory: Path, seed: int) -> list[
     with ground.copy_of(ground.here(), f"{ground.here()}_mutant"):
         if processes.start(mutant.change).wait() != 0:
             raise RuntimeError(f"the mutant '{mutant.name}' cannot be made; see its traceback")
-        ground.spoil(*(text.replace("{}", f'"{ground.here()}"') for text in mutant.spoils))
+        ground.spoil(*mutant.spoils)
         run = Run(Crew.hired(directory, mutant.change), random.Random(seed))
         for name, nth in mutant.kills:
             run.killed_at_a_point(name, nth)

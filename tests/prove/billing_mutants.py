@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from apps.core.postgres import base
 from apps.invoicing.services import issuing, run
 from apps.payments import services as payments
 from apps.subscriptions import services as subscriptions
 from apps.tenants import services as tenants
-from tests.prove.mutation import mutate
+from tests.prove.mutation import mutate, mutate_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ MUTANTS = (
     ),
     Seeded(
         "commits do not wait for the disk",
-        spoils=("ALTER DATABASE {} SET synchronous_commit = off",),
+        partial(mutate_text, base, "DURABLE", ("= on", "= off")),
         storm=4,
         crashes=2,
     ),

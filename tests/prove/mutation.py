@@ -38,6 +38,14 @@ def _forget_answers() -> None:
                     clear()
 
 
+def mutate_text(module: ModuleType, name: str, change: tuple[str, str]) -> None:
+    """Replace the text `module.name` by itself with a part changed, as `mutate` does a function."""
+    old, new = change
+    if vars(module)[name].count(old) != 1:
+        raise LookupError(f"{module.__name__}.{name} no longer says: {old}")
+    vars(module)[name] = vars(module)[name].replace(old, new)
+
+
 def mutant_of(module: ModuleType, function: str, *changes: tuple[str, str]) -> Any:
     """Return what `mutate` would put in the function's place; changes nothing."""
     holder, name = _holder(module, function)

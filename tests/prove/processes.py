@@ -91,3 +91,18 @@ class Board:
     def get(self, place: int) -> int:
         """Return where that worker is, or was when it died."""
         return self._bytes[place]
+
+
+class Tally:
+    """Whole numbers that workers and their parent share: how far each of them is."""
+
+    def __init__(self, places: int) -> None:
+        self._numbers = memoryview(mmap.mmap(-1, 8 * places)).cast("q")
+
+    def put(self, place: int, value: int) -> None:
+        """Say how far this worker is."""
+        self._numbers[place] = value
+
+    def total(self) -> int:
+        """Return how far all of them are together."""
+        return sum(self._numbers)

@@ -79,6 +79,15 @@ def test_a_mutant_of_a_line_that_is_gone_is_refused() -> None:
         mutation.mutate(oracle, "_rounded", ("never written", "pass"))
 
 
+def test_a_mutant_of_a_text_that_is_gone_is_refused() -> None:
+    module = types.ModuleType("a_module")
+    vars(module)["DURABLE"] = "commit = on"
+    mutation.mutate_text(module, "DURABLE", ("= on", "= off"))
+    assert vars(module)["DURABLE"] == "commit = off"
+    with pytest.raises(LookupError, match="no longer says"):
+        mutation.mutate_text(module, "DURABLE", ("= on", "= off"))
+
+
 def test_a_mutant_of_a_method_changes_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Discounted, "counts_at", Discounted.counts_at)  # put back at the end
     coupon = Coupon(Fraction(50), None, None, None, None)
