@@ -258,6 +258,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "forget old device reports": {"task": "usage.cleanup_reports", "schedule": 86_400.0},
     "forget old keys": {"task": "core.forget_old_keys", "schedule": 86_400.0},
 }
 

@@ -14,6 +14,7 @@ from apps.api.v1 import (
     corrections,
     credit,
     credit_notes,
+    devices,
     discounts,
     drafts,
     events,
@@ -97,6 +98,8 @@ v1 = [
     path("access/reservations/<str:reservation>/commit", access.Commit.as_view()),
     path("access/reservations/<str:reservation>/release", access.Release.as_view()),
     path("usage", usage.Usage.as_view()),
+    path("usage/reports", devices.Reports.as_view()),
+    path("usage/reports/latest", devices.LatestReports.as_view()),
     path("usage/<str:meter>", usage.MeterUsage.as_view()),
     path("invoices", invoices.Invoices.as_view()),
     path("invoices/<str:invoice>", invoices.OneInvoice.as_view()),
@@ -124,8 +127,17 @@ v1 = [
     path("credit-notes/<str:credit_note>/refunds", credit_notes.Refunds.as_view()),
 ]
 
+# As the licence-based system of before spelled them.
+former = [
+    path("usage/report", devices.FormerReport.as_view()),
+    path("usage/cleanup", devices.FormerCleanup.as_view()),
+    path("usage/<str:organization>", devices.FormerHistory.as_view()),
+    path("usage/<str:organization>/latest", devices.FormerLatest.as_view()),
+]
+
 urlpatterns = [
     path("api/v1/", include(v1)),
+    path("api/", include(former)),
     path("api/schema", cache_page(FIVE_MINUTES)(pages.Schema.as_view()), name="api-schema"),
     path("api/docs", pages.Swagger.as_view(), name="api-docs"),
     path("api/redoc", pages.Redoc.as_view(), name="api-redoc"),

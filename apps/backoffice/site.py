@@ -43,6 +43,7 @@ from apps.backoffice.admin.tenants import (
     UserScreen,
 )
 from apps.backoffice.admin.usage import (
+    DeviceReportScreen,
     EventScreen,
     MeterScreen,
     RejectedEventScreen,
@@ -76,7 +77,7 @@ from apps.tenants.models import (
     TestClock,
     User,
 )
-from apps.usage.models import Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
+from apps.usage.models import DeviceReport, Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
 
 SCREENS: dict[type[Model], type[Screen]] = {
     Organization: OrganizationScreen,
@@ -107,6 +108,7 @@ SCREENS: dict[type[Model], type[Screen]] = {
     Parked: ParkedScreen,
     Event: EventScreen,
     RejectedEvent: RejectedEventScreen,
+    DeviceReport: DeviceReportScreen,
     UsageBucket: UsageBucketScreen,
     UsageEpoch: UsageEpochScreen,
     OutboxEvent: OutboxEventScreen,

@@ -86,6 +86,7 @@ NAVIGATION = [
         "Usage",
         _list("Events", "data_object", "usage_event", "usage"),
         _list("Rejected events", "report", "usage_rejectedevent", "usage"),
+        _list("Device reports", "devices", "usage_devicereport", "usage"),
         _list("Buckets", "inventory_2", "usage_usagebucket", "usage"),
         _list("Epochs", "timeline", "usage_usageepoch"),
     ),

@@ -35,6 +35,18 @@ class TooManyGroups(Invalid):
     code = "too_many_groups"
 
 
+class InvalidReport(Invalid):
+    """A device report cannot be: the message says what is wrong with it."""
+
+    code = "invalid_report"
+
+
+class ReportDiffers(Conflict):
+    """The instance reported other numbers for the same instant; the first ones stand."""
+
+    code = "report_differs"
+
+
 class UsageNotReady(Conflict):
     """The database was restored from a dump: what is rolled up must be counted anew first."""
 

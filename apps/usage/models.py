@@ -242,6 +242,37 @@ class UsageDistinct(TenantRow):
         return str(self.value)
 
 
+class DeviceReport(TenantRow):
+    """How many devices an instance at a customer's site has and uses, as it said then."""
+
+    public_id = PublicIdField("udr")
+    instance = models.CharField(max_length=96, db_collation="C", help_text="as it names itself")
+    active_devices = models.PositiveIntegerField(help_text="in use")
+    total_devices = models.PositiveIntegerField(help_text="configured")
+    reported_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "usage_device_report"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "instance", "reported_at"], name="device_report_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(active_devices__lte=F("total_devices")),
+                name="device_report_adds_up",
+            ),
+            models.CheckConstraint(
+                condition=Q(reported_at__gte=EARLIEST, reported_at__lt=LATEST),
+                name="device_report_in_bounds",
+            ),
+        ]
+        indexes = [models.Index(fields=["reported_at"], name="device_report_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.instance}: {self.active_devices} of {self.total_devices}"
+
+
 class UsageEpoch(Row):
     """How far events are rolled up, in one database cluster.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from celery import shared_task
 
 from apps.core import clock, rls
-from apps.usage import services
+from apps.core.actor import system
+from apps.usage import devices, services
 
 BLOCKS = 10  # in a run; what is left waits for the next one
 
@@ -28,3 +29,12 @@ def ship_events() -> int:
         if done.complete or done.skipped:
             break
     return events
+
+
+@shared_task(name="usage.cleanup_reports")
+def cleanup_reports() -> int:
+    """Forget device reports of more than 90 days ago; return how many."""
+    with rls.ops_scope("usage: forget old device reports"):
+        return services.cleanup_reports(
+            older_than=devices.KEPT, actor=system("scheduler"), at=clock.now()
+        )

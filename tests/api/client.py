@@ -73,7 +73,9 @@ def operations() -> dict[str, tuple[str, str]]:
 
 
 def template_of(path: str) -> str | None:
-    """Return the documented template that a path matches."""
+    """Return the documented template that a path matches, its own before one with variables."""
+    if path in document()["paths"]:
+        return path
     for template in document()["paths"]:
         pattern = re.sub(r"\{[a-z_]+\}", "[^/]+", template)
         if re.fullmatch(pattern, path):

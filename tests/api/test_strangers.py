@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.db.models import Model
 
-from apps.api.urls import v1
+from apps.api.urls import former, v1
 from apps.audit.models import AuditEntry
 from apps.core import rls
 from apps.core.ids import new_id
@@ -42,7 +42,9 @@ from apps.subscriptions.changes import ChangeQuantity
 from apps.subscriptions.models import Change, Discount, QuantityStep, Subscription
 from apps.tenants.models import Organization
 from apps.tenants.roles import SCOPES
-from apps.usage.models import Event
+from apps.usage import services as usage
+from apps.usage.devices import NewReport
+from apps.usage.models import DeviceReport, Event
 from tests import worlds
 from tests.api.client import Api, document, operations
 from tests.conftest import STAFF
@@ -52,6 +54,7 @@ ORGANIZATION, SUBSCRIPTION, INVOICE = "organization", "subscription", "invoice"
 CHANGE, DISCOUNT, CHARGE = "change", "discount", "charge"
 GRANT, NOTE, PAYMENT, LINE = "grant", "credit_note", "payment", "line"
 CORRECTION = "correction"
+REPORT = "report"
 RESERVATION, SPEND_CAP = "reservation", "spend_cap"
 PREFIXES = {
     ORGANIZATION: "org",
@@ -65,10 +68,12 @@ PREFIXES = {
     PAYMENT: "pay",
     LINE: "il",
     CORRECTION: "cor",
+    REPORT: "udr",
     RESERVATION: "rsv",
     SPEND_CAP: "cap",
 }
 LIMIT = "features: [{key: requests, kind: limit, meter: ai_requests}]"
+DEVICES = {"instance_id": "plant-1", "active_devices": 2, "total_devices": 5}
 SEATS = {"action": "quantity", "quantity": 9}
 EVENT = {
     "specversion": "1.0",
@@ -178,6 +183,14 @@ PROBES: dict[str, Probe] = {
     "stop_recharge": Probe({"organization": ORGANIZATION}, body={}),
     "send_events": Probe({"/subject": ORGANIZATION}, body=EVENT),
     "list_usage": Probe({"?organization": ORGANIZATION}),
+    "report_devices": Probe({"/organization": ORGANIZATION}, body=DEVICES, ok=201),
+    "list_device_reports": Probe({"?organization": ORGANIZATION, "?starting_after": REPORT}),
+    "delete_device_reports": Probe({"/organization": ORGANIZATION}, body={}),
+    "list_latest_device_reports": Probe({"?organization": ORGANIZATION}),
+    "former_report_usage": Probe({"/customer_id": ORGANIZATION}, body=DEVICES, ok=201),
+    "former_list_usage": Probe({"organization": ORGANIZATION}),
+    "former_get_latest_usage": Probe({"organization": ORGANIZATION}),
+    "former_clean_up_usage": Probe(body={}),
     "check_access": Probe({"/organization": ORGANIZATION}, body={"feature": "max_devices"}),
     "create_reservation": Probe(
         {"/organization": ORGANIZATION}, body={"feature": "max_devices"}, ok=422
@@ -235,6 +248,7 @@ OTHERS: Mapping[str, type[Model]] = {
     CORRECTION: Correction,
     RESERVATION: Reservation,
     SPEND_CAP: SpendCap,
+    REPORT: DeviceReport,
 }
 # Filters that answer an empty list for whatever is not there.
 EMPTY = {("list_invoices", "?subscription")}
@@ -291,6 +305,7 @@ def make(world: World) -> None:
         world.second_invoice, reason="other", total=Decimal("1.00"), actor=STAFF, at=NOW
     )
     limit(world)
+    usage.report_devices(world.id, report=NewReport("plant-1", 2, 5), actor=STAFF, at=NOW)
     worlds.send(world.organization, [worlds.event("late", worlds.START + timedelta(days=20))])
     billing.heal_usage(organization_id=world.id, actor=STAFF, at=NOW)
 
@@ -349,7 +364,7 @@ def everything(world: World) -> list[list[Any]]:
 def test_every_operation_has_a_row_here() -> None:
     served = {
         getattr(view, method).operation.id
-        for entry in v1
+        for entry in [*v1, *former]
         for view in [entry.callback.cls]  # type: ignore[attr-defined]
         for method in ("get", "post", "patch", "put", "delete")
         if hasattr(getattr(view, method, None), "operation")

@@ -25,6 +25,7 @@ from apps.tenants import services as tenants
 from apps.tenants.roles import SCOPES
 from apps.usage import services as usage
 from apps.usage.checking import NewEvent, Refusal, Unread
+from apps.usage.devices import NewReport
 from tests.prove import world
 from tests.prove.ground import ask
 from tests.prove.world import ACTOR, NOW
@@ -158,6 +159,7 @@ def _things(organization_id: int, number: int) -> None:
     )
     visit = NewEvent("prove", "visit", "visit", datetime(2023, 1, 2, tzinfo=UTC), {"who": "me"})
     usage.ingest(organization_id, events=[visit], actor=ACTOR, at=NOW)
+    usage.report_devices(organization_id, report=NewReport("plant", 2, 5), actor=ACTOR, at=NOW)
     refused = Unread(Refusal("malformed", "no JSON"), f"scribble {number}")
     usage.reject(organization_id, refused=[refused], actor=ACTOR, at=NOW)
     idempotency.once(

@@ -19,11 +19,13 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
-from apps.core import rls
+from apps.core import clock, rls
 from apps.tenants import services as tenants
 from apps.tenants.models import Organization
 from apps.usage import selectors, services
-from apps.usage.models import Event, RejectedEvent
+from apps.usage.devices import NewReport
+from apps.usage.models import DeviceReport, Event, RejectedEvent
+from apps.usage.tasks import cleanup_reports
 from tests.conftest import AT, STAFF, make_organization
 from tests.usage.conftest import define
 
@@ -403,3 +405,21 @@ def test_usage_leaves_as_rows_of_local_days_and_groups(
         exported("--from", "2023-11-17", "--to", "2023-11-17")
     with pytest.raises(CommandError, match="no dimension"):
         exported(*asked, "--group-by", "region")
+
+
+def test_old_device_reports_are_deleted_or_only_counted(acme: Organization) -> None:
+    for days in (1, 31, 100):
+        moment = clock.now() - timedelta(days=days)
+        with rls.tenant_scope(acme.pk):
+            services.report_devices(
+                acme.pk, report=NewReport("plant", 1, 2, moment), actor=STAFF, at=moment
+            )
+    asked = ("cleanup_usage_reports", "--older-than", "30d", "--organization", "acme")
+    assert run(*asked, "--dry-run") == {"deleted": 0, "found": 2}
+    assert run("cleanup_usage_reports") == {"deleted": 1, "found": 1}
+    assert run(*asked) == {"deleted": 1, "found": 1}
+    assert cleanup_reports() == 0
+    with rls.tenant_scope(acme.pk):
+        assert DeviceReport.objects.count() == 1
+    with pytest.raises(CommandError, match="a day at least"):
+        run("cleanup_usage_reports", "--older-than", "0")

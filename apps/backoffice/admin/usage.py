@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -21,7 +22,14 @@ from apps.plans.models import Price
 from apps.tenants import selectors as tenants
 from apps.usage import selectors, services
 from apps.usage.checking import VOID
-from apps.usage.models import Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
+from apps.usage.models import (
+    DeviceReport,
+    Event,
+    Meter,
+    RejectedEvent,
+    UsageBucket,
+    UsageEpoch,
+)
 
 REPLAY_AT_MOST = 20_000
 
@@ -447,6 +455,87 @@ class UsageBucketScreen(BigScreen):
                 "Last", cells.EMPTY if row.latest_value is None else cells.number(row.latest_value)
             ),
         ]
+
+
+class LastReportFilter(ChoiceFilter):
+    """Every report, or what each instance said last."""
+
+    title = "reports"
+    parameter_name = "reports"
+
+    @classmethod
+    def conditions(cls) -> Sequence[tuple[str, str, Q]]:
+        """By being the last."""
+        later = DeviceReport.objects.filter(
+            organization_id=OuterRef("organization_id"),
+            instance=OuterRef("instance"),
+            reported_at__gt=OuterRef("reported_at"),
+        )
+        return [("last", "Last of each instance", Q(~Exists(later)))]
+
+
+class DeviceReportScreen(BigScreen):
+    """What instances at customers' sites report of their devices."""
+
+    view_capability = "view_usage"
+    list_display = ("reported", "customer", "instance", "active_devices", "total_devices")
+    list_select_related = ("organization",)
+    list_filter = (LastReportFilter,)
+    lookups = ("organization", "instance__exact")
+    search_fields = ("=instance", "^organization__slug", "organization__name")
+    ordering = ("-id",)
+    sortable_by = ()
+    actions_list = ("clean_up",)
+
+    @column("Reported")
+    def reported(self, row: DeviceReport) -> object:
+        """Of when it is."""
+        return cells.when(row.reported_at)
+
+    @column("Organization")
+    def customer(self, row: DeviceReport) -> object:
+        """Whose instance it is."""
+        return row.organization.name
+
+    def facts(self, row: DeviceReport) -> Sequence[Fact]:
+        """The report, whole."""
+        return [
+            Fact("Id", cells.code(row.public_id)),
+            Fact("Organization", cells.link_to(row.organization)),
+            Fact("Instance", cells.code(row.instance)),
+            Fact("Reported", cells.when(row.reported_at)),
+            Fact("Active devices", cells.number(row.active_devices)),
+            Fact("Total devices", cells.number(row.total_devices)),
+            Fact("Received", cells.when(row.created_at)),
+        ]
+
+    @act("Delete old reports", capability="write_usage", icon="delete", danger=True)
+    def clean_up(self, request: HttpRequest) -> HttpResponse:
+        """Ask how old the reports are that nobody needs."""
+        question = Ask(
+            "Delete old device reports",
+            "Of all organizations. The scheduler deletes what is older than 90 days by itself;"
+            " usage that was counted stays.",
+            "Delete reports",
+            AgeForm,
+            danger=True,
+        )
+
+        def run(answers: Answers) -> str:
+            gone = services.cleanup_reports(
+                older_than=timedelta(days=answers["days"]), **_by_now(request)
+            )
+            return f"{gone} device reports are deleted."
+
+        return ask(self, request, question, run=run, back=cells.list_url(DeviceReport))
+
+
+class AgeForm(Question):
+    """How old."""
+
+    days = forms.IntegerField(
+        min_value=1, max_value=3650, initial=90, label="Days", help_text="Older than so many days."
+    )
 
 
 class UsageEpochScreen(Screen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.usage.services.devices import cleanup_reports, report_devices
 from apps.usage.services.intake import EventResult, Outcome, Status, ingest, reject
 from apps.usage.services.meters import define_meter
 from apps.usage.services.replay import Replayed, replay_rejected
@@ -18,12 +19,14 @@ __all__ = [
     "RolledUp",
     "Shipped",
     "Status",
+    "cleanup_reports",
     "correct_event",
     "define_meter",
     "ingest",
     "rebuild",
     "reject",
     "replay_rejected",
+    "report_devices",
     "roll_up",
     "ship_events",
     "verify_shipments",
