@@ -178,8 +178,7 @@ def prove(profile_name: str, seed: int) -> Verdict:
             verdict.faults = run.faults()
             verdict.say(f"{len(verdict.faults)} faults")
         for mutant in MUTANTS:
-            tried = (_faults_of(mutant, original, seed + number) for number in range(TRIES))
-            found = next(filter(None, tried), [])
+            found = _noticed(mutant, original, seed)
             verdict.caught[mutant.name] = bool(found)
             said = f"{len(found)} faults, such as {found[0]}" if found else "NOT CAUGHT"
             verdict.say(f"mutant '{mutant.name}': {said}")
@@ -195,6 +194,11 @@ def _summary(run: Run) -> str:
         f" first, {broken['duplicate']} after the commit and {broken['accepted']} before it;"
         f" {repeated} sent again"
     )
+
+
+def _noticed(mutant: Seeded, original: str, seed: int) -> list[str]:
+    tried = (_faults_of(mutant, original, seed + number) for number in range(TRIES))
+    return next(filter(None, tried), [])
 
 
 def _faults_of(mutant: Seeded, original: str, seed: int) -> list[str]:
