@@ -84,7 +84,7 @@ MUTANTS = (
     Seeded(
         "commits do not wait for the disk",
         partial(mutate_text, base, "DURABLE", ("= on", "= off")),
-        crashes=2,
+        crashes=1,
     ),
     Seeded(
         "a key is claimed in a transaction of its own, before the event is stored",
