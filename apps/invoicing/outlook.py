@@ -97,19 +97,18 @@ def _of_trial(facts: SubscriptionFacts, period: Period, at: datetime) -> list[Ex
 def _forecasts(
     facts: SubscriptionFacts, wants: Sequence[Want], so_far: Sequence[Decimal], at: datetime
 ) -> list[Forecast]:
-    kinds = usage.kinds_of({want.meter_key for want in wants})
     back = [Want(want.meter_key, at - LOOK_BACK, at, want.include, want.exclude) for want in wants]
-    hours = usage.hours_so_far([(facts.organization_id, want) for want in back])
+    histories = usage.hours_so_far([(facts.organization_id, want) for want in back])
     return [
         forecast(
             quantity,
-            kinds[want.meter_key],
+            past.kind,
             during=Period(want.start, want.end),
             now=at,
-            hours=counted,
+            hours=past.hours,
             timezone=facts.agreement.cycle.timezone,
         )
-        for want, quantity, counted in zip(wants, so_far, hours, strict=True)
+        for want, quantity, past in zip(wants, so_far, histories, strict=True)
     ]
 
 

@@ -228,6 +228,13 @@ class HourOfUse(NamedTuple):
     total: Decimal
 
 
+class History(NamedTuple):
+    """How a meter aggregates, and what it counted by hours (UTC)."""
+
+    kind: Aggregation
+    hours: dict[datetime, Decimal]
+
+
 class Mark(NamedTuple):
     """A moment in the order of transactions: what a snapshot of an epoch could see."""
 
@@ -303,12 +310,6 @@ def get_meter(key: str) -> MeterFacts:
             f"There is no meter '{key}'; load_catalog defines meters.", param="meter"
         )
     return found
-
-
-def kinds_of(keys: Iterable[str]) -> dict[str, Aggregation]:
-    """Return how the meters with these keys aggregate."""
-    rows = Meter.objects.filter(key__in=set(keys)).values_list("key", "aggregation")
-    return {key: Aggregation(kind) for key, kind in rows}
 
 
 def meter_rules() -> Rules:
@@ -581,7 +582,7 @@ def usage_series_of(
     }
 
 
-def hours_so_far(wants: Sequence[tuple[int, Want]]) -> list[dict[datetime, Decimal]]:
+def hours_so_far(wants: Sequence[tuple[int, Want]]) -> list[History]:
     """Return what each hour (UTC) of the wants counted, from what is rolled up, in one statement.
 
     For estimates: of counts and sums only, without the last seconds, and whole hours at the edges.
@@ -589,9 +590,9 @@ def hours_so_far(wants: Sequence[tuple[int, Want]]) -> list[dict[datetime, Decim
     if not wants:
         return []
     spans = _Spans(wants, levels=False)
-    found: list[dict[datetime, Decimal]] = [{} for _ in wants]
+    found = [History(kind, {}) for kind in spans.kinds]
     for position, hour, counted in _rows(counting.HOURS_SO_FAR, spans.windows()):
-        found[position][hour] = Decimal(plain(Decimal(counted)))
+        found[position].hours[hour] = Decimal(plain(Decimal(counted)))
     return found
 
 
@@ -650,6 +651,7 @@ class _Spans:
     ) -> None:
         self.wants = [want for _, want in wants]
         known = _meters({want.meter_key for want in self.wants})
+        self.kinds = [Aggregation(known[want.meter_key].aggregation) for want in self.wants]
         self.owners: list[int] = []
         self.spans: list[_Span] = []
         for position, (organization_id, want) in enumerate(wants):

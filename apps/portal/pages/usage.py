@@ -1,36 +1,76 @@
-"""Usage, meter by meter: against what is included, day by day, as a chart, a table and a file."""
+"""Usage, meter by meter: against what is included, where it is heading, by day, hour or dimension,
+as a chart, a table and a file; and what instances at the customer's sites report.
+"""
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
-from apps.engine.decimals import plain
-from apps.engine.period import Period, iso
+from apps.engine.calendar import zone
+from apps.engine.period import Period
 from apps.invoicing.gauges import Gauge, gauges
+from apps.invoicing.outlook import Expected, outlook
 from apps.portal import charts
 from apps.portal.access import PortalRequest, page
 from apps.portal.charts import Chart, Column
 from apps.portal.formats import Formats
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
-from apps.usage import selectors
+from apps.usage import devices, selectors, table
+from apps.usage.breakdown import Breakdown, Question, break_down
 from apps.usage.selectors import Point
 
 CURRENT, PREVIOUS = "current", "previous"
+DAY, HOUR = "day", "hour"
+HOURS_SHOWN = timedelta(hours=48)
+GROUPS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a visitor wants to see: which period, how finely, and by which dimension."""
+
+    period: str
+    grain: str
+    by: str
+
+    @classmethod
+    def of(cls, request: PortalRequest) -> Chosen:
+        """Read it from the address; whatever is not known is the usual."""
+        asked = request.GET.get
+        return cls(
+            PREVIOUS if asked("period") == PREVIOUS else CURRENT,
+            HOUR if asked("grain") == HOUR else DAY,
+            asked("by", ""),
+        )
+
+    def window(self, period: Period, at: datetime) -> Period:
+        """Return what a chart shows: the period, or the last hours of it that have begun."""
+        if self.grain == DAY:
+            return period
+        hour = at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        end = max(period.start, min(period.end, hour))
+        return Period(max(period.start, end - HOURS_SHOWN), end)
 
 
 @dataclass(frozen=True, slots=True)
 class MeterCard:
-    """A gauge with its days."""
+    """A gauge with its days or hours.
+
+    `expected` only in the period under way; `groups` only where a dimension of it was chosen.
+    """
 
     gauge: Gauge
     points: tuple[Point, ...]
     chart: Chart
+    expected: Expected | None
+    dimensions: tuple[str, ...]
+    groups: Breakdown | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,42 +91,40 @@ class Metered:
 @page("usage", "view_usage")
 def usage(request: PortalRequest) -> HttpResponse:
     """Show what the meters of every live subscription counted."""
-    at = request.at
-    chosen = _chosen(request)
+    chosen = Chosen.of(request)
     live = subscriptions.of_organization(request.organization.pk, live=True)
-    found = [_metered(facts, chosen, at, request.formats) for facts in live]
-    context = {"metered": [one for one in found if one.cards], "chosen": chosen, "live": bool(live)}
+    known = {meter.key: meter.dimensions for meter in selectors.meters()}
+    found = [_metered(facts, chosen, request.at, request.formats, known) for facts in live]
+    metered = [one for one in found if one.cards]
+    context = {
+        "metered": metered,
+        "chosen": chosen.period,
+        "view": chosen,
+        "dimensions": sorted({n for one in metered for card in one.cards for n in card.dimensions}),
+        "live": bool(live),
+        "devices": devices.last_reports(request.organization.pk),
+    }
     return render(request, "portal/usage.html", context)
 
 
 @page("usage", "view_usage")
 def csv_of_meter(request: PortalRequest, subscription: str, meter: str) -> HttpResponse:
-    """Send one meter's days as CSV, in the subscription's zone."""
+    """Send one meter's days or hours as CSV, in the subscription's zone, by dimension if chosen."""
     facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     if meter not in {item.item.meter for item in facts.items}:
         raise Http404
-    period = _period(facts, _chosen(request), request.at)
-    points = selectors.usage_series(
-        request.organization.pk,
-        meter,
-        period.start,
-        period.end,
-        grain="day",
-        timezone=facts.agreement.cycle.timezone,
-    )
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    chosen = Chosen.of(request)
+    period = _period(facts, chosen.period, request.at)
+    dimensions = selectors.get_meter(meter).dimensions
+    by = (chosen.by,) if chosen.by in dimensions else ()
+    timezone = facts.agreement.cycle.timezone
+    asked = Question(meter, period.start, period.end, by, {}, chosen.grain, timezone)
+    found = break_down(request.organization.pk, asked, limit=None)
+    text = table.csv_text(table.columns_of(by), table.rows_of(found))
+    response = HttpResponse(text, content_type="text/csv; charset=utf-8")
     name = f"{meter}-{period.start:%Y-%m-%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
-    writer = csv.writer(response)
-    writer.writerow(["start", "end", "meter", "quantity", "events"])
-    for point in points:
-        row = [iso(point.start), iso(point.end), meter, plain(point.quantity), point.event_count]
-        writer.writerow(row)
     return response
-
-
-def _chosen(request: PortalRequest) -> str:
-    return PREVIOUS if request.GET.get("period") == PREVIOUS else CURRENT
 
 
 def _period(facts: SubscriptionFacts, chosen: str, at: datetime) -> Period:
@@ -105,33 +143,71 @@ def _before(facts: SubscriptionFacts, current: Period) -> Period | None:
     return None
 
 
-def _metered(facts: SubscriptionFacts, chosen: str, at: datetime, formats: Formats) -> Metered:
+def _metered(
+    facts: SubscriptionFacts,
+    chosen: Chosen,
+    at: datetime,
+    formats: Formats,
+    known: Mapping[str, tuple[str, ...]],
+) -> Metered:
     current = facts.current_period(at)
-    period = _period(facts, chosen, at)
-    found = gauges(facts, period)
+    period = _period(facts, chosen.period, at)
+    expected = outlook(facts, at=at).items if period == current else ()
+    found = [one.gauge for one in expected] if period == current else gauges(facts, period)
+    window = chosen.window(period, at)
     series = selectors.usage_series_of(
         facts.organization_id,
         [gauge.meter for gauge in found],
-        period.start,
-        period.end,
-        grain="day",
+        window.start,
+        window.end,
+        grain=chosen.grain,
         timezone=facts.agreement.cycle.timezone,
     )
-    cards = tuple(_card(gauge, series[gauge.meter], facts, formats) for gauge in found)
+    cards = tuple(
+        MeterCard(
+            gauge=gauge,
+            points=tuple(series[gauge.meter]),
+            chart=_chart(series[gauge.meter], facts, chosen, formats),
+            expected=expected[index] if expected else None,
+            dimensions=known[gauge.meter],
+            groups=_groups(facts, gauge.meter, period, chosen.by, known[gauge.meter]),
+        )
+        for index, gauge in enumerate(found)
+    )
     return Metered(facts, period, _before(facts, current) is not None, cards)
 
 
-def _card(
-    gauge: Gauge, points: list[Point], facts: SubscriptionFacts, formats: Formats
-) -> MeterCard:
-    zone = facts.agreement.cycle.timezone
+def _groups(
+    facts: SubscriptionFacts, meter: str, period: Period, by: str, dimensions: Sequence[str]
+) -> Breakdown | None:
+    if by not in dimensions:
+        return None
+    asked = Question(meter, period.start, period.end, (by,))
+    return break_down(facts.organization_id, asked, limit=GROUPS_SHOWN)
+
+
+def _chart(
+    points: Sequence[Point], facts: SubscriptionFacts, chosen: Chosen, formats: Formats
+) -> Chart:
+    timezone = facts.agreement.cycle.timezone
     values = [
         Column(
             point.quantity,
-            formats.short_day(point.start, zone),
-            f"{formats.day(point.start, zone)}: {formats.number(point.quantity)}",
+            _label(point.start, timezone, chosen, formats),
+            f"{_hint(point.start, timezone, chosen, formats)}: {formats.number(point.quantity)}",
         )
         for point in points
     ]
     lines = [formats.round_number(value) for value in charts.grid([one.value for one in values])]
-    return MeterCard(gauge, tuple(points), charts.columns(values, write=lines))
+    return charts.columns(values, write=lines)
+
+
+def _label(start: datetime, timezone: str, chosen: Chosen, formats: Formats) -> str:
+    if chosen.grain == HOUR:
+        return f"{start.astimezone(zone(timezone)):%H:%M}"
+    return formats.short_day(start, timezone)
+
+
+def _hint(start: datetime, timezone: str, chosen: Chosen, formats: Formats) -> str:
+    write = formats.moment if chosen.grain == HOUR else formats.day
+    return write(start, timezone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from urllib.parse import quote
 
 from django import template
 from django.template.context import Context
@@ -43,6 +44,13 @@ def exact(context: Context, amount: str | Decimal, currency: str) -> str:
 def number(context: Context, value: Decimal | int | str) -> str:
     """Write a quantity."""
     return _formats(context).number(Decimal(value))
+
+
+@register.filter
+def keeping(view: object) -> SafeString:
+    """Return the rest of an address of usage: how finely and by what, as it was chosen."""
+    grain, by = getattr(view, "grain", ""), getattr(view, "by", "")
+    return format_html("&grain={}&by={}", grain, quote(by))
 
 
 @register.filter
