@@ -25,6 +25,7 @@ from apps.tenants import services as tenants
 from apps.tenants.models import User
 from apps.usage import services as usage
 from apps.usage.checking import NewEvent
+from apps.usage.devices import NewReport
 from tests import worlds
 from tests.conftest import STAFF
 from tests.worlds import NOW, World
@@ -153,6 +154,7 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
         )
         payments.record_refund(note.public_id, actor=STAFF, at=NOW)
         limit(world)
+        usage.report_devices(world.id, report=NewReport("plant", 2, 5), actor=STAFF, at=NOW)
 
 
 def limit(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
 
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.panels import Panel
@@ -27,7 +28,8 @@ def usage_now(request: HttpRequest, row: Organization, *, at: datetime) -> Panel
     rows = list(_rows(row.pk, at))
     if not rows:
         return Panel(title, empty=empty)
-    context = {"address": live.address(request, row.public_id), "rows": rows}
+    more = reverse("admin:tenants_organization_usage", args=[row.pk])
+    context = {"address": live.address(request, row.public_id), "rows": rows, "more": more}
     return Panel(title, body=render_to_string("admin/backoffice/live.html", context))
 
 

@@ -10,8 +10,9 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from apps.audit import selectors as audit
@@ -24,6 +25,7 @@ from apps.backoffice.admin.live import usage_now
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
 from apps.backoffice.admin.subscriptions import SubscribeForm, full_name, subscribe
+from apps.backoffice.pages import usage
 from apps.core import clock
 from apps.core.errors import Conflict
 from apps.engine.money import InvalidAmount, Money, UnknownCurrency
@@ -371,6 +373,21 @@ class OrganizationScreen(Screen):
         if settings.ENABLE_AUDIT_LOG and may(request, "view_audit"):
             panels.append(_audit(row))
         return panels
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page of the organization's usage."""
+        page = path(
+            "<str:object_id>/usage/",
+            self.admin_site.admin_view(self.usage_view),
+            name="tenants_organization_usage",
+        )
+        return [page, *super().get_urls()]
+
+    def usage_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show what it uses, where that is heading, by time and by dimension."""
+        if not may(request, "view_usage"):
+            raise Http404
+        return usage.page(self, request, self.row(request, object_id), at=clock.now())
 
     @act("Create organization", capability="manage_platform", icon="add")
     def create(self, request: HttpRequest) -> HttpResponse:
