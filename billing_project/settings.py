@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "apps.invoicing",
     "apps.entitlements",
     "apps.payments",
+    "apps.watch",
     "apps.notifications",
     "apps.api",
     "apps.portal",
@@ -259,6 +260,16 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "forget old device reports": {"task": "usage.cleanup_reports", "schedule": 86_400.0},
+    "evaluate alerts": {
+        "task": "watch.evaluate_alerts",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "detect anomalies": {
+        "task": "watch.detect_anomalies",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "forget old keys": {"task": "core.forget_old_keys", "schedule": 86_400.0},
 }
 

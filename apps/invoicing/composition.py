@@ -192,9 +192,31 @@ def usage_lines(facts: SubscriptionFacts, boundary: int) -> list[Line]:
 def recomposed(facts: SubscriptionFacts, boundary: int) -> list[Composed]:
     """Return the metered lines of the period behind the boundary as they would be now, whole."""
     (counted,) = measure([(facts, boundary)])
+    return _metered((facts, boundary), counted)
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What a boundary would bill by now: all of its lines, and the metered ones whole."""
+
+    lines: list[Composed]
+    metered: list[Composed]
+
+
+def under_way(boundaries: Sequence[Boundary]) -> list[UnderWay]:
+    """Compose many boundaries and their metered lines, in as many statements as `compose_all`."""
+    counts, billed, extra = measure(boundaries), _Billed(boundaries), waiting_lines(boundaries)
+    return [
+        UnderWay([*_unbilled(boundary, counted, billed), *more], _metered(boundary, counted))
+        for boundary, counted, more in zip(boundaries, counts, extra, strict=True)
+    ]
+
+
+def _metered(boundary: Boundary, counted: Counts) -> list[Composed]:
+    facts, number = boundary
     return [
         _composed(facts, proposal, counted)
-        for proposal in _usage_proposals(facts, boundary, as_usage(facts, counted))
+        for proposal in _usage_proposals(facts, number, as_usage(facts, counted))
     ]
 
 

@@ -177,6 +177,12 @@ def available(organization_ids: Collection[int], at: datetime) -> dict[tuple[int
     return {(organization, currency): int(left) for organization, currency, left in found}
 
 
+def holders(organization_ids: Collection[int]) -> set[tuple[int, str]]:
+    """Return which of the organizations ever had credit, each with its currencies."""
+    rows = CreditGrant.objects.filter(organization_id__in=organization_ids).order_by()
+    return set(rows.values_list("organization_id", "currency").distinct())
+
+
 def on_order(organization_id: int, currency: str) -> int:
     """Return what credit was bought and is not paid yet, in minor units."""
     rows = InvoiceLine.objects.filter(

@@ -441,6 +441,14 @@ def of_organization(
     return list(rows.order_by("-issued_at", "-id")[:limit])
 
 
+def drafts_to_hold(organization_id: int) -> list[str]:
+    """Return the public ids of the organization's drafts that wait for nobody yet, oldest first."""
+    rows = Invoice.objects.filter(
+        organization_id=organization_id, status=Invoice.Status.DRAFT, hold_reason=""
+    )
+    return list(rows.order_by("pk").values_list("public_id", flat=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """How many final invoices an organization has, by what a list of them is cut into."""

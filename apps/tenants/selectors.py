@@ -164,6 +164,30 @@ def now_for(organization_id: int, at: datetime) -> datetime:
     return found.values_list("now", flat=True).first() or at
 
 
+def timezones(organization_ids: Collection[int] | None = None) -> dict[int, str]:
+    """Return the zones of these organizations, or of all that live by real time, by integer id;
+    needs the ops scope.
+    """
+    rows = Organization.objects.filter(test_clock=None)
+    if organization_ids is not None:
+        rows = Organization.objects.filter(pk__in=organization_ids)
+    return dict(rows.order_by("pk").values_list("pk", "timezone"))
+
+
+def payers_of_bills(organization_id: int) -> Sequence[User]:
+    """Return the owners and billing admins of an organization, by address."""
+    return [
+        row.user
+        for row in Membership.objects.filter(
+            organization_id=organization_id,
+            role__in=[roles.OWNER, roles.BILLING_ADMIN],
+            user__is_active=True,
+        )
+        .select_related("user")
+        .order_by("user__email")
+    ]
+
+
 def find_application(slug: str) -> Application | None:
     """Return the application with this slug."""
     return Application.objects.filter(slug=slug).first()
