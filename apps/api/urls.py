@@ -29,6 +29,7 @@ from apps.api.v1 import (
     spend_caps,
     subscriptions,
     usage,
+    watching,
 )
 
 FIVE_MINUTES = 300
@@ -101,6 +102,12 @@ v1 = [
     path("usage/reports", devices.Reports.as_view()),
     path("usage/reports/latest", devices.LatestReports.as_view()),
     path("usage/<str:meter>", usage.MeterUsage.as_view()),
+    path("alert-rules", watching.AlertRules.as_view()),
+    path("alert-rules/<str:alert_rule>", watching.OneAlertRule.as_view()),
+    path("alerts", watching.Alerts.as_view()),
+    path("anomalies", watching.Anomalies.as_view()),
+    path("anomalies/<str:anomaly>", watching.OneAnomaly.as_view()),
+    path("anomalies/<str:anomaly>/acknowledge", watching.AcknowledgeAnomaly.as_view()),
     path("invoices", invoices.Invoices.as_view()),
     path("invoices/<str:invoice>", invoices.OneInvoice.as_view()),
     path("invoices/<str:invoice>/pdf", invoices.InvoicePdf.as_view()),

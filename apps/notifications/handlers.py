@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.utils import translation
 
 from apps.core.outbox import on
 from apps.invoicing import credit, pdf
@@ -13,9 +14,15 @@ from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document
 from apps.invoicing.events import CreditNoteIssued, InvoiceFinalized, InvoicePaid
 from apps.invoicing.paper.words import Words
+from apps.notifications import watching
 from apps.notifications.mailer import Attachment, send
 from apps.tenants import selectors as tenants
 from apps.tenants.events import MemberInvited
+from apps.watch import selectors as watch
+from apps.watch.events import AlertRaised, AnomalyFound
+
+if TYPE_CHECKING:
+    from apps.tenants.models import Organization
 
 
 @on(MemberInvited)
@@ -69,6 +76,54 @@ def mail_credit_note(fact: CreditNoteIssued) -> None:
     told = {name: words.money(minor) if minor else "" for name, minor in parts.items()}
     about = {"invoice": row.invoice.number, **told}
     _mail("credit_note", document, attachments=[_paper(document)], about=about)
+
+
+@on(AlertRaised)
+def mail_alert(fact: AlertRaised) -> None:
+    """Tell the people who manage billing that a limit was reached."""
+    alert = watch.get_alert(fact.alert_id)
+    owner = tenants.organization(alert.organization_id)
+    words = watching.words_for(owner, alert.currency)
+    with translation.override(translation.to_language(owner.locale)):
+        about = {
+            "what": watching.subject_of(alert),
+            "limit": watching.limit_of(alert, words),
+            "sentence": watching.of_alert(alert, words),
+            "until": words.date(alert.window_end) if alert.window_end else "",
+            "link": f"{settings.API_BASE_URL}/portal/alerts/",
+        }
+    _mail_managers("alert", owner, cause=alert.public_id, about=about)
+
+
+@on(AnomalyFound)
+def mail_anomaly(fact: AnomalyFound) -> None:
+    """Tell the people who manage billing that usage is not as usual, unless that is decided on."""
+    row = watch.get_anomaly(fact.anomaly_id)
+    if row.is_decided:
+        return
+    owner = tenants.organization(row.organization_id)
+    words = watching.words_for(owner, owner.currency)
+    with translation.override(translation.to_language(owner.locale)):
+        about = {
+            "meter": row.meter,
+            "sentence": watching.of_anomaly(row, words),
+            "cause": watching.cause_of(row, words),
+            "link": f"{settings.API_BASE_URL}/portal/usage/",
+        }
+    _mail_managers("anomaly", owner, cause=row.public_id, about=about)
+
+
+def _mail_managers(
+    template: str, owner: Organization, *, cause: str, about: Mapping[str, object]
+) -> None:
+    for person in tenants.billing_people(owner.pk):
+        send(
+            template,
+            to=person.email,
+            cause=f"{cause}.{person.public_id}",
+            locale=owner.locale,
+            context={"organization": owner.name, **about},
+        )
 
 
 def _mail(

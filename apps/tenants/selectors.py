@@ -174,7 +174,7 @@ def timezones(organization_ids: Collection[int] | None = None) -> dict[int, str]
     return dict(rows.order_by("pk").values_list("pk", "timezone"))
 
 
-def payers_of_bills(organization_id: int) -> Sequence[User]:
+def billing_people(organization_id: int) -> Sequence[User]:
     """Return the owners and billing admins of an organization, by address."""
     return [
         row.user

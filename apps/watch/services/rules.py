@@ -12,6 +12,7 @@ from apps.audit import services as audit
 from apps.core.actor import Actor, require
 from apps.core.amounts import said_amount
 from apps.core.errors import Invalid
+from apps.engine.decimals import places_of
 from apps.tenants import services as tenants
 from apps.usage import selectors as usage
 from apps.watch import selectors
@@ -138,11 +139,15 @@ def _percent(
         raise Invalid(f"Watch one of {', '.join(AlertRule.Kind.values)}.", param="kind")
     if any(one not in (None, "") for one in also):
         raise Invalid("A percentage has no amount and no currency.", param="amount")
-    if percent is None or not 0 < percent <= MOST_PERCENT or percent != round(percent, 2):
+    if percent is None or not _is_percent(percent):
         raise Invalid(f"From 0.01 to {MOST_PERCENT} percent, with two places.", param="percent")
     if meter:
         usage.get_meter(meter)
     return {"percent": percent, "meter": meter, "amount": None, "currency": ""}
+
+
+def _is_percent(said: Decimal) -> bool:
+    return said.is_finite() and 0 < said <= MOST_PERCENT and places_of(said) <= 2
 
 
 def _record(row: AlertRule, action: str, actor: Actor, at: datetime) -> None:
