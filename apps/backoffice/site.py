@@ -50,6 +50,12 @@ from apps.backoffice.admin.usage import (
     UsageBucketScreen,
     UsageEpochScreen,
 )
+from apps.backoffice.admin.watch import (
+    AlertRuleScreen,
+    AlertScreen,
+    AnomalyScreen,
+    WatchTermsScreen,
+)
 from apps.backoffice.pages import books, dashboard
 from apps.core import clock
 from apps.core.models import OutboxDelivery, OutboxEvent
@@ -78,6 +84,8 @@ from apps.tenants.models import (
     User,
 )
 from apps.usage.models import DeviceReport, Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
+from apps.usage.models import Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
+from apps.watch.models import Alert, AlertRule, Anomaly, WatchTerms
 
 SCREENS: dict[type[Model], type[Screen]] = {
     Organization: OrganizationScreen,
@@ -111,6 +119,10 @@ SCREENS: dict[type[Model], type[Screen]] = {
     DeviceReport: DeviceReportScreen,
     UsageBucket: UsageBucketScreen,
     UsageEpoch: UsageEpochScreen,
+    Anomaly: AnomalyScreen,
+    Alert: AlertScreen,
+    AlertRule: AlertRuleScreen,
+    WatchTerms: WatchTermsScreen,
     OutboxEvent: OutboxEventScreen,
     OutboxDelivery: OutboxDeliveryScreen,
     AuditEntry: AuditScreen,

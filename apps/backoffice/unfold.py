@@ -91,6 +91,13 @@ NAVIGATION = [
         _list("Epochs", "timeline", "usage_usageepoch"),
     ),
     _group(
+        "Watching",
+        _list("Anomalies", "monitoring", "watch_anomaly", "usage"),
+        _list("Alerts", "notifications_active", "watch_alert", "usage"),
+        _list("Alert rules", "rule", "watch_alertrule", "usage"),
+        _list("Watch terms", "tune", "watch_watchterms", "usage"),
+    ),
+    _group(
         "System",
         _list("Users & staff", "manage_accounts", "tenants_user"),
         _list("Facts told", "campaign", "core_outboxevent"),

@@ -45,9 +45,12 @@ from apps.tenants.roles import SCOPES
 from apps.usage import services as usage
 from apps.usage.devices import NewReport
 from apps.usage.models import DeviceReport, Event
+from apps.usage.models import Event
+from apps.watch.models import Alert, AlertRule, Anomaly
 from tests import worlds
 from tests.api.client import Api, document, operations
 from tests.conftest import STAFF
+from tests.watch.rows import watched
 from tests.worlds import NOW, World
 
 ORGANIZATION, SUBSCRIPTION, INVOICE = "organization", "subscription", "invoice"
@@ -56,6 +59,7 @@ GRANT, NOTE, PAYMENT, LINE = "grant", "credit_note", "payment", "line"
 CORRECTION = "correction"
 REPORT = "report"
 RESERVATION, SPEND_CAP = "reservation", "spend_cap"
+RULE, ALERT, ANOMALY = "alert_rule", "alert", "anomaly"
 PREFIXES = {
     ORGANIZATION: "org",
     SUBSCRIPTION: "sub",
@@ -71,6 +75,9 @@ PREFIXES = {
     REPORT: "udr",
     RESERVATION: "rsv",
     SPEND_CAP: "cap",
+    RULE: "ar",
+    ALERT: "al",
+    ANOMALY: "an",
 }
 LIMIT = "features: [{key: requests, kind: limit, meter: ai_requests}]"
 DEVICES = {"instance_id": "plant-1", "active_devices": 2, "total_devices": 5}
@@ -234,6 +241,16 @@ PROBES: dict[str, Probe] = {
     "get_credit_note": Probe({"credit_note": NOTE}),
     "get_credit_note_pdf": Probe({"credit_note": NOTE}),
     "get_credit_note_xml": Probe({"credit_note": NOTE}, ok=404),
+    "list_alert_rules": Probe({"?organization": ORGANIZATION, "?starting_after": RULE}),
+    "create_alert_rule": Probe(
+        {"/organization": ORGANIZATION}, body={"kind": "amount", "amount": 5_00}, ok=201
+    ),
+    "get_alert_rule": Probe({"alert_rule": RULE}),
+    "end_alert_rule": Probe({"alert_rule": RULE}, body={}),
+    "list_alerts": Probe({"?organization": ORGANIZATION, "?starting_after": ALERT}),
+    "list_anomalies": Probe({"?organization": ORGANIZATION, "?starting_after": ANOMALY}),
+    "get_anomaly": Probe({"anomaly": ANOMALY}),
+    "acknowledge_anomaly": Probe({"anomaly": ANOMALY}, body={}),
     "list_refunds": Probe({"credit_note": NOTE}),
     "record_refund": Probe({"credit_note": NOTE}, body={}, ok=403),
 }
@@ -249,6 +266,9 @@ OTHERS: Mapping[str, type[Model]] = {
     RESERVATION: Reservation,
     SPEND_CAP: SpendCap,
     REPORT: DeviceReport,
+    RULE: AlertRule,
+    ALERT: Alert,
+    ANOMALY: Anomaly,
 }
 # Filters that answer an empty list for whatever is not there.
 EMPTY = {("list_invoices", "?subscription")}
@@ -308,6 +328,7 @@ def make(world: World) -> None:
     usage.report_devices(world.id, report=NewReport("plant-1", 2, 5), actor=STAFF, at=NOW)
     worlds.send(world.organization, [worlds.event("late", worlds.START + timedelta(days=20))])
     billing.heal_usage(organization_id=world.id, actor=STAFF, at=NOW)
+    watched(world.id, meter="ai_requests", actor=STAFF, at=NOW)
 
 
 def limit(world: World) -> None:

@@ -31,6 +31,7 @@ PLATFORM = {
     "usage_epoch",
     "usage_meter",
     "usage_shipment",
+    "watch_mark",
 }
 # The tenants' role has no right at all.
 PRIVATE = {"audit_audithead"}

@@ -108,7 +108,9 @@ def test_one_wild_week_moves_the_expectation_no_further_than_its_neighbours(
     ordered = sorted(values)
     found = weekly([wild, *values])
     middle = len(ordered) // 2
-    assert ordered[max(0, middle - 1)] <= found.expected <= ordered[min(middle + 1, len(ordered) - 1)]
+    assert (
+        ordered[max(0, middle - 1)] <= found.expected <= ordered[min(middle + 1, len(ordered) - 1)]
+    )
 
 
 @given(st.lists(COUNTS, min_size=4, max_size=28), st.lists(COUNTS, max_size=4))

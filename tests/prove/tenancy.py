@@ -29,6 +29,7 @@ from apps.usage.devices import NewReport
 from tests.prove import world
 from tests.prove.ground import ask
 from tests.prove.world import ACTOR, NOW
+from tests.watch.rows import watched
 
 BILLED_UNTIL = datetime(2023, 3, 5, tzinfo=UTC)
 PASSWORD = "prove-pass-2026"
@@ -162,6 +163,7 @@ def _things(organization_id: int, number: int) -> None:
     usage.report_devices(organization_id, report=NewReport("plant", 2, 5), actor=ACTOR, at=NOW)
     refused = Unread(Refusal("malformed", "no JSON"), f"scribble {number}")
     usage.reject(organization_id, refused=[refused], actor=ACTOR, at=NOW)
+    watched(organization_id, meter="callers", actor=ACTOR, at=NOW)
     idempotency.once(
         "one", organization_id=organization_id, owner="prove", route="/", body=b"", act=_answer
     )

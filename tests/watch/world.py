@@ -120,8 +120,10 @@ def detect(at: datetime = NOW, *rows: Organization) -> Detected:
     )
 
 
-def evaluate(at: datetime = NOW, *, everything: bool = False) -> Evaluated:
-    """Hold the rules against what changed."""
+def evaluate(at: datetime = NOW, *, everything: bool = True) -> Evaluated:
+    """Hold the rules against everybody. What changed since shows between transactions only, and a
+    test is one.
+    """
     return services.evaluate_alerts(actor=STAFF, at=at, everything=everything)
 
 

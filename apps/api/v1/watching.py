@@ -13,7 +13,7 @@ from apps.api.door import ApiView
 from apps.api.errors import PlatformKeyNeeded
 from apps.api.pagination import ListQuery, page
 from apps.api.schema import operation
-from apps.api.shapes import Body, Choice, Exact, Kind, Shape, Text, list_of, public_id
+from apps.api.shapes import Body, Choice, Exact, Kind, NoBody, Shape, Text, list_of, public_id
 from apps.api.v1.amounts import Minor, currency_field, major
 from apps.tenants.models import Organization
 from apps.watch import services
@@ -120,7 +120,7 @@ class WatchQuery(ListQuery):
 class RuleQuery(WatchQuery):
     """How rules are found."""
 
-    active = serializers.BooleanField(required=False, help_text="only those in force, or only not")
+    active = Choice([("true", "In force"), ("false", "Ended")], required=False)
 
 
 class AnomalyQuery(WatchQuery):
@@ -144,7 +144,7 @@ class AlertRules(ApiView):
         """List alert rules, newest first."""
         query = self.query()
         among = self.theirs(rules(), organization=query.get("organization", ""))
-        rows = among.filter(active=query["active"]) if "active" in query else among
+        rows = among.filter(active=query["active"] == "true") if "active" in query else among
         found = page(rows, query, among=among)
         return self.listing(RuleShape, found, found.rows)
 
@@ -184,7 +184,13 @@ class OneAlertRule(ApiView):
         """Get an alert rule."""
         return self.answer(RuleShape, self.own(rules(), alert_rule, "alert rule"))
 
-    @operation("end_alert_rule", tag=TAG, scope="subscriptions:write", answers={200: RuleShape})
+    @operation(
+        "end_alert_rule",
+        tag=TAG,
+        scope="subscriptions:write",
+        body=NoBody,
+        answers={200: RuleShape},
+    )
     def delete(self, request: Request, alert_rule: str) -> Response:
         """Watch a limit no more; the alerts it raised stay. Safe to repeat."""
         row = self.own(rules(), alert_rule, "alert rule")

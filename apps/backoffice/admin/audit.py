@@ -18,6 +18,8 @@ from apps.backoffice.admin.screen import BigScreen
 from apps.tenants.models import Organization
 
 SUBJECTS = (
+    "alert_rule",
+    "anomaly",
     "api_key",
     "application",
     "billing",
@@ -46,6 +48,7 @@ SUBJECTS = (
     "tax_rate",
     "usage",
     "user",
+    "watch",
 )
 
 

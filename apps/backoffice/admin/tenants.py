@@ -25,6 +25,7 @@ from apps.backoffice.admin.live import usage_now
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
 from apps.backoffice.admin.subscriptions import SubscribeForm, full_name, subscribe
+from apps.backoffice.admin.watch import ask_terms
 from apps.backoffice.pages import usage
 from apps.core import clock
 from apps.core.errors import Conflict
@@ -319,7 +320,7 @@ class OrganizationScreen(Screen):
         {
             "title": "Billing",
             "icon": "receipt_long",
-            "items": ["terms", "recheck_tax_id", "attach_clock"],
+            "items": ["terms", "watching", "recheck_tax_id", "attach_clock"],
         },
         "edit",
     )
@@ -424,6 +425,12 @@ class OrganizationScreen(Screen):
             return f"{answers['name']} was updated."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act("How usage is watched", capability="manage_invoices", icon="monitoring")
+    def watching(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask how closely anomalies of its usage are watched for."""
+        row = self.row(request, object_id)
+        return ask_terms(self, request, row, back=cells.url_of(row))
 
     @act("Change billing terms", capability="manage_terms", icon="gavel")
     def terms(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -23,6 +23,7 @@ from apps.payments.models import Payment
 from apps.subscriptions.models import Subscription
 from apps.tenants.models import Organization
 from apps.usage.models import RejectedEvent
+from apps.watch.models import Anomaly
 
 MONTHS = 12
 TICK = "#7d8590"  # legible on both grounds
@@ -136,8 +137,10 @@ def _health() -> list[Card]:
     drafts = Invoice.objects.filter(status="draft").count()
     parked = Parked.objects.filter(released_at=None).count()
     dead = OutboxDelivery.objects.filter(status="dead").count()
+    anomalies = Anomaly.objects.filter(status="open").count()
     rejected = RejectedEvent.objects.filter(replayed_at=None).count()
     return [
+        _alert("Open anomalies", anomalies, cells.list_url(Anomaly, status="open")),
         _alert("Parked subscriptions", parked, cells.list_url(Parked, state="parked")),
         _alert("Dead deliveries", dead, cells.list_url(OutboxDelivery, status="dead")),
         _alert("Rejected events", rejected, cells.list_url(RejectedEvent, state="open")),
