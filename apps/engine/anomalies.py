@@ -8,7 +8,7 @@ wrong without moving either. Quantities are whole millionths; a score is a numbe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -63,9 +63,10 @@ class Severity(StrEnum):
 class Sensitivity:
     """From when an hour counts as off, and until when.
 
-    `opens` and `closes` are scores. `at_once` is one that needs no second hour. `minimum` is how
-    many events an hour has, or is expected to have, before it is judged at all. `floor` is the
-    least spread, as a share of what is expected.
+    `spike`, `drop` and `closes` are scores; a drop's cannot grow beyond that of silence. `at_once`
+    is one that needs no second hour. `band` is how many spreads wide is nothing to speak of.
+    `minimum` is how many events an hour has, or is expected to have, before it is judged at all.
+    `floor` is the least spread, as a share of what is expected.
     """
 
     weeks: int = 6
@@ -73,9 +74,11 @@ class Sensitivity:
     days: int = 28
     least_days: int = 7
     least_hours: int = 48
-    opens: int = 6
-    closes: int = 3
+    spike: int = 6
+    drop: int = 3
+    closes: int = 2
     at_once: int = 12
+    band: int = 3
     minimum: int = 20
     floor: Fraction = Fraction(1, 10)
 
@@ -109,7 +112,7 @@ class Baseline:
 
     def band(self, sensitivity: Sensitivity = USUAL) -> tuple[int, int]:
         """Return from where to where an hour is nothing to speak of."""
-        wide = self.spread * sensitivity.closes
+        wide = self.spread * sensitivity.band
         return max(0, self.expected - wide), self.expected + wide
 
 
@@ -185,16 +188,17 @@ def baseline(
 ) -> Baseline:
     """Return what the hours looked back on make of one; those that are not in `seen` were silent.
 
-    The spread is pooled over the hours around, each around its own median and in units of that
-    median's square root, so that a busy neighbour does not speak for a quiet one. It is never less
-    than that of a random count, nor than a tenth of what is expected.
+    The spread is pooled over the hours around, each around its own median: once in units of that
+    median's square root, as counts scatter, and once as a share of it, as sums do. The wider one
+    stands. It is never less than that of a random count, nor than a tenth of what is expected.
     """
     slots = [[seen.get(hour, 0) for hour in slot] for slot in look.slots]
     expected = median(slots[0])
-    deviations = sorted(chain.from_iterable(_standardised(slot) for slot in slots))
     correction = NORMAL * _few(len(slots[0]))
     root = _root(expected)
-    pooled = int(correction * median(deviations) * root) // ONE
+    as_counts = median([one for slot in slots for one in _standardised(slot, _root)]) * root
+    as_shares = median([one for slot in slots for one in _standardised(slot, _whole)]) * expected
+    pooled = int(correction * max(as_counts, as_shares)) // ONE
     everything = list(chain.from_iterable(slots))
     return Baseline(
         basis=look.basis,
@@ -206,10 +210,14 @@ def baseline(
     )
 
 
-def _standardised(slot: Sequence[int]) -> list[int]:
+def _standardised(slot: Sequence[int], unit: Callable[[int], int]) -> list[int]:
     middle = median(slot)
-    root = _root(middle)
-    return [abs(value - middle) * ONE // root for value in slot]
+    one = unit(middle)
+    return [abs(value - middle) * ONE // one for value in slot]
+
+
+def _whole(value: int) -> int:
+    return max(value, ONE)
 
 
 def _root(value: int) -> int:
@@ -240,21 +248,23 @@ def judge(
 ) -> Judgement:
     """Judge an hour: its value in millionths, its events, and how many are usual.
 
-    For an anomaly to begin it must also lie beyond everything that it is compared with, and be
-    twice or half of what is expected.
+    For an anomaly to begin it must also be twice or half of what is expected, and lie beyond
+    everything that it is compared with: a spike by a quarter, for bursts come in all sizes.
     """
     direction = Direction.SPIKE if value >= found.expected else Direction.DROP
     score = Fraction(abs(value - found.expected), found.spread)
     if direction is Direction.SPIKE:
         enough = events >= sensitivity.minimum
-        beyond = value > found.highest and value >= 2 * found.expected
+        beyond = 4 * value > 5 * found.highest and value >= 2 * found.expected
+        far = score >= sensitivity.spike
     else:
         enough = usual_events >= sensitivity.minimum
         beyond = value < found.lowest and 2 * value <= found.expected
+        far = score >= sensitivity.drop
     return Judgement(
         direction=direction,
         score=score,
-        begins=enough and beyond and score >= sensitivity.opens,
+        begins=enough and beyond and far,
         lasts=score >= sensitivity.closes,
         severity=_severity(direction, value, found, score),
     )
@@ -266,9 +276,9 @@ def _severity(direction: Direction, value: int, found: Baseline, score: Fraction
         if value <= 0:
             return Severity.CRITICAL
         return Severity.SERIOUS if 4 * value <= found.expected else Severity.WARNING
-    if score >= 4 * USUAL.opens:
+    if score >= 4 * USUAL.spike:
         return Severity.CRITICAL
-    return Severity.SERIOUS if score >= 2 * USUAL.opens else Severity.WARNING
+    return Severity.SERIOUS if score >= 2 * USUAL.spike else Severity.WARNING
 
 
 def begins(now: Judgement, before: Judgement | None, sensitivity: Sensitivity = USUAL) -> bool:

@@ -210,6 +210,28 @@ class SpendCapForm(MoneyForm):
     )
 
 
+class AlertRuleForm(forms.Form):
+    """What to watch, of which meter, and up to where: percent of usage, or an amount."""
+
+    kind = forms.ChoiceField(label=_("What to watch"), choices=[*words.ALERT_KINDS.items()])
+    meter = forms.ChoiceField(
+        label=_("Of which usage"), required=False, help_text=_("For percentages only.")
+    )
+    limit = forms.DecimalField(
+        label=_("Tell me at"),
+        min_value=0,
+        max_digits=15,
+        localize=True,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+        help_text=_("Percent, such as 50, 80 or 100; or an amount."),
+    )
+
+    def __init__(self, *args: Any, meters: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        offered: Any = self.fields["meter"]
+        offered.choices = [("", _("Any")), *meters]
+
+
 class DetailsForm(forms.Form):
     """What stands on invoices, and how the organization reads."""
 

@@ -37,6 +37,7 @@ class Item:
 SECTIONS = (
     Section("overview", _("Overview"), "home", "view_usage", "portal:overview"),
     Section("usage", _("Usage"), "chart", "view_usage", "portal:usage"),
+    Section("alerts", _("Alerts"), "alert", "view_invoices", "portal:alerts"),
     Section("plan", _("Plan"), "layers", "manage_billing", "portal:plan"),
     Section("invoices", _("Invoices"), "receipt", "view_invoices", "portal:invoices"),
     Section("credit", _("Credit"), "wallet", "view_invoices", "portal:credit"),

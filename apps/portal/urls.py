@@ -6,6 +6,7 @@ from django.urls import path
 
 from apps.portal.pages import (
     activity,
+    alerts,
     changes,
     credit,
     details,
@@ -30,10 +31,14 @@ urlpatterns = [
     path("invitations/<str:token>/", doors.invitation, name="invitation"),
     path("", overview.overview, name="overview"),
     path("usage/", usage.usage, name="usage"),
+    path("usage/unusual/<str:anomaly>/seen/", usage.acknowledge, name="acknowledge"),
     path("usage/<str:subscription>/<str:meter>.csv", usage.csv_of_meter, name="usage_csv"),
     path("usage/limits/", limits.limits, name="limits"),
     path("usage/limits/cap/", limits.set_cap, name="set_cap"),
     path("usage/limits/cap/<str:cap>/remove/", limits.remove_cap, name="remove_cap"),
+    path("alerts/", alerts.alerts, name="alerts"),
+    path("alerts/rules/", alerts.set_rule, name="set_alert_rule"),
+    path("alerts/rules/<str:rule>/end/", alerts.end_rule, name="end_alert_rule"),
     path("plan/", plan.plan, name="plan"),
     path("plan/subscribe/<str:code>/", plan.subscribe, name="subscribe"),
     path("plan/<str:subscription>/seats/<str:key>/", changes.seats, name="seats"),

@@ -165,8 +165,21 @@ ACTIONS: Words = {
     "recharge.set": _("Set the automatic recharge"),
     "recharge.stopped": _("Stopped the automatic recharge"),
     "invoice.voided": _("Declared an invoice void"),
+    "alert_rule.set": _("Began to watch a limit"),
+    "alert_rule.ended": _("Stopped watching a limit"),
+    "anomaly.acknowledged": _("Saw unusual usage"),
+    "anomaly.ignored": _("Ignored unusual usage"),
+    "anomaly.resolved": _("Dealt with unusual usage"),
     "billing.parked": _("Billing set aside"),
     "billing.released": _("Billing taken up again"),
+}
+
+ALERT_KINDS: Words = {
+    "percent_of_included": _("Usage: percent of what is included"),
+    "amount": _("Amount of the period under way"),
+    "credits": _("Credit left"),
+    "forecast_percent": _("Usage at the end of the period: percent of what is included"),
+    "forecast_amount": _("Amount at the end of the period"),
 }
 
 FIELDS: Words = {

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_DOWN, Context, Decimal
 from fractions import Fraction
 
-from apps.engine.period import Period, iso
+from apps.engine.forecast import Method
+from apps.engine.period import Period, iso, micros_between
 from apps.invoicing import credit
+from apps.invoicing.accruals import Accrual, accruals
 from apps.invoicing.gauges import Gauge
-from apps.invoicing.outlook import Outlook, outlooks
+from apps.invoicing.outlook import Expected, outlook
 from apps.subscriptions import selectors as subscriptions
 from apps.tenants import selectors as tenants
 from apps.watch import selectors
 from apps.watch.models import AlertRule
 
 Kind = AlertRule.Kind
+FORECASTS = (Kind.FORECAST_PERCENT, Kind.FORECAST_AMOUNT)
+EARLIEST = 10  # the first tenth of a period
 MOST = 10**15  # more percent than anybody reads, and as much as a column takes
 PERCENT = Context(prec=40, rounding=ROUND_DOWN)
 
@@ -49,7 +53,8 @@ class Crossing:
 
 def of_usage(organization_ids: Collection[int], at: datetime) -> list[Crossing]:
     """Return the crossed rules on usage and amounts, in a handful of statements for each time that
-    it is for the organizations; needs the ops scope.
+    it is for the organizations, and some more for each subscription under a rule on a forecast;
+    needs the ops scope.
     """
     rules = selectors.rules_for(organization_ids, selectors.KINDS_OF_USAGE)
     clocks = tenants.clocked_organizations() if rules else {}
@@ -59,25 +64,44 @@ def of_usage(organization_ids: Collection[int], at: datetime) -> list[Crossing]:
     return [
         crossing
         for moment, owners in sorted(by_time.items())
-        for found in outlooks(subscriptions.of_organizations(owners), at=moment)
-        for rule in rules[found.facts.organization_id]
-        for crossing in _of_outlook(found, rule)
+        for found in accruals(subscriptions.of_organizations(owners), at=moment)
+        for crossing in _of_accrual(found, rules[found.facts.organization_id], moment)
     ]
 
 
-def _of_outlook(found: Outlook, rule: AlertRule) -> Iterator[Crossing]:
-    match Kind(rule.kind):
-        case Kind.PERCENT:
-            yield from _percents(found, rule, found.gauges)
-        case Kind.FORECAST_PERCENT:
-            yield from _percents(found, rule, found.projected.values())
-        case Kind.AMOUNT:
-            yield from _amount(found, rule, found.amount)
-        case Kind.FORECAST_AMOUNT:
-            yield from _amount(found, rule, found.forecast)
+def _of_accrual(found: Accrual, rules: list[AlertRule], at: datetime) -> Iterator[Crossing]:
+    asks_ahead = any(rule.kind in FORECASTS for rule in rules)
+    ahead = _ahead(found, at) if asks_ahead else []
+    for rule in rules:
+        match Kind(rule.kind):
+            case Kind.PERCENT:
+                yield from _percents(found, rule, found.gauges)
+            case Kind.FORECAST_PERCENT:
+                yield from _percents(found, rule, [_as_forecast(one) for one in ahead])
+            case Kind.AMOUNT:
+                yield from _amount(found, rule, found.amount)
+            case Kind.FORECAST_AMOUNT:
+                yield from _amount(found, rule, found.amount + _still_to_come(ahead))
 
 
-def _percents(found: Outlook, rule: AlertRule, gauges: Iterable[Gauge]) -> Iterator[Crossing]:
+def _ahead(found: Accrual, at: datetime) -> list[Expected]:
+    """Return what is forecast. Going on as the first hours of a period says nothing yet."""
+    period = found.period
+    early = micros_between(period.start, at) * EARLIEST < period.duration_micros
+    expected = outlook(found.facts, at=at).items
+    return [one for one in expected if not (early and one.forecast.method is Method.RUN_RATE)]
+
+
+def _as_forecast(one: Expected) -> Gauge:
+    return replace(one.gauge, quantity=one.forecast.quantity)
+
+
+def _still_to_come(ahead: Sequence[Expected]) -> int:
+    """Return what usage will cost at the period's end beyond what it costs so far."""
+    return sum(one.cost.amount - (one.gauge.amount or 0) for one in ahead if one.cost is not None)
+
+
+def _percents(found: Accrual, rule: AlertRule, gauges: Iterable[Gauge]) -> Iterator[Crossing]:
     for gauge in gauges:
         if rule.meter not in {"", gauge.meter} or gauge.included <= 0:
             continue
@@ -104,7 +128,7 @@ def _percent(share: Fraction) -> Decimal:
     return Decimal(hundredths).scaleb(-2, PERCENT)
 
 
-def _amount(found: Outlook, rule: AlertRule, minor: int) -> Iterator[Crossing]:
+def _amount(found: Accrual, rule: AlertRule, minor: int) -> Iterator[Crossing]:
     if rule.currency == found.facts.currency and minor >= rule.limit:
         yield Crossing(
             organization_id=found.facts.organization_id,
@@ -117,7 +141,7 @@ def _amount(found: Outlook, rule: AlertRule, minor: int) -> Iterator[Crossing]:
         )
 
 
-def _subject(found: Outlook, key: str) -> str:
+def _subject(found: Accrual, key: str) -> str:
     return f"{found.facts.public_id}/{key}/{iso(found.period.start)}"
 
 

@@ -18,10 +18,12 @@ from tests.portal.conftest import signed_in
 from tests.portal.world import Customer
 
 OPEN = {"login", "logout", "choose", "theme", "invitation"}
-PAGES = ["", "usage/", "plan/", "invoices/", "details/", "team/", "developers/", "activity/"]
+PAGES = [
+    "", "usage/", "alerts/", "plan/", "invoices/", "details/", "team/", "developers/", "activity/",
+]  # fmt: skip
 SEEN_BY = {
     "OWNER": set(PAGES),
-    "BILLING_ADMIN": {"", "usage/", "plan/", "invoices/", "team/", "activity/"},
+    "BILLING_ADMIN": {"", "usage/", "alerts/", "plan/", "invoices/", "team/", "activity/"},
     "ADMIN": {"", "usage/", "team/"},
     "MEMBER": {"", "usage/"},
 }
