@@ -78,7 +78,7 @@ class AlertRule(TenantRow):
     @property
     def limit(self) -> Decimal:
         """The limit: percent, or minor units."""
-        return Decimal(self.amount if self.percent is None else self.percent)
+        return Decimal(self.amount or 0) if self.percent is None else self.percent
 
 
 class Alert(TenantRow):

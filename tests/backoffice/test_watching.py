@@ -34,14 +34,13 @@ def test_a_decision_needs_a_reason_and_is_recorded(
     assert again(anomaly).status == "open"
     assert post(finance, page(anomaly, act), reason="a launch").status_code == 302
     assert again(anomaly).status == {"ignore": "ignored", "resolve": "resolved"}[act]
-    assert acts()[-1][1:] == (f"anomaly.{again(anomaly).status}", anomaly.public_id)
+    assert (f"anomaly.{again(anomaly).status}", anomaly.public_id) in {act[1:] for act in acts()}
     assert finance.get(page(anomaly, "hold")).status_code == 409
 
 
 def test_drafts_are_held_for_it(finance: Client, anomaly: Anomaly, draft: str) -> None:
     assert post(finance, page(anomaly, "hold")).status_code == 302
-    assert acts()[-1][1] == "anomaly.held"
-    assert "invoice.held" in {action for _, action, _ in acts()}
+    assert {"anomaly.held", "invoice.held"} <= {action for _, action, _ in acts()}
 
 
 def test_support_decides_nothing(support: Client, anomaly: Anomaly) -> None:

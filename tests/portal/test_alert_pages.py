@@ -36,7 +36,7 @@ def test_a_percentage_is_watched_shown_and_ended(acme: Customer, owner: Client) 
     said = {"kind": "percent_of_included", "meter": "ai_requests", "limit": "80"}
     assert owner.post("/portal/alerts/rules/", said).status_code == 302
     [rule] = rules(acme)
-    assert (rule.percent, rule.meter, rule.amount) == (80, "ai_requests", None)
+    assert (rule.percent, rule.meter, rule.amount) == (Decimal(80), "ai_requests", None)
     assert "Usage: percent of what is included" in text(owner, "alerts/")
     assert "80%" in text(owner, "alerts/")
     owner.post(f"/portal/alerts/rules/{rule.public_id}/end/")

@@ -340,4 +340,4 @@ def test_terms_that_mean_nothing_are_refused(db: None) -> None:
     with rls.ops_scope("test"):
         for said in ({"hold_from": "sometimes"}, {"least_events": 0}):
             with pytest.raises(Invalid):
-                services.set_terms(None, actor=STAFF, at=NOW, **said)  # type: ignore[arg-type]
+                services.set_terms(None, actor=STAFF, at=NOW, **said)

@@ -266,7 +266,7 @@ def _or_empty(value: Decimal | None) -> str:
 
 def _chart(shown: Sequence[Pictured]) -> SafeString:
     """Draw what was seen between the ends of the band; a table beside it says the same."""
-    columns = (
+    columns: tuple[Sequence[Decimal | None], ...] = (
         [one.seen for one in shown],
         [one.low for one in shown],
         [one.high for one in shown],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -81,7 +81,7 @@ def end_rule(request: PortalRequest, rule: str) -> HttpResponse:
     return redirect("portal:alerts")
 
 
-def _said(form: AlertRuleForm, currency: str) -> dict[str, object]:
+def _said(form: AlertRuleForm, currency: str) -> dict[str, Any]:
     kind, limit = form.cleaned_data["kind"], form.cleaned_data["limit"]
     if kind in PERCENT_KINDS:
         return {"kind": kind, "percent": limit, "meter": form.cleaned_data["meter"]}
