@@ -84,7 +84,6 @@ from apps.tenants.models import (
     User,
 )
 from apps.usage.models import DeviceReport, Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
-from apps.usage.models import Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
 from apps.watch.models import Alert, AlertRule, Anomaly, WatchTerms
 
 SCREENS: dict[type[Model], type[Screen]] = {

@@ -18,6 +18,7 @@ from apps.portal.pages import (
     overview,
     plan,
     team,
+    unusual,
     usage,
 )
 from apps.portal.theme import choose_theme
@@ -31,7 +32,7 @@ urlpatterns = [
     path("invitations/<str:token>/", doors.invitation, name="invitation"),
     path("", overview.overview, name="overview"),
     path("usage/", usage.usage, name="usage"),
-    path("usage/unusual/<str:anomaly>/seen/", usage.acknowledge, name="acknowledge"),
+    path("usage/unusual/<str:anomaly>/seen/", unusual.acknowledge, name="acknowledge"),
     path("usage/<str:subscription>/<str:meter>.csv", usage.csv_of_meter, name="usage_csv"),
     path("usage/limits/", limits.limits, name="limits"),
     path("usage/limits/cap/", limits.set_cap, name="set_cap"),

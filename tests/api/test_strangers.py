@@ -45,7 +45,6 @@ from apps.tenants.roles import SCOPES
 from apps.usage import services as usage
 from apps.usage.devices import NewReport
 from apps.usage.models import DeviceReport, Event
-from apps.usage.models import Event
 from apps.watch.models import Alert, AlertRule, Anomaly
 from tests import worlds
 from tests.api.client import Api, document, operations

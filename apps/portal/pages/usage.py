@@ -7,36 +7,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-import csv
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
-from django.contrib import messages
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
+from django.shortcuts import render
 
 from apps.engine.calendar import zone
 from apps.engine.period import Period
 from apps.invoicing.gauges import Gauge, gauges
 from apps.invoicing.outlook import Expected, outlook
-from apps.notifications import watching
 from apps.portal import charts
 from apps.portal.access import PortalRequest, page
 from apps.portal.charts import Chart, Column
 from apps.portal.formats import Formats
+from apps.portal.pages.unusual import unusual
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.usage import devices, selectors, table
 from apps.usage.breakdown import Breakdown, Question, break_down
 from apps.usage.selectors import Point
-from apps.watch import selectors as watch
-from apps.watch import services as watching_services
-
-if TYPE_CHECKING:
-    from apps.watch.models import Anomaly
 
 CURRENT, PREVIOUS = "current", "previous"
 DAY, HOUR = "day", "hour"
@@ -69,7 +57,6 @@ class Chosen:
         hour = at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         end = max(period.start, min(period.end, hour))
         return Period(max(period.start, end - HOURS_SHOWN), end)
-SHOWN_FOR = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +89,6 @@ class Metered:
         return sum(card.gauge.amount or 0 for card in self.cards)
 
 
-@dataclass(frozen=True, slots=True)
-class Unusual:
-    """An anomaly, what it says, and what most of it is of."""
-
-    row: Anomaly
-    sentence: str
-    cause: str
-
-
 @page("usage", "view_usage")
 def usage(request: PortalRequest) -> HttpResponse:
     """Show what the meters of every live subscription counted."""
@@ -126,31 +104,9 @@ def usage(request: PortalRequest) -> HttpResponse:
         "dimensions": sorted({n for one in metered for card in one.cards for n in card.dimensions}),
         "live": bool(live),
         "devices": devices.last_reports(request.organization.pk),
-    found = [_metered(facts, chosen, at, request.formats) for facts in live]
-    context = {
-        "metered": [one for one in found if one.cards],
-        "chosen": chosen,
-        "live": bool(live),
-        "unusual": [*_unusual(request)],
+        "unusual": [*unusual(request)],
     }
     return render(request, "portal/usage.html", context)
-
-
-def _unusual(request: PortalRequest) -> Iterator[Unusual]:
-    """Yield what was unusual in the last days, newest first, but for what staff ignored."""
-    words = request.formats.words()
-    found = watch.anomalies_of(request.organization.pk, since=request.at - SHOWN_FOR, limit=5)
-    for row in found:
-        if row.status != "ignored":
-            yield Unusual(row, watching.of_anomaly(row, words), watching.cause_of(row, words))
-
-
-@page("usage", "manage_billing", methods=("POST",))
-def acknowledge(request: PortalRequest, anomaly: str) -> HttpResponse:
-    """Say that unusual usage was seen."""
-    watching_services.acknowledge_anomaly(anomaly, actor=request.actor, at=request.at)
-    messages.success(request, _("Noted: you have seen it."))
-    return redirect("portal:usage")
 
 
 @page("usage", "view_usage")
