@@ -74,12 +74,15 @@ class TenantTable(_TableOperation):
     """Isolate the table by organization: forced row-level security and composite keys.
 
     `column` holds the organization's integer id. Rows where it is NULL belong to the platform and
-    are seen by the ops scope only.
+    are seen by the ops scope only. Where rows are many and nothing will ever refer to them,
+    `referenced=False` spares the index that composite keys of others would need.
     """
 
-    def __init__(self, model: str, column: str = "organization_id") -> None:
+    def __init__(
+        self, model: str, column: str = "organization_id", *, referenced: bool = True
+    ) -> None:
         super().__init__(model)
-        self.column = column
+        self.column, self.referenced = column, referenced
 
     def forwards(self, model: type[Model]) -> Iterable[str]:
         """Enable and force the policies, add the composite keys."""
@@ -90,7 +93,7 @@ class TenantTable(_TableOperation):
         yield f'CREATE POLICY tenant_rows ON "{table}" TO {APP} USING ({mine}) WITH CHECK ({mine})'
         for role in (OPS, OWNER):
             yield f'CREATE POLICY {role}_rows ON "{table}" TO {role} USING (true) WITH CHECK (true)'
-        if self.column != "id":
+        if self.column != "id" and self.referenced:
             yield (
                 f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_tenant_key"'
                 f" UNIQUE ({self.column}, id)"
@@ -220,10 +223,37 @@ class AppendOnlyExcept(_TableOperation):
         yield _append_only_function(model._meta.db_table, self.when, self.before)
 
 
-def _append_only_function(table: str, when: str, may_change: Iterable[str]) -> str:
+class MayLeave(_TableOperation):
+    """Let rows of an append-only table be deleted under a condition on OLD; the triggers stay.
+
+    The grants stay away too: whoever deletes is a function of the schema's owner. `when` and
+    `may_change` are those of the table's `AppendOnly`.
+    """
+
+    def __init__(
+        self, model: str, *, leaves: str, when: str = "", may_change: Sequence[str] = ()
+    ) -> None:
+        super().__init__(model)
+        self.leaves, self.when, self.may_change = leaves, when, list(may_change)
+
+    def forwards(self, model: type[Model]) -> Iterable[str]:
+        """Replace the trigger's function."""
+        yield _append_only_function(
+            model._meta.db_table, self.when, self.may_change, leaves=self.leaves
+        )
+
+    def backwards(self, model: type[Model]) -> Iterable[str]:
+        """Put the function back as it was."""
+        yield _append_only_function(model._meta.db_table, self.when, self.may_change)
+
+
+def _append_only_function(
+    table: str, when: str, may_change: Iterable[str], *, leaves: str = ""
+) -> str:
     old, new = "to_jsonb(OLD)", "to_jsonb(NEW)"
     for column in may_change:
         old, new = f"{old} - '{column}'", f"{new} - '{column}'"
+    may_leave = f"IF {leaves} THEN RETURN OLD; END IF;\n    " if leaves else ""
     return f"""
 CREATE OR REPLACE FUNCTION "{table}_append_only"() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -234,7 +264,7 @@ BEGIN
     RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
   END IF;
   IF TG_OP = 'DELETE' THEN
-    RAISE EXCEPTION '{table}: row % is a fact and stays', OLD.id USING ERRCODE = '42501';
+    {may_leave}RAISE EXCEPTION '{table}: row % is a fact and stays', OLD.id USING ERRCODE = '42501';
   END IF;
   IF ({old}) IS DISTINCT FROM ({new}) THEN
     RAISE EXCEPTION '{table}: row % is a fact and never changes', OLD.id USING ERRCODE = '42501';
