@@ -204,9 +204,15 @@ UP = "({0}.id <= x.base_event_id OR {0}.xid < x.watermark)"
 STANDING = f"""{UP.format("e")} AND NOT EXISTS (
     SELECT FROM usage_event v
     WHERE v.organization_id = e.organization_id AND v.voids_id = e.id AND {UP.format("v")})"""
+# Events of sealed hours may be gone: the buckets of those stand, and are proven from their seal.
+SEALED = """LEFT JOIN (
+    SELECT organization_id AS sealed_id, max(until) AS sealed_until
+    FROM usage_seal GROUP BY organization_id
+  ) sealed ON sealed.sealed_id = e.organization_id"""
+UNSEALED = "(sealed.sealed_until IS NULL OR e.{0} >= sealed.sealed_until)"
 ROLLED_UP = f"""(
-  SELECT {EVENT}, {HOUR} FROM usage_event e CROSS JOIN epoch x
-  WHERE {STANDING} AND {CHOSEN} OFFSET 0
+  SELECT {EVENT}, {HOUR} FROM usage_event e CROSS JOIN epoch x {SEALED}
+  WHERE {STANDING} AND {CHOSEN} AND {UNSEALED.format("occurred_at")} OFFSET 0
 )"""  # noqa: S608 - constants
 ROLLED_UP_THEN = f"""(
   SELECT {EVENT}, {HOUR}
@@ -217,6 +223,9 @@ ROLLED_UP_THEN = f"""(
   WHERE {STANDING} OFFSET 0
 )"""  # noqa: S608 - constants
 
+CLEAR = f"""DELETE FROM {{table}} e
+WHERE {CHOSEN} AND NOT EXISTS (
+  SELECT FROM usage_seal s WHERE s.organization_id = e.organization_id AND s.until > e.hour)"""  # noqa: S608
 FILL = f"""WITH {METERS}, {EPOCH}, counted AS MATERIALIZED (
   {by_hour(ROLLED_UP, CHOSEN_METER)}
 )
@@ -243,8 +252,8 @@ ORDER BY 1, 2, 3, 4"""
 DIFFERENCES = f"""WITH {METERS}, {EPOCH}, counted AS (
   {by_hour(ROLLED_UP, CHOSEN_METER)}
 ), stored AS (
-  SELECT {BUCKET_COLUMNS} FROM usage_bucket e JOIN meter m ON m.id = e.meter_id
-  WHERE {CHOSEN} AND {CHOSEN_METER}
+  SELECT {BUCKET_COLUMNS} FROM usage_bucket e JOIN meter m ON m.id = e.meter_id {SEALED}
+  WHERE {CHOSEN} AND {CHOSEN_METER} AND {UNSEALED.format("hour")}
 )
 SELECT organization_id, meter_id, hour, slice::text,
   coalesce(s.event_count, 0), coalesce(c.event_count, 0),
@@ -264,8 +273,8 @@ DISTINCT_DIFFERENCES = f"""WITH {METERS}, {EPOCH}, counted AS (
   {distinct_by_hour(ROLLED_UP, CHOSEN_METER)}
 ), stored AS (
   SELECT organization_id, meter_id, hour, e.value
-  FROM usage_distinct e JOIN meter m ON m.id = e.meter_id
-  WHERE {CHOSEN} AND {CHOSEN_METER}
+  FROM usage_distinct e JOIN meter m ON m.id = e.meter_id {SEALED}
+  WHERE {CHOSEN} AND {CHOSEN_METER} AND {UNSEALED.format("hour")}
 )
 SELECT organization_id, meter_id, hour, count(s.value), count(c.value)
 FROM counted c FULL JOIN stored s USING (organization_id, meter_id, hour, value)

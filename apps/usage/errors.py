@@ -66,6 +66,18 @@ class EventRefused(Conflict):
     code = "event_refused"
 
 
+class UsageSealed(Conflict):
+    """The time is sealed: its events may be gone by retention, and none is taken there."""
+
+    code = "usage_sealed"
+
+
+class SealRefused(Conflict):
+    """Events are still needed, or were not counted yet: nothing was sealed."""
+
+    code = "seal_refused"
+
+
 class UnknownEpoch(NotFound):
     """No such epoch: the evidence is not of this database."""
 

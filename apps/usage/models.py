@@ -177,7 +177,15 @@ class RejectedEvent(TenantRow):
                 nulls_distinct=False,
             )
         ]
-        indexes = [models.Index(fields=["id"], name="rejected_open", condition=Q(replayed_at=None))]
+        indexes = [
+            models.Index(fields=["id"], name="rejected_open", condition=Q(replayed_at=None)),
+            # The key's check when an event goes.
+            models.Index(
+                fields=["organization", "event"],
+                name="rejected_by_event",
+                condition=Q(event__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
@@ -271,6 +279,55 @@ class DeviceReport(TenantRow):
 
     def __str__(self) -> str:
         return f"{self.instance}: {self.active_devices} of {self.total_devices}"
+class UsageSeal(TenantRow):
+    """Says that an organization's events before `until` have done their work and may go.
+
+    From then on the buckets of those hours are what is known, and stand as they are. The audit
+    entry of the seal holds the same facts.
+    """
+
+    public_id = PublicIdField("seal")
+    since = models.DateTimeField(help_text="where the seal before it ends")
+    until = models.DateTimeField(help_text="the start of an hour: events before it may go")
+    closed_until = models.DateTimeField(help_text="nothing of before is taken or voided any more")
+    events = models.BigIntegerField(help_text="how many there were from since to until")
+    buckets = models.CharField(max_length=64, help_text="SHA-256 over the buckets of its hours")
+    proof = models.CharField(max_length=64, help_text="SHA-256 over what was billed of them")
+    sealed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "usage_seal"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "until"], name="sealed_once"),
+            models.CheckConstraint(
+                condition=Q(since__lt=F("until"), closed_until__gte=F("until")),
+                name="seal_goes_forward",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} until {self.until:%Y-%m-%dT%H:%MZ}"
+
+
+class PrunedEvent(TenantRow):
+    """What is left of an event that is gone: enough to know it when it comes again.
+
+    Its integer id is the event's. `content` is 64 bits of the SHA-256 over what was sent: it tells
+    a repetition from a conflict, and neither is counted.
+    """
+
+    created_at = None  # type: ignore[assignment]
+    dedupe_key = models.UUIDField()
+    content = models.BigIntegerField()
+
+    class Meta:
+        db_table = "usage_pruned_event"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "dedupe_key"], name="pruned_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{PUBLIC_PREFIX}{self.dedupe_key.hex}"
 
 
 class UsageEpoch(Row):

@@ -33,7 +33,7 @@ from apps.usage.errors import (
 from apps.usage.filtering import Values
 from apps.usage.models import EARLIEST, Event, Meter, RejectedEvent, UsageEpoch, UsageShipment
 from apps.usage.shipped import ClickHouseStore, boundary
-from apps.usage.store import EventStore, PostgreSQLStore
+from apps.usage.store import EventStore, PostgreSQLStore, refuse_gone
 from apps.usage.store import rows as _rows
 
 HOUR = timedelta(hours=1)
@@ -392,6 +392,7 @@ def measure_groups(
     rows = _rows(counting.GROUPS, {**spans.windows(), **asked})
     if not rows:
         raise UsageNotReady(NOT_READY)
+    refuse_gone(spans.windows())
     if len(rows) > most:
         raise TooManyGroups("There are too many groups: group by less, or take a shorter window.")
     return spans.measured_groups(rows, by)

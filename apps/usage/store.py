@@ -15,9 +15,13 @@ from django.db import connection
 
 from apps.core import bulk
 from apps.usage import counting
+from apps.usage.errors import UsageSealed
 
 Windows = Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
+GONE = """SELECT max(s.until)
+FROM unnest(%(organizations)s::bigint[], %(since)s::timestamptz[]) AS n (organization_id, since)
+JOIN usage_seal s ON s.organization_id = n.organization_id AND s.until > n.since"""
 
 
 class EventStore(Protocol):
@@ -49,27 +53,29 @@ class EventStore(Protocol):
 
 
 class PostgreSQLStore:
-    """Reads every event where it was committed."""
+    """Reads every event where it was committed; UsageSealed where retention may have taken some."""
 
     def measure(self, windows: Windows) -> Rows:
         """Measure in one statement."""
-        return rows(counting.MEASURE, windows)
+        found = rows(counting.MEASURE, windows)
+        refuse_gone(windows)
+        return found
 
     def recount(self, claims: Windows) -> Rows:
         """Recount in one statement."""
-        return rows(counting.RECOUNT, claims)
+        return _of_claims(counting.RECOUNT, claims)
 
     def readings(self, claim: Windows) -> Rows:
         """Read what one claim counted."""
-        return rows(counting.READINGS, claim)
+        return _of_claims(counting.READINGS, claim)
 
     def events(self, claim: Windows) -> Rows:
         """Read a page of what stands under one claim."""
-        return rows(counting.EVENTS, claim)
+        return _of_claims(counting.EVENTS, claim)
 
     def hours(self, claim: Windows) -> Rows:
         """Count by hours."""
-        return rows(counting.HOURS_OF_EVENTS, claim)
+        return _of_claims(counting.HOURS_OF_EVENTS, claim)
 
     def time_of(self, organization_id: int, event_id: int) -> datetime | None:
         """Look the event up."""
@@ -79,6 +85,41 @@ class PostgreSQLStore:
             {"organization": organization_id, "event": event_id},
         )
         return found[0][0] if found else None
+
+
+def refuse_gone(windows: Windows) -> None:
+    """Raise UsageSealed where an edge of a window needs events that retention may have taken.
+
+    To be asked after the windows were measured: a seal stands before the first event goes, so no
+    window can have been measured without them that passes here.
+    """
+    columns = ("organizations", "starts", "ends", "whole_from", "whole_to")
+    needed = []
+    for organization_id, start, end, whole_from, whole_to in zip(
+        *(windows[name] for name in columns), strict=True
+    ):
+        if start < whole_from or whole_to < end:
+            needed.append((organization_id, start if start < whole_from else whole_to))
+    _refuse(needed)
+
+
+def _of_claims(sql: str, claims: Windows) -> Rows:
+    found = rows(sql, claims)
+    _refuse(list(zip(claims["organizations"], claims["starts"], strict=True)))
+    return found
+
+
+def _refuse(needed: list[tuple[int, datetime]]) -> None:
+    """Raise UsageSealed when events since one of these instants may be gone."""
+    if not needed:
+        return
+    organizations, since = zip(*needed, strict=True)
+    [(until,)] = rows(GONE, {"organizations": list(organizations), "since": list(since)})
+    if until is not None:
+        raise UsageSealed(
+            f"The events before {until:%Y-%m-%dT%H:%MZ} are gone by retention; whole hours (UTC)"
+            " of that time are known, and what was billed of it, from its seal."
+        )
 
 
 def rows(sql: str, parameters: Mapping[str, Any]) -> Rows:

@@ -76,10 +76,13 @@ FACTS = {
     "invoicing_creditnoteline",
     "invoicing_ledgerentry",
     "invoicing_ledgertransaction",
+    "invoicing_lineseal",
     "payments_payment",
     "payments_refund",
     "subscriptions_quantitystep",
     "usage_event",
+    "usage_pruned_event",
+    "usage_seal",
 }
 FINAL_DOCUMENTS = {
     "invoicing_invoice",
@@ -97,6 +100,7 @@ DEFINER = {
     "plans_redeem": "counts the use of a coupon, whose row tenants only read",
     "tenants_belongings": "a person's organizations, before one is chosen",
     "tenants_key_holder": "the holder of a key, before a scope is open",
+    "usage_drop_events": "deletes sealed events, which nobody else may; staff only",
     "usage_hold_events": "locks the table of events for a new epoch; staff only",
 }
 MINE = "( SELECT app_organization_id() AS app_organization_id)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from apps.usage.services.devices import cleanup_reports, report_devices
 from apps.usage.services.intake import EventResult, Outcome, Status, ingest, reject
 from apps.usage.services.meters import define_meter
+from apps.usage.services.pruning import prune, seal
 from apps.usage.services.replay import Replayed, replay_rejected
 from apps.usage.services.rollup import Rebuilt, RolledUp, rebuild, roll_up
 from apps.usage.services.shipping import BlockDifference, Shipped, ship_events, verify_shipments
@@ -23,11 +24,13 @@ __all__ = [
     "correct_event",
     "define_meter",
     "ingest",
+    "prune",
     "rebuild",
     "reject",
     "replay_rejected",
     "report_devices",
     "roll_up",
+    "seal",
     "ship_events",
     "verify_shipments",
     "void_event",

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from apps.core import statements
 from apps.core.actor import Actor, require
 from apps.core.ids import new_id
-from apps.usage import cloudevents, counting, selectors
+from apps.usage import cloudevents, counting, retention, selectors
 from apps.usage.checking import PUBLIC_ID, Door, NewEvent, Refusal, Target, Unread, dedupe_key
 from apps.usage.errors import UsageNotReady
 
@@ -29,13 +29,26 @@ PROPOSED_VOIDS = """unnest(%(dedupe_keys)s::uuid[], %(sources)s::text[], %(keys)
     %(types)s::text[], %(times)s::timestamptz[], %(data)s::jsonb[], %(voids)s::bigint[])
   WITH ORDINALITY AS p (dedupe_key, source, key, type, occurred_at, data, voids, position)"""
 
+# What was sealed may be gone, and is known by the keys that were kept of it. Asked key by key, and
+# only in organizations that have a seal.
+CLOSED = """closed AS MATERIALIZED (
+  SELECT max(closed_until) AS until FROM usage_seal WHERE organization_id = %(organization)s
+)"""
+OPEN = """EXISTS (SELECT FROM epoch) AND CASE WHEN (SELECT until FROM closed) IS NULL THEN true
+    ELSE p.occurred_at >= (SELECT until FROM closed) AND NOT EXISTS (
+      SELECT FROM usage_pruned_event g
+      WHERE g.organization_id = %(organization)s AND g.dedupe_key = p.dedupe_key) END"""
+TARGET_OPEN = """((SELECT until FROM closed) IS NULL OR EXISTS (
+      SELECT FROM usage_event t WHERE t.organization_id = %(organization)s AND t.id = p.voids
+        AND t.occurred_at >= (SELECT until FROM closed)))"""
+
 # Numbered in the order they came, so that of two readings at one instant the later one is `latest`;
 # stored in the order of their keys, so that two batches with the same events cannot deadlock.
 # Without an epoch nothing is stored: a transaction number of this cluster among those of another
 # would make old evidence count what it never saw.
-STORE = f"""WITH {counting.EPOCH}, proposed AS MATERIALIZED (
+STORE = f"""WITH {counting.EPOCH}, {CLOSED}, proposed AS MATERIALIZED (
   SELECT nextval('usage_event_id_seq') AS id, p.* FROM {PROPOSED}
-  WHERE EXISTS (SELECT FROM epoch)
+  WHERE {OPEN}
 ), stored AS (
   INSERT INTO usage_event
     (id, organization_id, dedupe_key, source, key, type, occurred_at, received_at, data, digest)
@@ -51,9 +64,9 @@ SELECT position - 1, id FROM stored JOIN proposed USING (id)"""  # noqa: S608 - 
 # As STORE, for events that take another one back, under VOIDING: the first that came wins. No
 # constraint is named: where the other is voided already, the row is left out too, and COMPARE does
 # not find it then.
-STORE_VOIDING = f"""WITH {counting.EPOCH}, proposed AS MATERIALIZED (
+STORE_VOIDING = f"""WITH {counting.EPOCH}, {CLOSED}, proposed AS MATERIALIZED (
   SELECT nextval('usage_event_id_seq') AS id, p.* FROM {PROPOSED_VOIDS}
-  WHERE EXISTS (SELECT FROM epoch)
+  WHERE {OPEN} AND {TARGET_OPEN}
 ), stored AS (
   INSERT INTO usage_event
     (id, organization_id, dedupe_key, source, key, type, occurred_at, received_at, data, digest,
@@ -80,7 +93,13 @@ COMPARE = f"""SELECT p.position - 1, e.id,
   e.digest = usage_event_digest(
     %(organization)s, p.source, p.key, p.type, p.occurred_at, e.received_at, p.data, p.voids)
 FROM {PROPOSED_VOIDS}
-JOIN usage_event e ON e.organization_id = %(organization)s AND e.dedupe_key = p.dedupe_key"""  # noqa: S608
+JOIN usage_event e ON e.organization_id = %(organization)s AND e.dedupe_key = p.dedupe_key
+UNION ALL
+SELECT p.position - 1, g.id,
+  g.content = usage_event_content(
+    %(organization)s, p.source, p.key, p.type, p.occurred_at, p.data, p.voids)
+FROM {PROPOSED_VOIDS}
+JOIN usage_pruned_event g ON g.organization_id = %(organization)s AND g.dedupe_key = p.dedupe_key"""  # noqa: S608
 
 KEEP = """INSERT INTO usage_rejected_event AS r
   (organization_id, public_id, code, detail, pointer, payload, fingerprint, origin, line,
@@ -231,6 +250,7 @@ def _void(
     """Store what takes others back, after those others where they came in the same batch."""
     with connection.cursor() as cursor:
         cursor.execute(VOIDING, {"organization": organization_id})
+    closed = retention.closed_until(organization_id)
     while voiding:
         waiting, ready = [], []
         targets, coming = _targets(organization_id, voiding), {one.dedupe_key for one in voiding}
@@ -241,6 +261,8 @@ def _void(
                 waiting.append(one)
                 continue
             refusal = door.judge_voided(one.event.voids, target)
+            if target is not None and target.occurred_at < closed:
+                refusal = _sealed(closed, "/voids")
             if refusal is not None or target is None:
                 yield one.position, _rejection(refusal)
                 continue
@@ -287,13 +309,22 @@ def _store(
     known = {index: found for index, *found in _run(COMPARE, organization_id, left)}
     if len(known) != len(left) and not selectors.is_ready():
         raise UsageNotReady(selectors.NOT_READY)
+    closed = retention.closed_until(organization_id) if len(known) != len(left) else None
     for index, one in enumerate(left):
-        yield one.position, _known(*known[index]) if index in known else _too_late(one)
+        yield one.position, _known(*known[index]) if index in known else _too_late(one, closed)
 
 
-def _too_late(one: _Judged) -> EventResult:
+def _too_late(one: _Judged, closed: datetime | None) -> EventResult:
+    occurred_at = one.event.occurred_at
+    if closed is not None and occurred_at is not None and occurred_at < closed:
+        return _rejection(_sealed(closed, "/time"))
     reason = f"The event '{one.event.voids}' is voided already, by another event."
     return EventResult(Status.REJECTED, "already_voided", reason, "/voids")
+
+
+def _sealed(closed: datetime, pointer: str) -> Refusal:
+    reason = f"The usage before {closed:%Y-%m-%dT%H:%MZ} is sealed; nothing is added or voided."
+    return Refusal("usage_sealed", reason, pointer)
 
 
 def _known(event_id: int, same: bool) -> EventResult:

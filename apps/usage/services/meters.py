@@ -11,7 +11,7 @@ from django.db import transaction
 
 from apps.audit import services as audit
 from apps.core.actor import Actor, require
-from apps.usage import filtering
+from apps.usage import filtering, retention
 from apps.usage.checking import VOID
 from apps.usage.errors import InvalidMeter, MeterChanged
 from apps.usage.filtering import Values
@@ -48,7 +48,7 @@ def define_meter(  # noqa: PLR0913 - a definition has this many parts
     Unit and description may change, and so may the dimensions: then its buckets are made anew.
     `include` and `exclude` say which events it counts at all. Raises MeterChanged for another event
     type, aggregation, value, sign or filter, and InvalidMeter. A meter on events that are stored
-    already counts them all.
+    already counts those that are still there.
     """
     require("manage_catalog", actor=actor)
     filtered = filtering.document(include or {}, exclude)
@@ -125,6 +125,12 @@ def _keep(meter: Meter, meant: dict[str, Any], *, actor: Actor, at: datetime) ->
         setattr(meter, name, text)
     meter.save(update_fields=list(wording))
     if "dimensions" in wording:
+        if retention.is_sealed(meter.pk):
+            raise MeterChanged(
+                f"Usage of meter '{meter.key}' is sealed and its events are gone: it cannot be told"
+                " apart by other dimensions. Define a meter with another key.",
+                param="dimensions",
+            )
         rollup.refill(meter.pk)
     audit.record(
         action="meter.sliced" if "dimensions" in wording else "meter.reworded",

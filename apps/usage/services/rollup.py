@@ -59,8 +59,9 @@ def roll_up(at: datetime) -> RolledUp:
 def rebuild(*, actor: Actor, at: datetime, organization_id: int | None = None) -> Rebuilt:
     """Count the buckets anew from the events and say what was different; needs the ops scope.
 
-    For one organization or (None) all. After a restore it begins a new epoch, for all of them. What
-    is not rolled up yet stays so. Readers see the old buckets until the commit, then the new ones.
+    For one organization or (None) all; sealed hours stand as they are. After a restore it begins a
+    new epoch, for all of them. What is not rolled up yet stays so. Readers see the old buckets
+    until the commit, then the new ones.
     """
     require("manage_platform", actor=actor)
     _value(f"SELECT pg_advisory_xact_lock({LOCK})")
@@ -95,7 +96,10 @@ def fill(*, organization_id: int | None = None, meter_id: int | None = None) -> 
 
 
 def refill(meter_id: int) -> None:
-    """Write a meter's buckets anew, with the slices of now; under `hold()`."""
+    """Write a meter's buckets anew, with the slices of now; under `hold()`.
+
+    Only for meters without buckets in sealed hours: see `retention.is_sealed`.
+    """
     UsageBucket.objects.filter(meter_id=meter_id).delete()
     UsageDistinct.objects.filter(meter_id=meter_id).delete()
     fill(meter_id=meter_id)
@@ -172,12 +176,8 @@ def _start_epoch(at: datetime) -> None:
 
 
 def _clear(organization_id: int | None) -> None:
-    buckets, values = UsageBucket.objects.all(), UsageDistinct.objects.all()
-    if organization_id is not None:
-        buckets = buckets.filter(organization_id=organization_id)
-        values = values.filter(organization_id=organization_id)
-    buckets.delete()
-    values.delete()
+    for table in ("usage_bucket", "usage_distinct"):
+        _execute(counting.CLEAR.format(table=table), {"organization": organization_id})
 
 
 def _take_time() -> None:
