@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import QuerySet, Subquery
 
 from apps.engine.invoice import LineKind
-from apps.invoicing import evidence
+from apps.invoicing import evidence, sealing
 from apps.invoicing.errors import UnknownCorrection
 from apps.invoicing.evidence import Evidence
 from apps.invoicing.models import Correction, HealingMark, InvoiceLine
@@ -120,9 +120,10 @@ def _settled() -> int:
 
 def changed(line_ids: Sequence[int]) -> list[Late]:
     """Return those of the lines, all final, whose events are others than were counted last: when
-    they were billed, or when a correction looked at them. One measurement for all of them.
+    they were billed, or when a correction looked at them. One measurement for all of them. Nothing
+    comes late to a sealed line.
     """
-    rows = final_lines(line_ids)
+    rows = _unsealed(final_lines(line_ids))
     known = latest_corrections(row.pk for row in rows)
     then = [last_seen(row, known) for row in rows]
     wants = [(row.organization_id, one.claim.want) for row, one in zip(rows, then, strict=True)]
@@ -132,6 +133,11 @@ def changed(line_ids: Sequence[int]) -> list[Late]:
         for row, one, found in zip(rows, then, now, strict=True)
         if not one.agrees_with(found)
     ]
+
+
+def _unsealed(rows: Sequence[InvoiceLine]) -> list[InvoiceLine]:
+    known = sealing.sealed(rows)
+    return [row for row in rows if sealing.name(row) not in known]
 
 
 def final_lines(line_ids: Sequence[int]) -> list[InvoiceLine]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from celery import shared_task
+from django.conf import settings
 
 from apps.core import clock
 from apps.core.actor import system
@@ -38,3 +41,17 @@ def heal_usage() -> int:
     """
     report = services.heal_usage(actor=system("scheduler"), at=clock.now())
     return len(report.found)
+
+
+@shared_task(name="invoicing.prune_usage", time_limit=6 * 3600)
+def prune_usage() -> int:
+    """Let events go that are older than USAGE_RETENTION_DAYS; 0 keeps all of them.
+
+    Whose books are long takes its time to be proven. Return how many events went.
+    """
+    if not settings.USAGE_RETENTION_DAYS:
+        return 0
+    at = clock.now()
+    before = at - timedelta(days=settings.USAGE_RETENTION_DAYS)
+    done = services.prune_usage(before=before, actor=system("scheduler"), at=at)
+    return sum(one.events for one in done)

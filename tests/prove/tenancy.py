@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from psycopg.types.range import TimestamptzRange
 
-from apps.core import idempotency, rls
+from apps.core import clock, idempotency, rls
 from apps.core.idempotency import Answer
 from apps.entitlements import services as entitlements
 from apps.invoicing import services as invoicing
@@ -127,7 +127,15 @@ def build(customers: int, seed: int) -> tuple[Places, dict[int, Person]]:
             _settle_and_park(organization_id)
             _late(organization_id)
     invoicing.heal_usage(actor=ACTOR, at=NOW, everything=True)
+    _let_go()
     return places(), people
+
+
+def _let_go() -> None:
+    """Seal the first month and let its events go, seen from a day when they are old enough."""
+    at = clock.now() + timedelta(days=100)
+    done = invoicing.prune_usage(before=at - timedelta(days=70), actor=ACTOR, at=at)
+    assert all(one.events for one in done), done
 
 
 def _offer_more() -> None:

@@ -14,7 +14,7 @@ from apps.api.v1.invoices import TAG
 from apps.invoicing import explaining
 from apps.invoicing.models import Invoice, InvoiceLine
 from apps.usage import selectors as usage
-from apps.usage.errors import UnknownEvent
+from apps.usage.errors import UnknownEvent, UsageSealed
 
 
 class EvidenceShape(Shape):
@@ -65,5 +65,10 @@ class LineEvents(ApiView):
             found = explaining.events_of_line(row.public_id, after=after, limit=query["limit"])
         except UnknownEvent:
             refuse_cursor("starting_after")
+        if found.sealed_at is not None:
+            raise UsageSealed(
+                f"The events under this line are gone by retention. It was sealed on"
+                f" {found.sealed_at:%Y-%m-%d}, proven from them."
+            )
         last = found.events[-1].public_id if found.more else None
         return self.envelope(EvidenceShape, found.events, has_more=found.more, next_cursor=last)

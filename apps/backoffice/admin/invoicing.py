@@ -28,7 +28,7 @@ from apps.backoffice.admin.sums import beside, sums_of
 from apps.core import clock
 from apps.engine.money import Money
 from apps.engine.period import Period
-from apps.invoicing import einvoice, pdf, selectors, services
+from apps.invoicing import einvoice, pdf, sealing, selectors, services
 from apps.invoicing.document import Document, Line
 from apps.invoicing.models import (
     CreditNote,
@@ -575,8 +575,13 @@ def _usage_facts(line: InvoiceLine) -> dict[str, Any]:
     meter = usage.get_meter(line.explanation["meter"])
     want = usage.Want(meter.key, window.start, window.end)
     then = line.explanation.get("usage", {})
-    again = usage.recount(line.organization_id, want, line.usage_epoch or 0, line.usage_snapshot)
-    now = usage.measure(line.organization_id, [want])[0]
+    seal = sealing.sealed([line]).get(sealing.name(line))
+    if seal is None:
+        snapshot = line.usage_epoch or 0, line.usage_snapshot
+        again = usage.recount(line.organization_id, want, *snapshot)
+        now = usage.measure(line.organization_id, [want])[0]
+    else:  # nothing came later, and the events may be gone
+        again = now = sealing.measured(line, seal)
     return {
         "line": line,
         "meter": meter,
@@ -588,13 +593,16 @@ def _usage_facts(line: InvoiceLine) -> dict[str, Any]:
                 cells.number(then.get("event_count", 0)),
                 then.get("events_hash", ""),
             ),
-            ("The same events, counted again", *_counted(again)),
+            (
+                "The same events, counted again" if seal is None else "Counted for its seal",
+                *_counted(again),
+            ),
             ("With events that came later", *_counted(now)),
         ],
         "agrees": (again.event_count, again.hash)
         == (then.get("event_count"), then.get("events_hash")),
         "later": now.event_count - again.event_count,
-        "days": _days(line, window),
+        "days": _days(line, window) if seal is None else [],
         "events_url": cells.list_url(
             Event,
             organization=line.organization_id,

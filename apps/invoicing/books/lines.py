@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from django.db.models import Sum
 
+from apps.core.errors import DomainError
 from apps.engine.explanation import BrokenExplanation, replay
 from apps.engine.invoice import (
     BilledKey,
@@ -24,21 +25,21 @@ from apps.engine.invoice import (
     windows_needed,
 )
 from apps.engine.money import round_half_away
-from apps.invoicing import evidence
+from apps.invoicing import evidence, sealing
 from apps.invoicing.books.findings import Finding, about_line
 from apps.invoicing.composition import (
+    PER_EVENT,
     PROGRESSIVE,
     as_measured,
     billed_before,
     charge_line,
     correction_line,
 )
-from apps.invoicing.evidence import Evidence
 from apps.invoicing.models import Correction, CreditNoteLine, Invoice, InvoiceLine
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.usage import selectors as usage
-from apps.usage.errors import UnknownEpoch
+from apps.usage.errors import UnknownEpoch, UsageSealed
 
 Counted = Mapping[tuple[str, int], usage.Measured]
 Metered = InvoiceLine | Correction
@@ -47,10 +48,14 @@ BORNE = (Correction.Status.BILLED,)
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a chunk is held against: agreements, recounts, and the corrections that lines bear."""
+    """What a chunk is held against: agreements, recounts, and the corrections that lines bear.
+
+    The recounts of `sealed` lines are what their seals say: their events may be gone.
+    """
 
     agreements: Mapping[int, SubscriptionFacts]
     counted: Counted
+    sealed: Set[tuple[str, int]]
     corrections: Mapping[tuple[int, int], Correction]
 
 
@@ -59,9 +64,16 @@ def findings(rows: Sequence[Invoice]) -> list[Finding]:
     lines = [line for row in rows for line in row.lines.all()]
     corrections = [one for line in lines for one in line.corrections.all()]
     metered: list[Metered] = [line for line in lines if line.usage_epoch is not None]
-    counted, found = _recounted([*metered, *corrections])
+    metered += corrections
+    seals = sealing.sealed(metered)
+    counted, found = _recounted([row for row in metered if sealing.name(row) not in seals])
+    counted |= {
+        sealing.name(row): sealing.measured(row, seals[sealing.name(row)])
+        for row in metered
+        if sealing.name(row) in seals
+    }
     items = {line.item.subscription_id for line in lines if line.item is not None}
-    known = Known(subscriptions.by_ids(items), counted, _borne(lines))
+    known = Known(subscriptions.by_ids(items), counted, seals.keys(), _borne(lines))
     for row in rows:
         mine = list(row.lines.all())
         for line in mine:
@@ -77,23 +89,14 @@ def _borne(lines: Iterable[InvoiceLine]) -> dict[tuple[int, int], Correction]:
 
 
 # --- counting again ------------------------------------------------------------------------------
-def _name(row: Metered) -> tuple[str, int]:
-    return type(row).__name__, row.pk
-
-
-def _evidence(row: Metered) -> Evidence:
-    return evidence.of_line(row) if isinstance(row, InvoiceLine) else evidence.of_correction(row)
-
-
 def _recounted(
     rows: Sequence[Metered],
 ) -> tuple[dict[tuple[str, int], usage.Measured], list[Finding]]:
     """Recount all at once; where evidence cannot be read, one by one to name whose it is."""
     try:
-        claims = [(row.organization_id, _evidence(row).claim) for row in rows]
-        measured = usage.recount_all(claims)
-        return dict(zip(map(_name, rows), measured, strict=True)), []
-    except (UnknownEpoch, KeyError, ValueError) as error:
+        measured = usage.recount_all(sealing.claims(rows))
+        return dict(zip(map(sealing.name, rows), measured, strict=True)), []
+    except (UnknownEpoch, UsageSealed, KeyError, ValueError) as error:
         if len(rows) == 1:
             return {}, [_unreadable(rows[0], error)]
     counted: dict[tuple[str, int], usage.Measured] = {}
@@ -107,14 +110,14 @@ def _recounted(
 
 def _unreadable(row: Metered, error: Exception) -> Finding:
     line = row if isinstance(row, InvoiceLine) else row.line
-    reason = error.message if isinstance(error, UnknownEpoch) else f"evidence lacks {error}"
+    reason = error.message if isinstance(error, DomainError) else f"evidence lacks {error}"
     return Finding("line", row.public_id, f"line {row.public_id} ({line.key}): {reason}")
 
 
 # --- a line by itself ----------------------------------------------------------------------------
 def _own_problems(row: Invoice, line: InvoiceLine, known: Known) -> Iterator[str]:
     yield from _arithmetic(line.explanation, line.amount)
-    yield from _usage_problems(line, known.counted.get(_name(line)))
+    yield from _usage_problems(line, known.counted.get(sealing.name(line)))
     if line.live != (row.status != Invoice.Status.VOID):
         yield f"it is marked {'standing' if line.live else 'void'} on a {row.status} invoice"
     if line.charge is not None:
@@ -181,7 +184,7 @@ def _chain(line: InvoiceLine, known: Known) -> Iterator[str]:
             yield f"{where} is missing"
             return
         problems = [*_arithmetic(row.explanation, row.amount)]
-        problems += _usage_problems(row, known.counted.get(_name(row)))
+        problems += _usage_problems(row, known.counted.get(sealing.name(row)))
         problems += _rated_again(line, row, known)
         if line.live and row.amount_before != before:
             problems.append(f"it starts from {row.amount_before}, billed were {before}")
@@ -200,9 +203,9 @@ def _is_borne(line: InvoiceLine, row: Correction) -> bool:
 
 
 def _rated_again(line: InvoiceLine, row: Correction, known: Known) -> Iterator[str]:
-    counted = known.counted.get(_name(row))
+    counted = known.counted.get(sealing.name(row))
     facts = known.agreements.get(0 if line.item is None else line.item.subscription_id)
-    if counted is None or facts is None:
+    if counted is None or facts is None or _rests_on_seal(line, row, facts, known):
         return
     boundary = facts.agreement.cycle.index_at(line.during.lower) + 1
     proposals = _rated(facts, boundary, [(line.item_id or 0, row.explanation, counted)])
@@ -211,6 +214,16 @@ def _rated_again(line: InvoiceLine, row: Correction, known: Known) -> Iterator[s
         yield "the agreement does not call for it"
     elif _due(proposal, row.explanation) != row.amount:
         yield f"it is {row.amount}; agreement and facts give {proposal.amount.minor}"
+
+
+def _rests_on_seal(line: InvoiceLine, row: Metered, facts: SubscriptionFacts, known: Known) -> bool:
+    """Tell whether only its seal can prove it: the price rates every event, and they may be gone.
+
+    It was rated from them when it was sealed; its arithmetic and its document are proven as ever.
+    """
+    if line.item_id is None or sealing.name(row) not in known.sealed:
+        return False
+    return isinstance(facts.item(line.item_id).item.terms, PER_EVENT)
 
 
 # --- lines against the agreement -----------------------------------------------------------------
@@ -224,7 +237,8 @@ def _against_agreements(
             groups[line.item.subscription_id].append(line)
     for subscription_id, mine in groups.items():
         facts = known.agreements[subscription_id]
-        expected = _expected(row, mine, facts, known)
+        mine = [line for line in mine if not _rests_on_seal(line, line, facts, known)]
+        expected = _expected(row, mine, facts, known) if mine else {}
         for line in mine:
             for problem in _against(row, line, facts, expected):
                 yield about_line(row, line, problem)
@@ -260,9 +274,9 @@ def _expected(
     may_give_back = any(line.kind == LineKind.PRORATION and line.amount <= 0 for line in lines)
     billed_of = billed_before((facts, boundary), row.pk) if may_give_back else billed_in_full
     metered = [
-        (line.item_id or 0, line.explanation, known.counted[_name(line)])
+        (line.item_id or 0, line.explanation, known.counted[sealing.name(line)])
         for line in lines
-        if _name(line) in known.counted
+        if sealing.name(line) in known.counted
     ]
     under_way = row.kind == Invoice.Kind.PROGRESSIVE
     return _rated(facts, boundary, metered, billed_of, under_way=under_way)

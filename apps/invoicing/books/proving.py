@@ -13,6 +13,7 @@ from django.db import close_old_connections
 
 from apps.audit import selectors as audit
 from apps.core import rls
+from apps.invoicing import sealing
 from apps.invoicing.books import ledger
 from apps.invoicing.books.documents import chunk, final
 from apps.invoicing.books.documents import findings as findings_of
@@ -74,6 +75,7 @@ def count(organization_id: int | None = None) -> int:
 def _proofs(organization_id: int | None) -> Iterator[Part]:
     yield Part("events", organization_id)
     yield Part("buckets", organization_id)
+    yield Part("seals", organization_id)
     if organization_id is None:
         yield Part("ledger", None)
         yield Part("audit", None)
@@ -128,6 +130,10 @@ def _buckets(organization_id: int | None) -> Iterator[Finding]:
         yield Finding("bucket", f"{bucket.meter_key} {bucket.hour:%Y-%m-%dT%H:%MZ}", str(bucket))
 
 
+def _seals(organization_id: int | None) -> Iterator[Finding]:
+    return (Finding("seal", *problem) for problem in sealing.altered(organization_id))
+
+
 def _ledger(_: int | None) -> Iterator[Finding]:
     return ledger.findings()
 
@@ -139,6 +145,7 @@ def _audit(_: int | None) -> Iterator[Finding]:
 _PROOFS: dict[str, Callable[[int | None], Iterator[Finding]]] = {
     "events": _events,
     "buckets": _buckets,
+    "seals": _seals,
     "ledger": _ledger,
     "audit": _audit,
 }

@@ -17,6 +17,7 @@ from apps.invoicing.models.documents import (
     Parked,
 )
 from apps.invoicing.models.ledger import LedgerEntry, LedgerTransaction
+from apps.invoicing.models.seals import LineSeal
 from apps.invoicing.models.waiting import Charge, Correction, HealingMark
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "InvoiceTax",
     "LedgerEntry",
     "LedgerTransaction",
+    "LineSeal",
     "NumberSeries",
     "Parked",
     "RechargeRule",

@@ -37,6 +37,7 @@ from apps.invoicing.services.paying import apply_payment, revert_payment
 from apps.invoicing.services.progress import bill_thresholds
 from apps.invoicing.services.recharging import buy_credit, recharge, set_recharge, stop_recharge
 from apps.invoicing.services.reports import BillingReport, Issued
+from apps.invoicing.services.retention import Pruned, prune_usage
 from apps.invoicing.services.run import bill_boundary, bill_due, release_parked
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Issued",
     "NewCharge",
     "NoteLine",
+    "Pruned",
     "Recognized",
     "Split",
     "add_charge",
@@ -74,6 +76,7 @@ __all__ = [
     "lock",
     "mark_uncollectible",
     "pay_out",
+    "prune_usage",
     "rebill_invoice",
     "recharge",
     "recognize_revenue",
