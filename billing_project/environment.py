@@ -84,6 +84,11 @@ VARIABLES: tuple[Variable, ...] = (
         " https://ec.europa.eu/taxation_customs/vies/rest-api is the real one",
     ),
     Variable("USAGE_MAX_AGE_DAYS", "35", "the API refuses events older than this; commands do not"),
+    Variable(
+        "USAGE_RETENTION_DAYS",
+        "0",
+        "raw events older than this go once billed and sealed; 0 = never; see docs/operations.md",
+    ),
     Variable("USAGE_MAX_BATCH", "1000", "events accepted in one API request"),
     Variable("USAGE_MAX_BYTES", "1048576", "largest body of an API request, in bytes"),
     Variable(

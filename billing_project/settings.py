@@ -270,6 +270,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "prune usage": {"task": "invoicing.prune_usage", "schedule": 86_400.0},
     "forget old keys": {"task": "core.forget_old_keys", "schedule": 86_400.0},
 }
 
@@ -314,6 +315,7 @@ SPECTACULAR_SETTINGS = {
 }
 VIES_URL = read("VIES_URL")
 USAGE_MAX_AGE_DAYS = read_int("USAGE_MAX_AGE_DAYS")
+USAGE_RETENTION_DAYS = read_int("USAGE_RETENTION_DAYS")
 USAGE_MAX_BATCH = read_int("USAGE_MAX_BATCH")
 CLICKHOUSE_URL = read("CLICKHOUSE_URL")
 if CLICKHOUSE_URL:

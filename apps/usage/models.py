@@ -279,6 +279,8 @@ class DeviceReport(TenantRow):
 
     def __str__(self) -> str:
         return f"{self.instance}: {self.active_devices} of {self.total_devices}"
+
+
 class UsageSeal(TenantRow):
     """Says that an organization's events before `until` have done their work and may go.
 

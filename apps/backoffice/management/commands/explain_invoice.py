@@ -87,6 +87,11 @@ class Command(BaseCommand):
                 for one in used.page.events
             ]
             self.print_table(["Event", "Time", "Source", "Id", ">Value", "Status"], rows)
+        if used.page is not None and used.page.sealed_at is not None:
+            self.note(
+                f"Its events are gone by retention. It was proven from them and sealed on"
+                f" {used.page.sealed_at:%Y-%m-%d}; number, sum and hash stand in the explanation."
+            )
         if used.page is not None and used.page.more:
             self.note(f"There are more: --after {used.page.events[-1].public_id}")
 
@@ -109,6 +114,7 @@ class _Used:
         if self.page is not None:
             told["events"] = [event_json(one) for one in self.page.events]
             told["more"] = self.page.more
+            told["sealed_at"] = None if self.page.sealed_at is None else iso(self.page.sealed_at)
         return told
 
 

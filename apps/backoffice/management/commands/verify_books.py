@@ -49,6 +49,8 @@ class Command(Base):
             found = books.verify(organization_id=organization_id, step=step, jobs=options["jobs"])
         with rls.ops_scope("books: late usage"):
             late = books.late_usage(organization_id=organization_id)
+            sealed = books.sealed_lines(organization_id)
+            slugs = tenants.organizations({one.organization_id for one in sealed})
         if self.as_json:
             self.print_json(
                 {
@@ -65,6 +67,15 @@ class Command(Base):
                         }
                         for one in late
                     ],
+                    "sealed": [
+                        {
+                            "organization": slugs[one.organization_id].slug,
+                            "sealed_at": one.sealed_at.isoformat(),
+                            "until": one.until.isoformat(),
+                            "lines": one.lines,
+                        }
+                        for one in sealed
+                    ],
                     "findings": [
                         {"kind": f.kind, "target": f.target, "message": f.message}
                         for f in found.findings
@@ -79,6 +90,12 @@ class Command(Base):
                 f"Not billed: {one.events} late events ({plain(one.quantity)} of {one.key}) of "
                 f"{one.organization}, after {one.invoice} was final. heal_usage bills them, unless "
                 "the issuer's late usage is rejected."
+            )
+        for seal in sealed:
+            self.note(
+                f"Sealed on {seal.sealed_at:%Y-%m-%d}: {counted(seal.lines, 'line')} of"
+                f" {slugs[seal.organization_id].slug}, proven from the seal; their events may be"
+                " gone by retention."
             )
         seconds = time.monotonic() - started
         verdict = "the books hold" if found.hold else counted(len(found.findings), "finding")
