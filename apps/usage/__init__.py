@@ -1,6 +1,7 @@
 """What was consumed.
 
 Owns: meters, usage events, rejected events, the buckets they are rolled up into and the epochs that
-say how far, and every measurement: a quantity with the evidence to count it again.
+say how far, every measurement (a quantity with the evidence to count it again), and the reports of
+devices at customers' sites.
 Never: prices, subscriptions, invoices. It knows what was used, not who sells it or what it costs.
 """
