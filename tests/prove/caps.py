@@ -13,10 +13,12 @@ import contextlib
 import logging
 import os
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from django.db import connection
 
@@ -53,7 +55,7 @@ def prove(profile_name: str, seed: int) -> Verdict:
         for number in range(profile.rounds):
             story = world.Story(by_money=number % 4 == 3)
             killed += play(story, chance)
-            verdict.faults += [f"round {number}: {fault}" for fault in story.faults()]
+            verdict.faults += [f"round {number}: {fault}" for fault in _found(story)]
             verdict.rounds += 1
         verdict.say(f"{profile.rounds} rounds, {killed} killed, {len(verdict.faults)} faults")
         verdict.say(f"{world.tally()}")
@@ -112,6 +114,25 @@ def _fault_of(mutant: Weakened, original: str, rounds: int, chance: random.Rando
 def _faults(mutant: Weakened, rounds: int, chance: random.Random) -> Iterator[str]:
     ground.spoil(*mutant.spoils)
     for _ in range(rounds):
-        story = world.Story(by_money=mutant.by_money)
+        story = world.Story(by_money=mutant.by_money, keeps=mutant.is_race)
         play(story, chance, mutant.change)
-        yield from story.faults()
+        yield from _found(story, mutant.change)
+
+
+def _found(story: world.Story, mutant: Callable[[], None] = lambda: None) -> list[str]:
+    """Return what is wrong now, and then what can be had, which settles what has run out.
+
+    The services are asked in a process of their own, for a mutant.
+    """
+    wrong = [*story.wrong()]
+    with tempfile.TemporaryDirectory(prefix="prove-") as directory:
+        log = processes.Log(str(Path(directory) / "faults"))
+
+        def work() -> None:
+            mutant()
+            for fault in story.not_free():
+                log.write(fault)
+
+        if processes.start(work).wait() != 0:
+            raise RuntimeError("the services cannot be asked; a traceback stands above")
+        return [*wrong, *log.read()]
