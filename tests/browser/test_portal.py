@@ -14,6 +14,7 @@ from apps.tenants import services
 from tests.conftest import STAFF
 from tests.portal import world
 from tests.portal.world import Customer
+from tests.watch.rows import watched
 
 pytestmark = pytest.mark.browser
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -57,10 +58,13 @@ def paths(acme: Customer, link: str) -> list[str]:
     """Every page that an owner can open."""
     assert acme.subscription is not None
     subscription = acme.subscription.public_id
+    with rls.tenant_scope(acme.organization.pk):
+        watched(acme.organization.pk, meter="ai_requests", actor=STAFF, at=world.NOW)
     return [
         "/portal/",
         "/portal/usage/",
         "/portal/usage/?period=previous",
+        "/portal/alerts/",
         "/portal/plan/",
         "/portal/plan/subscribe/scale/",
         f"/portal/plan/{subscription}/seats/seats/?quantity=5",
