@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 
 from apps.engine.aggregation import Aggregation
 from apps.engine.invoice import windows_needed
@@ -66,18 +66,24 @@ def plan(organization_id: int, *, cutoff: datetime) -> Plan:
     last = retention.last_seal(organization_id)
     if last is not None and until <= last.until:
         return Plan(organization_id, None, reason=f"sealed until {last.until:%Y-%m-%d} already")
-    going = [row for row in _unsealed(organization_id, rows) if _window(row).start < until]
+    going = [row for row in rows if _window(row).start < until]
     closed = max([until, *(_window(row).end for row in going)])
     return Plan(organization_id, until, closed, going)
 
 
 def _metered(organization_id: int) -> list[Metered]:
-    """Return the final metered lines, also of void invoices, and the corrections of lines."""
+    """Return the final metered lines, also of void invoices, and the corrections of lines, as far
+    as they are not sealed.
+    """
     lines = InvoiceLine.objects.filter(
         organization_id=organization_id, usage_epoch__isnull=False
     ).exclude(invoice__status=Invoice.Status.DRAFT)
     corrections = Correction.objects.filter(organization_id=organization_id)
-    return [*lines.order_by("pk"), *corrections.order_by("pk")]
+    seals = LineSeal.objects.filter(organization_id=organization_id)
+    return [
+        *lines.exclude(Exists(seals.filter(line_id=OuterRef("pk")))).order_by("pk"),
+        *corrections.exclude(Exists(seals.filter(correction_id=OuterRef("pk")))).order_by("pk"),
+    ]
 
 
 def _levels(organization_id: int, rows: Iterable[Metered]) -> str:
@@ -123,11 +129,6 @@ def _drafted(organization_id: int) -> Iterable[datetime]:
         invoice__status=Invoice.Status.DRAFT,
     )
     return [_window(row).start for row in drafts]
-
-
-def _unsealed(organization_id: int, rows: Iterable[Metered]) -> list[Metered]:
-    known = sealed(rows)
-    return [row for row in rows if name(row) not in known]
 
 
 def _window(row: Metered) -> Period:

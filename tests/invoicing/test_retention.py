@@ -31,6 +31,7 @@ from tests.conftest import STAFF, make_organization
 from tests.invoicing import world
 from tests.invoicing.world import day
 from tests.races import at_once
+from tests.usage import clickhouse
 
 # Events are dated by the database when they come: retention is asked for from the future.
 LATER = clock.now() + timedelta(days=100)
@@ -314,3 +315,20 @@ def test_what_comes_again_while_events_go_is_never_counted_twice(
     assert events_left() == 5
     assert measured(two_months, day(3, 1), day(4, 1)) == 5
     assert books.verify().hold
+
+
+def test_with_clickhouse_the_evidence_stays(two_months: Organization) -> None:
+    middle = day(1, 5, 3) + timedelta(minutes=30)
+    with clickhouse.store():
+        [refused] = prune()
+        assert "ClickHouse does not have the events" in refused.reason
+        assert events_left() == 55
+        clickhouse.ship()
+        assert prune()[0].events == 50
+        assert measured(two_months, day(1, 5), middle) == 4
+        with rls.ops_scope("test: a line"):
+            line = InvoiceLine.objects.filter(key="requests", amount__gt=0).order_by("id")[0]
+            assert len(events_of_line(line.public_id).events) == 30
+        assert books.verify().hold
+    with pytest.raises(UsageSealed):
+        measured(two_months, day(1, 5), middle)

@@ -6,6 +6,7 @@ they are there, seal, and only then have the usage room delete. See docs/proof.m
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +27,8 @@ from apps.usage import selectors as usage_selectors
 from apps.usage import services as usage
 from apps.usage.errors import SealRefused
 
+log = logging.getLogger(__name__)
+
 GRACE = timedelta(days=30)  # beyond the age up to which the API takes events
 
 
@@ -34,7 +37,8 @@ class Pruned:
     """What became of an organization's events: `until` is where those begin that are kept.
 
     `lines` counts the lines and corrections that were sealed now, `events` what went; a dry run
-    says what would be sealed. `reason` is given where nothing new could be sealed.
+    says what would be sealed. `reason` is given where nothing new could be sealed, and `refused`
+    says that it should have been: the books do not hold, or something came between.
     """
 
     organization_id: int
@@ -42,6 +46,7 @@ class Pruned:
     lines: int = 0
     events: int = 0
     reason: str = ""
+    refused: bool = False
 
 
 def prune_usage(
@@ -95,14 +100,18 @@ def _prune(
         plan = sealing.plan(organization_id, cutoff=before)
     if dry_run:
         return Pruned(organization_id, plan.until, len(plan.rows), reason=plan.reason)
-    reason = plan.reason
-    if plan.until is not None:
-        try:
+    lines = gone = 0
+    reason, refused = plan.reason, False
+    try:
+        if plan.until is not None:
             _seal(plan, before=before, actor=actor, at=at)
-        except SealRefused as refused:
-            plan, reason = Plan(organization_id, None), refused.message
-    gone = usage.prune(organization_id, received_before=before, actor=actor, at=at, step=step)
-    return Pruned(organization_id, plan.until, len(plan.rows), gone, reason)
+            lines = len(plan.rows)
+        gone = usage.prune(organization_id, received_before=before, actor=actor, at=at, step=step)
+    except SealRefused as refusal:
+        reason, refused = refusal.message, True
+        log.warning("retention_refused", extra={"organization": organization_id, "why": reason})
+    until = plan.until if lines or not refused else None
+    return Pruned(organization_id, until, lines, gone, reason, refused)
 
 
 def _seal(plan: Plan, *, before: datetime, actor: Actor, at: datetime) -> None:

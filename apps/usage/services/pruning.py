@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
+from psycopg.errors import LockNotAvailable
 
 from apps.audit import services as audit
 from apps.core import rls
@@ -143,7 +144,12 @@ def _refuse_pending(organization_id: int, closed_until: datetime) -> None:
 def _hold_writers() -> None:
     """Wait for the transactions that have stored events, and keep others out until the commit."""
     rows("SELECT set_config('lock_timeout', %(patience)s, true)", {"patience": PATIENCE})
-    rows("SELECT usage_hold_events()", {})
+    try:
+        rows("SELECT usage_hold_events()", {})
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        raise SealRefused("Events are being stored and take long; try again.") from error
 
 
 class _Chunk(NamedTuple):
@@ -166,7 +172,8 @@ def prune(
     An event that something voids stays until that goes as well. Rejected events that were replayed
     before go, too. A transaction a chunk, in scopes of its own; must not be called inside one. Safe
     to repeat, to run twice at once and to kill. With ClickHouse only what is shipped goes. Raises
-    EventStoreDiffers when ClickHouse lacks some of that.
+    EventStoreDiffers when ClickHouse lacks some of that, and SealRefused when it has not got them
+    yet, or writers take too long.
     """
     require("manage_platform", actor=actor, organization_id=organization_id)
     with rls.ops_scope("usage: what is sealed"):
@@ -212,12 +219,12 @@ def _shipped() -> dict[str, Any]:
     """Return up to which transaction ClickHouse has all events; None where it is not used."""
     if not settings.CLICKHOUSE_URL:
         return {"shipped": None, "base": 0}
-    if differences := verify_shipments():
-        said = f"Nothing is pruned while ClickHouse lacks events: {differences[0]}."
-        raise EventStoreDiffers(said)
     epoch, last = selectors.epoch(), UsageShipment.objects.order_by("-number").first()
     if epoch is None or last is None or last.epoch != epoch.number:
         raise SealRefused("ClickHouse does not have the events yet; ship_events brings them there.")
+    if differences := verify_shipments():
+        said = f"Nothing is pruned while ClickHouse lacks events: {differences[0]}."
+        raise EventStoreDiffers(said)
     return {"shipped": str(last.until), "base": epoch.base_event_id}
 
 

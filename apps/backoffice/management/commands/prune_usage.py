@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,8 @@ class Command(BaseCommand):
         "Delete raw usage events whose period is billed. What was billed of them is proven from"
         " the events and sealed first; buckets, and the keys that recognise an event which comes"
         " again, stay. What an open period, a draft or a waiting correction needs is kept, and so"
-        " is all of an organization whose books do not hold. Safe to repeat and to kill."
+        " is all of an organization whose books do not hold. Safe to repeat and to kill. Exit"
+        " code 1 when something was refused."
     )
     examples = (
         "  manage.py prune_usage --older-than 400 --dry-run\n"
@@ -51,6 +53,13 @@ class Command(BaseCommand):
                 at=at,
                 step=step,
             )
+        self._show(done)
+        if options["dry_run"]:
+            self.note("Nothing was changed.")
+        if any(one.refused for one in done):
+            sys.exit(1)
+
+    def _show(self, done: list[Pruned]) -> None:
         slugs = _slugs(done)
         if self.as_json:
             self.print_json([_as_json(one, slugs[one.organization_id]) for one in done])
@@ -61,8 +70,6 @@ class Command(BaseCommand):
         ]
         heads = ["Organization", "Sealed until", ">Lines sealed", ">Events gone", "Kept because"]
         self.print_table(heads, rows)
-        if options["dry_run"]:
-            self.note("Nothing was changed.")
 
 
 def _days(text: str) -> int:
@@ -96,4 +103,5 @@ def _as_json(one: Pruned, slug: str) -> dict[str, object]:
         "lines": one.lines,
         "events": one.events,
         "reason": one.reason,
+        "refused": one.refused,
     }
