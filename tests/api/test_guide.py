@@ -80,7 +80,7 @@ def paste(snippets: list[str], address: str, directory: Path) -> list[str]:
 def test_the_guide_can_be_pasted_beside_the_demo_world(address: str, tmp_path: Path) -> None:
     found = BLOCK.findall(GUIDE)
     assert ADDRESS in GUIDE
-    assert len(found) == GUIDE.count("```sh") == 20
+    assert len(found) == GUIDE.count("```sh") == 21
     printed = paste([snippet for snippet, _ in found], address, tmp_path)
     for (snippet, shown), answer in zip(found, printed, strict=True):
         if shown:
