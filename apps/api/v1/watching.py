@@ -193,6 +193,7 @@ class OneAlertRule(ApiView):
     )
     def delete(self, request: Request, alert_rule: str) -> Response:
         """Watch a limit no more; the alerts it raised stay. Safe to repeat."""
+        self.body()
         row = self.own(rules(), alert_rule, "alert rule")
         services.end_rule(row.public_id, actor=self.actor, at=self.at)
         return self.answer(RuleShape, rules().get(pk=row.pk))
