@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
+from apps.engine.invoice import Window
 from apps.engine.period import Period
-from apps.invoicing.composition import usage_lines
+from apps.invoicing.composition import usage_lines, wants_of
 from apps.invoicing.document import Line
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.usage import selectors as usage
+from apps.usage.filtering import Document
+from apps.usage.selectors import Want
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A meter against what is included. `amount` is in minor units; None where usage is free."""
+    """A meter against what is included. `amount` is in minor units; None where usage is free.
+
+    `filter` tells which of the meter's events the price takes; {} all of them.
+    """
 
     key: str
     meter: str
@@ -24,6 +30,11 @@ class Gauge:
     included: Decimal
     amount: int | None
     event_count: int
+    filter: Document = field(default_factory=dict, hash=False)
+
+    def want(self, period: Period) -> Want:
+        """Return what counts this gauge's part of the meter in a period."""
+        return Want.filtered(self.meter, period.start, period.end, self.filter)
 
     @property
     def over(self) -> Decimal:
@@ -57,13 +68,14 @@ def gauge_of_line(line: Line) -> Gauge:
         included=Decimal(str(told["included"])),
         amount=line.amount,
         event_count=int(told["usage"]["event_count"]),
+        filter=told["usage"].get("filter", {}),
     )
 
 
 def _free(facts: SubscriptionFacts, period: Period) -> list[Gauge]:
     """Return the gauges of a trial: its usage is counted and costs nothing."""
     metered = [item for item in facts.standing if item.item.meter is not None]
-    wants = [usage.Want(str(i.item.meter), period.start, period.end) for i in metered]
+    wants = wants_of(facts, [Window(i.id, str(i.item.meter), period) for i in metered])
     measured = usage.measure(facts.organization_id, wants)
     return [
         Gauge(
@@ -75,6 +87,7 @@ def _free(facts: SubscriptionFacts, period: Period) -> list[Gauge]:
             included=item.item.included,
             amount=None,
             event_count=one.event_count,
+            filter=one.filter,
         )
         for item, one in zip(metered, measured, strict=True)
     ]

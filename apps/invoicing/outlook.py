@@ -89,7 +89,7 @@ def outlook(facts: SubscriptionFacts, *, at: datetime) -> Outlook:
 
 def _of_trial(facts: SubscriptionFacts, period: Period, at: datetime) -> list[Expected]:
     found = gauges(facts, period)
-    wants = [Want(gauge.meter, period.start, period.end) for gauge in found]
+    wants = [gauge.want(period) for gauge in found]
     forecasts = _forecasts(facts, wants, [gauge.quantity for gauge in found], at)
     return [Expected(gauge, 0, one, None) for gauge, one in zip(found, forecasts, strict=True)]
 

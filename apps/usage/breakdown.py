@@ -32,8 +32,9 @@ Cell = tuple[datetime, datetime]
 class Question:
     """What is to be broken down: a meter over [start, end), any instants.
 
-    `by` are dimensions of the meter, `where` the values that some of them must have. `grain` (hour,
-    day, month) cuts the window on the clock of `timezone`; empty: no series.
+    `by` are dimensions of the meter, `where` the values that some of them must have; combinations
+    of `without` are left out. `grain` (hour, day, month) cuts the window on the clock of
+    `timezone`; empty: no series.
     """
 
     meter_key: str
@@ -43,6 +44,15 @@ class Question:
     where: Values = field(default_factory=dict, hash=False)
     grain: str = ""
     timezone: str = "UTC"
+    without: Sequence[Values] = field(default=(), hash=False)
+
+    @classmethod
+    def of(
+        cls, want: Want, by: tuple[str, ...], *, grain: str = "", timezone: str = "UTC"
+    ) -> Question:
+        """Return the question what a want, filtered by dimensions only, is made of."""
+        key, start, end = want.meter_key, want.start, want.end
+        return cls(key, start, end, by, want.include, grain, timezone, want.exclude)
 
     @property
     def cells(self) -> list[Cell]:
@@ -117,7 +127,8 @@ def break_down(organization_id: int, question: Question, *, limit: int | None = 
 def _known(question: Question) -> MeterFacts:
     """Return the meter, whose dimensions everything named must be."""
     meter = selectors.get_meter(question.meter_key)
-    for name in (*question.by, *question.where):
+    excluded = (name for one in question.without for name in one)
+    for name in (*question.by, *question.where, *excluded):
         if name not in meter.dimensions:
             has = ", ".join(meter.dimensions) or "none"
             raise UnknownDimension(f"'{name}' is no dimension of {meter.key}; it has {has}.")
@@ -138,7 +149,8 @@ class _Parts:
     ) -> None:
         self.cells = cells
         windows = [(question.start, question.end), *cells]
-        wants = [Want(question.meter_key, a, b, question.where) for a, b in windows]
+        key, where, without = question.meter_key, question.where, question.without
+        wants = [Want(key, a, b, where, without) for a, b in windows]
         self.whole, *self.parts = selectors.measure_groups(
             organization_id, wants, question.by, chosen=chosen, most=MOST_ROWS
         )

@@ -555,32 +555,29 @@ def usage_series(
     The cells tile the window without gap or overlap; the first and the last may be shorter. Each
     cell stands alone: the days' unique counts and maxima do not add up to the month's.
     """
-    series = usage_series_of(
-        organization_id, [meter_key], start, end, grain=grain, timezone=timezone
-    )
-    return series[meter_key]
+    whole = [Want(meter_key, start, end)]
+    [series] = usage_series_of(organization_id, whole, grain=grain, timezone=timezone)
+    return series
 
 
 def usage_series_of(
-    organization_id: int,
-    meter_keys: Iterable[str],
-    start: datetime,
-    end: datetime,
-    *,
-    grain: str,
-    timezone: str,
-) -> dict[str, list[Point]]:
-    """Return `usage_series` of many meters by key, measured in one statement."""
-    cells = cells_of(start, end, grain=grain, timezone=timezone)
-    keys = [*dict.fromkeys(meter_keys)]
-    measured = iter(measure(organization_id, [Want(key, a, b) for key in keys for a, b in cells]))
-    return {
-        key: [
-            Point(a, b, one.quantity, one.event_count)
-            for (a, b), one in zip(cells, measured, strict=False)
+    organization_id: int, wants: Sequence[Want], *, grain: str, timezone: str
+) -> list[list[Point]]:
+    """Return `usage_series` of many wants, in their order, measured in one statement."""
+    cells = [cells_of(one.start, one.end, grain=grain, timezone=timezone) for one in wants]
+    parts = [
+        replace(one, start=start, end=end)
+        for one, cut in zip(wants, cells, strict=True)
+        for start, end in cut
+    ]
+    measured = iter(measure(organization_id, parts))
+    return [
+        [
+            Point(start, end, found.quantity, found.event_count)
+            for (start, end), found in zip(cut, measured, strict=False)
         ]
-        for key in keys
-    }
+        for cut in cells
+    ]
 
 
 def hours_so_far(wants: Sequence[tuple[int, Want]]) -> list[History]:

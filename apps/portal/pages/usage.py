@@ -24,7 +24,7 @@ from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.usage import devices, selectors, table
 from apps.usage.breakdown import Breakdown, Question, break_down
-from apps.usage.selectors import Point
+from apps.usage.selectors import Point, Want
 
 CURRENT, PREVIOUS = "current", "previous"
 DAY, HOUR = "day", "hour"
@@ -111,22 +111,36 @@ def usage(request: PortalRequest) -> HttpResponse:
 
 @page("usage", "view_usage")
 def csv_of_meter(request: PortalRequest, subscription: str, meter: str) -> HttpResponse:
-    """Send one meter's days or hours as CSV, in the subscription's zone, by dimension if chosen."""
+    """Send one meter's days or hours as CSV, in the subscription's zone, by dimension if chosen.
+
+    With a price only what that one takes of the meter.
+    """
     facts = subscriptions.get(subscription, organization_id=request.organization.pk)
     if meter not in {item.item.meter for item in facts.items}:
         raise Http404
     chosen = Chosen.of(request)
     period = _period(facts, chosen.period, request.at)
+    price = request.GET.get("price", "")
+    want = _want(facts, meter, price, period)
     dimensions = selectors.get_meter(meter).dimensions
     by = (chosen.by,) if chosen.by in dimensions else ()
-    timezone = facts.agreement.cycle.timezone
-    asked = Question(meter, period.start, period.end, by, {}, chosen.grain, timezone)
+    asked = Question.of(want, by, grain=chosen.grain, timezone=facts.agreement.cycle.timezone)
     found = break_down(request.organization.pk, asked, limit=None)
     text = table.csv_text(table.columns_of(by), table.rows_of(found))
     response = HttpResponse(text, content_type="text/csv; charset=utf-8")
-    name = f"{meter}-{period.start:%Y-%m-%d}.csv"
+    name = f"{price or meter}-{period.start:%Y-%m-%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
+
+
+def _want(facts: SubscriptionFacts, meter: str, price: str, period: Period) -> Want:
+    """Return the whole meter, or the part of it that a price takes."""
+    if not price:
+        return Want(meter, period.start, period.end)
+    for gauge in gauges(facts, period):
+        if (gauge.key, gauge.meter) == (price, meter):
+            return gauge.want(period)
+    raise Http404
 
 
 def _period(facts: SubscriptionFacts, chosen: str, at: datetime) -> Period:
@@ -159,32 +173,30 @@ def _metered(
     window = chosen.window(period, at)
     series = selectors.usage_series_of(
         facts.organization_id,
-        [gauge.meter for gauge in found],
-        window.start,
-        window.end,
+        [gauge.want(window) for gauge in found],
         grain=chosen.grain,
         timezone=facts.agreement.cycle.timezone,
     )
     cards = tuple(
         MeterCard(
             gauge=gauge,
-            points=tuple(series[gauge.meter]),
-            chart=_chart(series[gauge.meter], facts, chosen, formats),
+            points=tuple(points),
+            chart=_chart(points, facts, chosen, formats),
             expected=expected[index] if expected else None,
             dimensions=known[gauge.meter],
-            groups=_groups(facts, gauge.meter, period, chosen.by, known[gauge.meter]),
+            groups=_groups(facts, gauge, period, chosen.by, known[gauge.meter]),
         )
-        for index, gauge in enumerate(found)
+        for index, (gauge, points) in enumerate(zip(found, series, strict=True))
     )
     return Metered(facts, period, _before(facts, current) is not None, cards)
 
 
 def _groups(
-    facts: SubscriptionFacts, meter: str, period: Period, by: str, dimensions: Sequence[str]
+    facts: SubscriptionFacts, gauge: Gauge, period: Period, by: str, dimensions: Sequence[str]
 ) -> Breakdown | None:
     if by not in dimensions:
         return None
-    asked = Question(meter, period.start, period.end, (by,))
+    asked = Question.of(gauge.want(period), (by,))
     return break_down(facts.organization_id, asked, limit=GROUPS_SHOWN)
 
 
