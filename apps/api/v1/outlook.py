@@ -148,7 +148,8 @@ class CurrentUsage(ApiView):
         """
         row = self.organization(organization)
         live = subscriptions.of_organization(row.pk, live=True)
-        found = [outlook(facts, at=self.at) for facts in live]
+        at = row.time(self.at)
+        found = [outlook(facts, at=at) for facts in live]
         with_money = self.actor.may("view_invoices")
         seen = [OutlookView(one, with_money) for one in found if one.items]
         return self.envelope(CurrentUsageShape, seen)

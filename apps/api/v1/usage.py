@@ -245,7 +245,8 @@ class Usage(ApiView):
         query = self.query()
         organization = _whose(self, query)
         priced = _priced(organization)
-        windows = [_window(query, one, self.at) for one in priced]
+        at = organization.time(self.at)
+        windows = [_window(query, one, at) for one in priced]
         wants = [
             Want(str(one.item.price.meter_key), window.start, window.end)
             for one, window in zip(priced, windows, strict=True)
@@ -293,7 +294,8 @@ class MeterUsage(ApiView):
         )
         as_csv = query.get("format", _accepted(request)) == "csv"
         where = _filters(request)
-        asked = _question(organization, found, _window(query, priced, self.at), query, where)
+        window = _window(query, priced, organization.time(self.at))
+        asked = _question(organization, found, window, query, where)
         broken = break_down(organization.pk, asked, limit=None if as_csv else query["top"])
         if as_csv:
             return _file(broken)
