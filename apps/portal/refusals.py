@@ -42,6 +42,7 @@ FIXED = (
     gettext_noop("This person is a member already."),
     gettext_noop("This invitation link is not valid; ask for a new one."),
     gettext_noop("This invitation was used, withdrawn or has expired; ask anew."),
+    gettext_noop("The limit is not below nothing."),
 )
 # Sentences with values: the values are taken over into the translation.
 FILLED = (
@@ -58,6 +59,9 @@ FILLED = (
     gettext_noop("Remove '%(name)s' first: it is billed by another interval than %(plan)s."),
     gettext_noop("%(name)s is billed by another interval than the subscription."),
     gettext_noop("%(name)s is not sold any more."),
+    gettext_noop("From 0.01 to %(most)s percent, with two places."),
+    gettext_noop("%(amount)s has more decimals than %(currency)s."),
+    gettext_noop("%(most)s alert rules are the most; end one first."),
     gettext_noop("This was quoted at %(before)s and would be %(after)s by now; look at it again."),
 )
 BY_CODE: Mapping[str, str | Promise] = {

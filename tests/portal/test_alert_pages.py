@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from apps.core import rls
+from apps.tenants import services as tenants
 from apps.watch import services
 from apps.watch.models import AlertRule, Anomaly
 from tests.conftest import STAFF
@@ -111,3 +112,23 @@ def test_a_stranger_finds_neither_rules_nor_anomalies(acme: Customer, stranger: 
         assert client.post(f"/portal/{path}").status_code == 404, path
     assert len(rules(acme)) == 1
     assert "Far more" not in text(client, "usage/")
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ({"kind": "percent_of_included", "limit": "0"}, "Von 0,01 bis 10000 Prozent"),
+        ({"kind": "amount", "limit": "1,005"}, "mehr Nachkommastellen als USD"),
+    ],
+)
+def test_a_refused_limit_is_told_in_german(
+    acme: Customer, said: dict[str, str], written: str
+) -> None:
+    with rls.tenant_scope(acme.organization.pk):
+        tenants.update_organization(
+            acme.organization.pk, changes={"locale": "de"}, actor=STAFF, at=NOW
+        )
+    answer = signed_in(acme.owner).post("/portal/alerts/rules/", said)
+    assert answer.status_code == 422
+    assert written in answer.content.decode()
+    assert rules(acme) == []
