@@ -46,3 +46,11 @@ def test_usage_is_of_the_real_time(api: Api, world: World) -> None:
     assert api.post("events", mine).json()["accepted"] == 1
     theirs = {**sent, "id": "e-2", "time": "2024-03-05T07:59:00Z"}  # what their clock shows
     assert api.post("events", theirs).json()["rejected"] == 1
+
+
+def test_the_period_under_way_is_that_of_their_clock(api: Api) -> None:
+    [current] = api.get("organizations/acme/current-usage").json()["data"]
+    assert current["start"] == "2024-03-01T00:00:00Z"
+    starts = {one["start"] for one in api.get("usage").json()["data"]}
+    assert starts == {"2024-03-01T00:00:00Z"}
+    assert api.get("usage/ai_requests").json()["start"] == "2024-03-01T00:00:00Z"
