@@ -49,6 +49,7 @@ from apps.backoffice.admin.usage import (
     RejectedEventScreen,
     UsageBucketScreen,
     UsageEpochScreen,
+    UsageSealScreen,
 )
 from apps.backoffice.admin.watch import (
     AlertRuleScreen,
@@ -83,7 +84,15 @@ from apps.tenants.models import (
     TestClock,
     User,
 )
-from apps.usage.models import DeviceReport, Event, Meter, RejectedEvent, UsageBucket, UsageEpoch
+from apps.usage.models import (
+    DeviceReport,
+    Event,
+    Meter,
+    RejectedEvent,
+    UsageBucket,
+    UsageEpoch,
+    UsageSeal,
+)
 from apps.watch.models import Alert, AlertRule, Anomaly, WatchTerms
 
 SCREENS: dict[type[Model], type[Screen]] = {
@@ -117,6 +126,7 @@ SCREENS: dict[type[Model], type[Screen]] = {
     RejectedEvent: RejectedEventScreen,
     DeviceReport: DeviceReportScreen,
     UsageBucket: UsageBucketScreen,
+    UsageSeal: UsageSealScreen,
     UsageEpoch: UsageEpochScreen,
     Anomaly: AnomalyScreen,
     Alert: AlertScreen,

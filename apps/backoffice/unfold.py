@@ -88,6 +88,7 @@ NAVIGATION = [
         _list("Rejected events", "report", "usage_rejectedevent", "usage"),
         _list("Device reports", "devices", "usage_devicereport", "usage"),
         _list("Buckets", "inventory_2", "usage_usagebucket", "usage"),
+        _list("Seals", "lock", "usage_usageseal", "usage"),
         _list("Epochs", "timeline", "usage_usageepoch"),
     ),
     _group(

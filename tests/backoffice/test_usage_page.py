@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from django.test import Client
 from django.urls import reverse
@@ -11,7 +12,7 @@ from apps.core import rls
 from apps.usage import services
 from apps.usage.checking import NewEvent
 from apps.usage.devices import NewReport
-from apps.usage.models import DeviceReport
+from apps.usage.models import DeviceReport, UsageSeal
 from tests import worlds
 from tests.backoffice.pages import page, post, rows, text, url
 from tests.conftest import STAFF
@@ -75,3 +76,22 @@ def test_staff_delete_old_device_reports(admin: Client, support: Client, world: 
     assert len(rows(DeviceReport)) == 1
     assert post(admin, act, days="30").status_code == 302
     assert rows(DeviceReport) == []
+
+
+def test_a_seal_is_found_and_told(support: Client, world: World) -> None:
+    with rls.ops_scope("test"):
+        seal = UsageSeal.objects.create(
+            organization_id=world.id,
+            since=NOW - timedelta(days=60),
+            until=NOW - timedelta(days=30),
+            closed_until=NOW - timedelta(days=30),
+            events=12_345,
+            buckets="b" * 64,
+            proof="f" * 64,
+            sealed_at=NOW,
+        )
+    assert page(seal) in text(support.get(url(UsageSeal)))
+    assert url(UsageSeal) in text(support.get("/admin/"))
+    shown = text(support.get(page(seal)))
+    for words in ("12,345", "f" * 64, seal.public_id):
+        assert words in shown

@@ -29,6 +29,7 @@ from apps.usage.models import (
     RejectedEvent,
     UsageBucket,
     UsageEpoch,
+    UsageSeal,
 )
 
 REPLAY_AT_MOST = 20_000
@@ -536,6 +537,52 @@ class AgeForm(Question):
     days = forms.IntegerField(
         min_value=1, max_value=3650, initial=90, label="Days", help_text="Older than so many days."
     )
+
+
+class UsageSealScreen(Screen):
+    """Up to when raw usage was proven and sealed, so that its events may go."""
+
+    view_capability = "view_usage"
+    list_display = ("customer", "begins", "ends", "events", "sealed")
+    list_select_related = ("organization",)
+    lookups = ("organization",)
+    search_fields = ("=public_id", "organization__name", "^organization__slug")
+    search_help_text = "Customer or id"
+    ordering = ("-id",)
+
+    @column("Organization", order="organization__name")
+    def customer(self, row: UsageSeal) -> object:
+        """Whose usage it is."""
+        return row.organization.name
+
+    @column("Since", order="since")
+    def begins(self, row: UsageSeal) -> object:
+        """Where the seal before it ends."""
+        return cells.when(row.since)
+
+    @column("Until", order="until")
+    def ends(self, row: UsageSeal) -> object:
+        """Before which events may go."""
+        return cells.when(row.until)
+
+    @column("Sealed", order="sealed_at")
+    def sealed(self, row: UsageSeal) -> object:
+        """When it was made."""
+        return cells.when(row.sealed_at)
+
+    def facts(self, row: UsageSeal) -> Sequence[Fact]:
+        """What was sealed, and the fingerprints that hold it."""
+        return [
+            Fact("Id", cells.code(row.public_id)),
+            Fact("Organization", cells.link_to(row.organization)),
+            Fact("Since", cells.when(row.since)),
+            Fact("Until", cells.when(row.until)),
+            Fact("Nothing is taken before", cells.when(row.closed_until)),
+            Fact("Events", cells.number(row.events)),
+            Fact("Buckets", cells.code(row.buckets)),
+            Fact("Proof", cells.code(row.proof)),
+            Fact("Sealed", cells.when(row.sealed_at)),
+        ]
 
 
 class UsageEpochScreen(Screen):
