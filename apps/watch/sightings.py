@@ -173,12 +173,18 @@ class Pictured:
     high: Decimal | None
 
 
-def picture(row: Anomaly, *, timezone: str, before: int = 36, after: int = 6) -> list[Pictured]:
-    """Return the hours around an anomaly with the band expected of each, at most four days."""
+def picture(
+    row: Anomaly, *, timezone: str, at: datetime, before: int = 36, after: int = 6
+) -> list[Pictured]:
+    """Return the hours around an anomaly with the band expected of each, at most four days.
+
+    Hours that are not over `at` are left out: their usage would look like a drop.
+    """
     meter = usage.get_meter(row.meter)
     start = max(row.first_hour - before * HOUR, row.last_hour - 90 * HOUR)
     count = (row.last_hour - start) // HOUR + after + 1
-    shown = [start + n * HOUR for n in range(count)]
+    hours = [start + n * HOUR for n in range(count)]
+    shown = [hour for hour in hours if hour + HOUR <= at]
     owned = usage_hours.series([row.organization_id], since=start - FORGET)
     since = next((one.first_hour for one in owned if one.meter_id == meter.id), row.first_hour)
     looks = {hour: engine.lookback(hour, zone(timezone), since) for hour in shown}

@@ -193,7 +193,7 @@ def test_whoever_is_not_watched_is_left_alone(acme: Organization) -> None:
 def test_a_picture_shows_the_band_of_every_hour(acme: Organization) -> None:
     hours(acme, 900, 100)
     with rls.ops_scope("test"):
-        shown = picture(world.anomalies()[0], timezone="UTC")
+        shown = picture(world.anomalies()[0], timezone="UTC", at=NOW + 2 * DAY)
     by_hour = {one.hour: one for one in shown}
     assert len(shown) == 36 + 1 + 6
     assert by_hour[NOW].seen == 900
@@ -201,6 +201,13 @@ def test_a_picture_shows_the_band_of_every_hour(acme: Organization) -> None:
     assert low is not None
     assert high is not None
     assert low < USUAL < high < 900
+
+
+def test_a_picture_ends_with_the_last_hour_that_is_over(acme: Organization) -> None:
+    hours(acme, 900, 100)
+    with rls.ops_scope("test"):
+        shown = picture(world.anomalies()[0], timezone="UTC", at=NOW + timedelta(minutes=90))
+    assert (len(shown), shown[-1].hour) == (36 + 1, NOW)
 
 
 # --- drafts ---------------------------------------------------------------------------------------

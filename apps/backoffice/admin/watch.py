@@ -160,7 +160,8 @@ class AnomalyScreen(BigScreen):
 
     def panels(self, request: HttpRequest, row: Anomaly) -> Sequence[Panel]:
         """Show the hours around it, each with its band."""
-        shown = sightings.picture(row, timezone=row.organization.timezone)
+        zone = row.organization.timezone
+        shown = sightings.picture(row, timezone=zone, at=clock.now())
         return [
             Panel("Hours", body=_chart(shown)),
             Panel(
