@@ -57,4 +57,7 @@ STORIES: Mapping[str, Story] = {
     "subscriptions.SubscriptionChanged": Story(
         "subscription.changed", ("subscription_id", "action", "effective_at"), SUBSCRIPTIONS
     ),
+    # As on the portal's pages: alerts are about money, unusual usage is seen by whoever sees usage.
+    "watch.AlertRaised": Story("alert.raised", ("alert_id",), INVOICES),
+    "watch.AnomalyFound": Story("anomaly.found", ("anomaly_id",), USAGE),
 }

@@ -18,6 +18,7 @@ from apps.live.cursors import Cursor
 from apps.live.reading import MOST_MISSED
 from apps.usage import selectors as usage
 from apps.usage.selectors import Want
+from apps.watch.events import AlertRaised, AnomalyFound
 from tests.live.customers import Customer
 from tests.live.ears import Heard, House, bearer, cookie_of, meanwhile, quantity, run
 from tests.worlds import NOW, START, make_key, make_member
@@ -117,6 +118,29 @@ def test_members_without_a_right_to_amounts_hear_of_usage_only(acme: Customer) -
             await meanwhile(acme.request, "live-1")
             heard = await ear.next("usage.updated", "invoice.paid")
             assert quantity(heard, "ai_requests") == "2"
+
+    run(story)
+
+
+def test_unusual_usage_is_told_to_whoever_sees_usage_and_alerts_with_amounts(
+    acme: Customer,
+) -> None:
+    member = cookie_of(make_member(acme.organization, "reader@acme.example", role="MEMBER"))
+
+    async def story() -> None:
+        house = House()
+        async with (
+            house.listening(acme.organization, acme.session) as owner,
+            house.listening(acme.organization, member) as other,
+        ):
+            await owner.next("usage.updated")
+            await other.next("usage.updated")
+            await meanwhile(acme.tell, AlertRaised("al_1", acme.id), AnomalyFound("an_1", acme.id))
+            raised = await owner.next("alert.raised")
+            assert raised["data"] == {"alert_id": "al_1"}
+            assert (await owner.next("anomaly.found"))["data"] == {"anomaly_id": "an_1"}
+            heard = await other.next("alert.raised", "anomaly.found")
+            assert heard["type"] == "anomaly.found"
 
     run(story)
 
@@ -238,11 +262,11 @@ def test_facts_from_before_a_restore_are_not_told_again(acme: Customer) -> None:
             "names": names,
             "limit": 9,
         }
-        assert len(outbox.told(acme.id, since=pulse.epoch_started_at, limit=9, **asked)) == 1
+        assert len(outbox.told(acme.id, since=pulse.epoch_started_at, **asked)) == 1
         with connection.cursor() as cursor:
             cursor.execute("SELECT clock_timestamp()")
             (restored_at,) = cursor.fetchone()
-        assert outbox.told(acme.id, since=restored_at, limit=9, **asked) == []
+        assert outbox.told(acme.id, since=restored_at, **asked) == []
 
 
 def test_a_ping_moves_the_id_on(acme: Customer, stranger: Customer) -> None:
