@@ -41,6 +41,9 @@ def test_a_spend_cap_is_set_and_removed(acme: str) -> None:
     assert run_json("set_spend_cap", acme, "--off") == []
     assert run("set_spend_cap", acme).code == 1
     assert run("set_spend_cap", acme, "5", "--off").code == 1
+    unknown = run("set_spend_cap", acme, "5", "--currency", "ZZZ")
+    assert unknown.code == 1
+    assert unknown.err.startswith("'ZZZ' is not an ISO 4217 currency")
 
 
 def test_nothing_has_run_out_where_nothing_is_reserved(acme: str) -> None:

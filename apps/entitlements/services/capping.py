@@ -13,7 +13,7 @@ from apps.audit import services as audit
 from apps.core.actor import Actor, require
 from apps.core.errors import Invalid, NotFound
 from apps.engine.entitlements import Behaviour
-from apps.engine.money import Money, exponent
+from apps.engine.money import Money, UnknownCurrency, exponent
 from apps.entitlements.models import SpendCap
 from apps.entitlements.services.turns import MONEY, take_turn
 from apps.subscriptions import selectors as subscriptions
@@ -91,7 +91,10 @@ def _scope(organization_id: int, subscription_id: str, currency: str) -> SpendCa
 def _minor(amount: Decimal, currency: str) -> int:
     if not amount.is_finite() or not 0 <= amount < HIGHEST:
         raise Invalid("A spend cap is no negative amount.", param="amount")
-    minor = amount.scaleb(exponent(currency))
+    try:
+        minor = amount.scaleb(exponent(currency))
+    except UnknownCurrency as error:
+        raise Invalid(f"{error}.", param="currency") from error
     if minor != minor.to_integral_value():
         raise Invalid(f"{currency} has no such small coins.", param="amount")
     return int(minor)
