@@ -58,7 +58,9 @@ def test_a_key_of_the_platform_says_whose(platform: Api, limited: World) -> None
     assert (nobody["allowed"], nobody["reason"]) == (False, "unknown_organization")
 
 
-@pytest.mark.parametrize("amount", ["1e400", "NaN", "-0.5e", True, None, "1000000000000000000"])
+@pytest.mark.parametrize(
+    "amount", ["1e400", "NaN", "-0.5e", True, None, "-1", "1000000000000000000"]
+)
 def test_an_amount_that_is_none_is_malformed(api: Api, world: World, amount: object) -> None:
     reply = api.post("access/check", {"feature": "max_devices", "amount": amount})
     assert reply.status_code == 400

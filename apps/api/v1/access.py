@@ -57,13 +57,13 @@ class Granted(AnyField):
 
 
 class Units(Exact):
-    """A number of units below 10^18."""
+    """A number of units, none or more and below 10^18."""
 
     def to_internal_value(self, data: Any) -> Decimal:
         """Read it; refuse what no meter could count."""
         found = super().to_internal_value(data)
-        if abs(found) >= LARGEST:
-            raise serializers.ValidationError("Below 10^18.", code="out_of_range")
+        if not 0 <= found < LARGEST:
+            raise serializers.ValidationError("From 0 to below 10^18.", code="out_of_range")
         return found
 
 
