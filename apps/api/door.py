@@ -26,7 +26,7 @@ from apps.api.pagination import Page
 from apps.api.permissions import HasScope, operation_of
 from apps.api.reading import raw_body, read_json
 from apps.api.schema import ApiSchema, Operation, Raw
-from apps.api.shapes import Shape
+from apps.api.shapes import Query, Shape
 from apps.core import clock
 from apps.core.actor import Actor
 from apps.core.errors import NotFound
@@ -64,6 +64,7 @@ class ApiView(APIView):
     renderer_classes = [JSONRenderer]
     schema = ApiSchema()
     http_method_names = ["get", "head", "post", "patch", "delete", "put"]
+    passes_over_parameters = False  # that the operation does not declare
     received_at: datetime
     raw: bytes
     media_type: str
@@ -88,6 +89,7 @@ class ApiView(APIView):
 
     def _serve(self) -> HttpResponseBase:
         declared = self.operation
+        self._refuse_parameters(declared)
         handler = self._handler()
         if self.request.method in READS:
             with self.caller.scope():
@@ -99,6 +101,11 @@ class ApiView(APIView):
             if not declared.takes_key:
                 return handler()
             return answered_once(self.request, operation=declared.id, raw=self.raw, act=handler)
+
+    def _refuse_parameters(self, declared: Operation) -> None:
+        """Refuse parameters of an operation that has none: unread ones would change its meaning."""
+        if declared.query is None and not self.passes_over_parameters:
+            _checked(Query(data=self.request.query_params.dict()), of_query=True)
 
     def _handler(self) -> Callable[[], Response]:
         name = "get" if self.request.method == "HEAD" else str(self.request.method).lower()

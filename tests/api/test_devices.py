@@ -127,6 +127,14 @@ def test_the_platform_forgets_for_everybody(platform: Api, world: World, strange
     assert platform.call("DELETE", "usage/reports", {}).json()["deleted"] == 2
 
 
+def test_parameters_that_nobody_reads_delete_nothing(platform: Api, world: World) -> None:
+    report(world, "plant-1", 1, days_ago=91)
+    refused = platform.call("DELETE", "usage/reports", query={"organization": "other"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+    assert refused.json()["param"] == "organization"
+    assert stored(world) == 1
+
+
 def test_the_former_addresses_answer_in_their_spelling(api: Api, world: World) -> None:
     body = {"customer_id": "acme", **PLANT, "reported_at": EARLIER}
     made = api.post("/api/usage/report", body)

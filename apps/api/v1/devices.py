@@ -212,6 +212,8 @@ class LatestReports(ApiView):
 class FormerReport(ApiView):
     """Where instances report."""
 
+    passes_over_parameters = True  # as it always did: nobody updates who asks here
+
     @operation(
         "former_report_usage",
         tag=FORMER_TAG,
@@ -232,6 +234,8 @@ class FormerReport(ApiView):
 class FormerHistory(ApiView):
     """A customer's reports."""
 
+    passes_over_parameters = True  # as it always did: nobody updates who asks here
+
     @operation("former_list_usage", tag=FORMER_TAG, scope="usage:read", answers={200: FormerMany})
     def get(self, request: Request, organization: str) -> Response:
         """List the last thousand device reports at the former address."""
@@ -241,6 +245,8 @@ class FormerHistory(ApiView):
 
 class FormerLatest(ApiView):
     """A customer's last report."""
+
+    passes_over_parameters = True  # as it always did: nobody updates who asks here
 
     @operation(
         "former_get_latest_usage", tag=FORMER_TAG, scope="usage:read", answers={200: FormerOne}
