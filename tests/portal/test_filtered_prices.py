@@ -64,9 +64,9 @@ def test_a_payment_is_counted_by_one_price_only(customer: tuple[Customer, str]) 
         facts = subscription_selectors.get(customer[1])
         found = {one.gauge.key: one.gauge for one in outlook(facts, at=world.NOW).items}
     counted = {key: (one.quantity, one.event_count) for key, one in found.items()}
-    assert counted["eu_business_cards"] == (100, 1)
-    assert counted["eu_cards"] == (20, 1)
-    assert counted["cards"] == (3, 1)
+    assert counted["eu_business_cards"] == (Decimal(100), 1)
+    assert counted["eu_cards"] == (Decimal(20), 1)
+    assert counted["cards"] == (Decimal(3), 1)
 
 
 def test_days_and_groups_of_a_card_are_those_of_its_price(customer: tuple[Customer, str]) -> None:
