@@ -15,7 +15,7 @@ from apps.core import rls
 from apps.invoicing.models import Correction, Invoice, InvoiceLine
 from apps.subscriptions.models import Subscription
 from apps.tenants.models import Organization
-from apps.usage.models import UsageBucket
+from apps.usage.models import UsageBucket, UsageSeal
 from tests import worlds
 from tests.backoffice.pages import page, rows, text, url
 from tests.worlds import NOW, World
@@ -25,7 +25,7 @@ def test_every_list_and_page_opens_for_admins(admin: Client, everything: None) -
     for model in SCREENS:
         assert admin.get(url(model)).status_code == 200, model
         found = rows(model)
-        assert found or model in {UsageBucket, Correction}
+        assert found or model in {UsageBucket, UsageSeal, Correction}
         for row in found[:3]:
             shown = admin.get(page(row))
             assert shown.status_code == 200, row
