@@ -76,7 +76,8 @@ FINANCE_MAY_NOT = {
     "Event.void", "Event.correct", "Plan.retire", "Coupon.create", "Coupon.add_code",
     "Coupon.retire", "PromotionCode.retire", "TaxRate.create", "TaxRate.end",
     "Organization.recheck_tax_id", "Organization.attach_clock", "BillingEntity.create",
-    "TestClock.create", "TestClock.set_time",
+    "TestClock.create", "TestClock.set_time", "Reservation.release", "DeviceReport.clean_up",
+    "AlertRule.create",
 }  # fmt: skip
 
 
