@@ -16,7 +16,7 @@ from tests.portal.world import Customer
 # Session, user, organizations and organization are four of each page's statements.
 MOST = {
     "": 22,
-    "usage/": 22,
+    "usage/": 23,
     "plan/": 14,
     "invoices/": 9,
     "invoices/CH-000002/": 9,
