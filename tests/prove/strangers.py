@@ -38,7 +38,9 @@ SECOND = {"key": "seats", **SHARED}
 ASKED = {"change/<str:code>/": OTHER_PLAN, "add/<str:code>/": OFFERED, "remove/<str:code>/": HELD}
 # Addresses that name two things of an organization's: the prefixes of their ids, by the words.
 OWNERS = {"organization": "org", "subscription": "sub"}
-OWNED = {"change": "chg", "charge": "charge", "discount": "disc", "grant": "cg"}
+OWNED = {"change": "chg", "charge": "charge", "discount": "disc", "grant": "cg", "spend_cap": "cap"}
+# Takes what the API removed for good on the same walk; the portal's own tests remove one here.
+REMOVED = {"portal/usage/limits/cap/<str:cap>/remove/"}
 JSON = "application/json", b"{}"
 FORM = "application/x-www-form-urlencoded", b"role=MEMBER&quantity=5&seats=5"
 CSRF = re.compile(rb"csrf[^>]*|nonce-?[^ >]*|request_id[^,}]*", re.IGNORECASE)
@@ -236,7 +238,7 @@ def own_pages(met: Findings, address: Address, stranger: Party, other: Party) ->
                 break  # whatever it names
             text = _plain(reply, "-")[1].decode("latin-1")
             met.faults += [f"{method} {path} shows {name}" for name in other.names if name in text]
-    if statuses <= {NOT_FOUND, NOT_ALLOWED}:
+    if statuses <= {NOT_FOUND, NOT_ALLOWED} and address.route not in REMOVED:
         met.faults.append(f"{address.route}: its own organization gets nothing but {statuses}")
     if max(statuses) >= BROKEN:
         met.faults.append(f"{address.route}: breaks with {statuses}")
