@@ -134,12 +134,12 @@ def _beyond(line: Composed, billed: _Billed) -> Composed:
     When usage was taken back since, less than nothing is left: then what was paid too much is given
     back, at the part of the prices that was left after the discounts of those invoices.
     """
-    before, discount = billed.progressive(line)
-    if line.kind != LineKind.ARREARS or not before:
+    before = billed.progressive(line)
+    if line.kind != LineKind.ARREARS or not before.amount:
         return line
-    if line.amount.minor < before and discount:
-        return given_back(line, before - discount, Fraction(before - discount, before))
-    return less_billed(line, before)
+    if line.amount.minor < before.amount and before.discount:
+        return given_back(line, before.net, Fraction(before.net, before.amount))
+    return less_billed(line, before.amount)
 
 
 def less_billed(line: Composed, before: int) -> Composed:
@@ -165,8 +165,7 @@ def progressive_lines(facts: SubscriptionFacts) -> list[Composed]:
     used = as_usage(facts, counted)
     lines = [
         _composed(facts, proposal, counted)
-        for proposal in propose(facts.agreement, facts.next_boundary, used, under_way=True)
-        if proposal.reason is Reason.USAGE
+        for proposal in _usage_proposals(facts, facts.next_boundary, used, under_way=True)
     ]
     return [
         replace(_beyond(line, billed), kind=PROGRESSIVE, revision=billed.last_progressive(line) + 1)
@@ -247,7 +246,7 @@ def metered(facts: SubscriptionFacts, boundary: int) -> list[Metered]:
             Metered(
                 line=composed,
                 window=window,
-                billed=sum(billed.progressive(composed)),
+                billed=billed.progressive(composed).amount,
                 want=want,
                 priced=partial(_priced, facts, boundary, used, window),
             )
@@ -280,9 +279,13 @@ def _priced(
 
 
 def _usage_proposals(
-    facts: SubscriptionFacts, boundary: int, used: Mapping[Window, Measured]
+    facts: SubscriptionFacts,
+    boundary: int,
+    used: Mapping[Window, Measured],
+    *,
+    under_way: bool = False,
 ) -> list[Proposal]:
-    proposals = propose(facts.agreement, boundary, used)
+    proposals = propose(facts.agreement, boundary, used, under_way=under_way)
     return [line for line in proposals if line.reason is Reason.USAGE]
 
 
@@ -291,7 +294,7 @@ def billed_progressively(at: Boundary, lines: Sequence[Proposal], counted: Count
     if not lines:
         return 0
     billed = _Billed([at])
-    return sum(sum(billed.progressive(_composed(at[0], line, counted))) for line in lines)
+    return sum(billed.progressive(_composed(at[0], line, counted)).amount for line in lines)
 
 
 def measure(boundaries: Sequence[Boundary]) -> list[Counts]:
@@ -390,6 +393,19 @@ def billed_before(boundary: Boundary, invoice_id: int) -> BilledOf:
     return _Billed([boundary], before=invoice_id).of
 
 
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """What progressive invoices billed, and took off as discounts; minor units."""
+
+    amount: int
+    discount: int
+
+    @property
+    def net(self) -> int:
+        """What was left to pay of it."""
+        return self.amount - self.discount
+
+
 class _Billed:
     """The standing lines that touch the periods around some boundaries.
 
@@ -399,12 +415,12 @@ class _Billed:
     def __init__(self, boundaries: Sequence[Boundary], *, before: int | None = None) -> None:
         self.keys: set[BilledKey] = set()
         self._sums: defaultdict[int, list[tuple[Period, Fraction, int, int]]] = defaultdict(list)
-        self._progressive: defaultdict[tuple[int, datetime], dict[int, tuple[int, int]]]
+        self._progressive: defaultdict[tuple[int, datetime], dict[int, Progressed]]
         self._progressive = defaultdict(dict)
         for item_id, kind, during, step_id, *sums in _standing(boundaries, before):
             amount, discount, revision, credited, share = sums
             if kind == PROGRESSIVE:
-                self._progressive[item_id, during.lower][revision] = (amount, discount)
+                self._progressive[item_id, during.lower][revision] = Progressed(amount, discount)
                 continue
             self.keys.add(BilledKey(item_id, kind, during.lower, during.upper, step_id))
             gross = Fraction(amount)
@@ -413,10 +429,10 @@ class _Billed:
             sums_of = (gross, amount - discount, credited or 0)
             self._sums[item_id].append((Period(during.lower, during.upper), *sums_of))
 
-    def progressive(self, line: Composed) -> tuple[int, int]:
-        """Return what progressive invoices billed of the line's item and period, and took off."""
+    def progressive(self, line: Composed) -> Progressed:
+        """Return what progressive invoices billed of the line's item and period."""
         found = self._progressive[line.item_id or 0, line.period.start].values()
-        return sum(amount for amount, _ in found), sum(discount for _, discount in found)
+        return Progressed(sum(one.amount for one in found), sum(one.discount for one in found))
 
     def last_progressive(self, line: Composed) -> int:
         """Return the revision of the latest of them that stands."""

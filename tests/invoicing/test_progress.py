@@ -6,6 +6,8 @@ import pytest
 
 from apps.core import rls
 from apps.invoicing import books, selectors, services
+from apps.invoicing.outlook import outlook
+from apps.invoicing.so_far import usage_so_far
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
 from apps.subscriptions import selectors as subscriptions
@@ -93,6 +95,22 @@ def test_usage_taken_back_is_given_back_at_what_was_paid_for_it(acme: Organizati
     assert [one.amount for one in document.credits] == [-6_30]
     assert sorted(line.amount for line in document.lines) == [-10_80, 5_00]
     assert books.verify().findings == ()
+
+
+def test_a_discount_is_no_part_of_what_was_billed_under_way(acme: Organization) -> None:
+    shop.coupon("tenth", 10)
+    with rls.tenant_scope(acme.pk):
+        agreements.apply_discount(acme.pk, code="tenth", actor=STAFF, at=day(6, 2))
+    shop.call(acme, day(6, 2), 12, at=day(6, 3))
+    passed(6, 5)
+    shop.call(acme, day(6, 6), 3, at=day(6, 7))
+    with rls.tenant_scope(acme.pk):
+        [facts] = subscriptions.of_organization(acme.pk, live=True)
+        [calls] = outlook(facts, at=day(6, 8)).items
+        [so_far] = usage_so_far([facts], at=day(6, 8))
+        # 15.00, 12.00 of which are billed, less a tenth
+        assert (calls.gauge.amount, calls.billed) == (15_00, 12_00)
+        assert (so_far.cost().amount, so_far.unbilled()) == (15_00, 3_00)
 
 
 def test_what_is_used_again_after_it_was_given_back_costs_what_it_did(acme: Organization) -> None:
