@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,11 +12,11 @@ from apps.invoicing import books
 from apps.invoicing import selectors as invoicing
 from apps.tenants import selectors as tenants
 from apps.tenants import services as tenant_services
+from apps.usage import devices
 from apps.usage import selectors as usage
-from tests.commands.shell import run_json
+from apps.watch import selectors as watch
+from tests.commands.shell import run, run_json
 from tests.conftest import STAFF
-
-pytestmark = pytest.mark.django_db
 
 TODAY = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
@@ -33,10 +34,11 @@ def statuses(slug: str, at: datetime = TODAY) -> list[str]:
     return found[::-1]
 
 
-def test_the_world_is_alive_and_a_second_call_changes_nothing() -> None:
+def test_the_world_is_alive_and_a_second_call_changes_nothing(committed_db: str) -> None:
     with clock.frozen(TODAY):
         first = run_json("demo_data")
         second = run_json("demo_data")
+        _check_what_the_limits_do()
     made = first["made"]
     assert made["organizations"] == len(demo.CUSTOMERS)
     assert made["users"] == len(demo.LOGINS)
@@ -45,6 +47,7 @@ def test_the_world_is_alive_and_a_second_call_changes_nothing() -> None:
     _check_that_it_looks_alive()
     _check_what_each_customer_shows()
     _check_the_month_of_the_real_trace()
+    _check_what_is_watched()
     assert books.verify().hold
     assert set(build(TODAY + timedelta(days=2)).made) == {"events"}
 
@@ -86,6 +89,37 @@ def _check_the_month_of_the_real_trace() -> None:
     assert second["period"] == {"start": "2023-11-01T00:00:00Z", "end": "2023-12-01T00:00:00Z"}
 
 
+def _check_what_the_limits_do() -> None:
+    """The organizations show every behaviour of a limit, whatever the weekday."""
+    assert _access("acme", "ai_requests") == (True, "ok", ["limit_passed"])
+    assert _access("acme", "generated_tokens") == (True, "ok", [])
+    assert _access("acme", "generated_tokens", amount=3_000_000) == (False, "limit_reached", [])
+    assert _access("globex", "api_calls", amount=2_000) == (True, "ok", [])
+    assert _access("globex", "data_exports") == (False, "limit_reached", [])
+    assert set(_access("initech", "transfer_gb")[2]) == {"limit_passed", "spend_cap_passed"}
+
+
+def _access(slug: str, feature: str, *, amount: int = 1) -> tuple[bool, str, list[str]]:
+    told = json.loads(
+        run("check_access", slug, feature, "--amount", str(amount), "--format", "json").out
+    )
+    return told["allowed"], told["reason"], told["warnings"]
+
+
+def _check_what_is_watched() -> None:
+    with rls.ops_scope("test: look at what is watched"):
+        pks = {slug: tenants.get_organization(slug).pk for slug in ("acme", "initech", "vandelay")}
+        unusual = {slug: {row.meter for row in watch.anomalies_of(pk)} for slug, pk in pks.items()}
+        told = {slug: [row.kind for row in watch.alerts_of(pk)] for slug, pk in pks.items()}
+        instances = [one.instance for one in devices.last_reports(pks["initech"])]
+    assert unusual["acme"] == {"ai_requests", "context_tokens", "generated_tokens"}
+    assert unusual["initech"] == {"requests"}
+    used = ["percent_of_included"]
+    assert told == {"acme": used, "initech": used, "vandelay": ["credits"]}
+    assert instances == ["osaka-1", "tokyo-1"]
+
+
+@pytest.mark.django_db
 def test_an_organization_of_the_same_name_is_left_alone() -> None:
     with rls.ops_scope("test: somebody else's acme"):
         tenant_services.create_organization("acme", name="Not a demo", actor=STAFF, at=TODAY)

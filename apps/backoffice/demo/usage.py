@@ -19,7 +19,7 @@ from apps.usage.checking import NewEvent, Unread
 SOURCE = "demo"
 TRACE = Path(__file__).resolve().parent / "code_trace_slice.csv.gz"
 WEEKEND = 5
-SECONDS_OF_A_DAY = 86_400
+SECONDS_OF_AN_HOUR, SECONDS_OF_A_DAY = 3_600, 86_400
 
 Dice = random.Random
 Values = Callable[[Dice], dict[str, object]]
@@ -32,6 +32,20 @@ class Habit:
     type: str
     a_day: int
     values: Values = lambda dice: {}
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """An hour that ran wild, some days ago: so many events beside the day's own."""
+
+    habit: Habit
+    days_ago: int
+    hour: int
+    count: int
+
+    def begins(self, midnight: datetime) -> datetime:
+        """Return the hour, counting back from the last midnight."""
+        return midnight - timedelta(days=self.days_ago) + timedelta(hours=self.hour)
 
 
 def trace() -> list[NewEvent | Unread]:
@@ -64,6 +78,23 @@ def _day(slug: str, habit: Habit, day: date) -> Iterator[NewEvent]:
             type=habit.type,
             occurred_at=_moment(day, dice),
             data=habit.values(dice),
+        )
+
+
+def burst(slug: str, midnight: datetime) -> Iterator[NewEvent]:
+    """Yield the events of the organization's wild hour, if it had one."""
+    if slug not in BURSTS:
+        return
+    wild = BURSTS[slug]
+    begins = wild.begins(midnight)
+    dice = random.Random(f"{slug} wild {begins}")  # noqa: S311 - a story, no secret
+    for number in range(wild.count):
+        yield NewEvent(
+            source=SOURCE,
+            key=f"{slug}-wild-{begins:%Y-%m-%d}-{number}",
+            type=wild.habit.type,
+            occurred_at=begins + timedelta(seconds=dice.randrange(SECONDS_OF_AN_HOUR)),
+            data=wild.habit.values(dice),
         )
 
 
@@ -100,4 +131,9 @@ HABITS: dict[str, tuple[Habit, ...]] = {
     "nakatomi": (Habit("atlas.report", 8),),
     "vandelay": (Habit("atlas.report", 4),),
     "monarch": (Habit("atlas.report", 30),),
+}
+
+BURSTS: dict[str, Burst] = {
+    "acme": Burst(HABITS["acme"][0], days_ago=1, hour=14, count=1_600),
+    "initech": Burst(HABITS["initech"][0], days_ago=3, hour=6, count=240),
 }

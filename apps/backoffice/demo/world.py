@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from apps.backoffice.demo import showcase
+from apps.backoffice.demo import showcase, watching
 from apps.backoffice.demo import usage as story
 from apps.backoffice.demo.people import LOGINS, PASSWORD
 from apps.backoffice.demo.showcase import Customer
@@ -77,22 +77,24 @@ def build(*, actor: Actor, at: datetime) -> Outcome:
     with rls.ops_scope("demo: build"):
         for name in shipped():
             plans.load_catalog(read_catalog(name), actor=actor, at=at)
-        plans.load_catalog(read_catalog(str(showcase.CATALOG)), actor=actor, at=at)
+        for own in (showcase.CATALOG, watching.CATALOG):
+            plans.load_catalog(read_catalog(str(own)), actor=actor, at=at)
         showcase.issuers(teller, at)
         new = teller.organizations()
-        teller.people()
         teller.tell(new)
         teller.go_on(new)
-    # Nobody wants mails about the past: it is delivered before the addresses are known.
+    with rls.ops_scope("demo: roll up"):
+        usage.roll_up(at)
+    # Nobody wants mails about the past: it is delivered before people and addresses are known.
     if "monarch" in new:
         made = invoicing.bill_thresholds(actor=actor, at=teller.at)
         teller.outcome.count("invoices", len(made))
     if new:
+        watching.look(new, midnight=teller.midnight, actor=actor, at=teller.at)
         outbox.deliver_due()
-        with rls.ops_scope("demo: what comes next"):
-            teller.addresses(new)
-    with rls.ops_scope("demo: roll up"):
-        usage.roll_up(at)
+    with rls.ops_scope("demo: people"):
+        teller.people()
+        teller.addresses(new)
     return teller.outcome
 
 
@@ -170,7 +172,10 @@ class _Teller:
         begun: list[SubscriptionFacts] = []
         for slug, organization in new.items():
             begun += _AGREEMENTS[slug](self, organization)
+            watching.agree(organization, begun[-1], actor=self.actor, at=self.at)
             self._use(organization, begun[-1].started_at, self.midnight)
+            self._ingest(organization, story.burst(slug, self.midnight))
+            self._report(organization)
         issued = self._bill(begun, until=self.at)
         if "acme" in new:
             self._settle([one for one in issued if one.organization_id == new["acme"].pk])
@@ -216,6 +221,10 @@ class _Teller:
         while batch := list(islice(waiting, BATCH)):
             done = usage.ingest(organization.pk, events=batch, actor=self.actor, at=self.at)
             self.outcome.count("events", done.accepted)
+
+    def _report(self, organization: Organization) -> None:
+        made = watching.report_devices(organization, midnight=self.midnight, actor=self.actor)
+        self.outcome.count("device reports", made)
 
     def _bill(
         self, begun: Sequence[SubscriptionFacts], *, until: datetime

@@ -14,10 +14,10 @@ class Command(BaseCommand):
     """Make the demo world, or bring its usage up to date."""
 
     help = (
-        "Make demo customers with agreements, usage, invoices and logins: three with people, and"
-        " six that each show something, such as reverse charge, a promotion code, credit, a draft"
-        " that is held, a threshold, yen. Run again it adds the usage of the days since, and on the"
-        " same day nothing."
+        "Make demo customers with agreements, usage, invoices and logins: three with people,"
+        " limits, alerts and an hour of unusual usage, and six that each show something, such as"
+        " reverse charge, a promotion code, credit, a draft that is held, a threshold, yen. Run"
+        " again it adds the usage of the days since, and on the same day nothing."
     )
     examples = "  manage.py demo_data\n  manage.py demo_data --format json"
 
