@@ -12,6 +12,7 @@ import msgspec
 from django.conf import settings
 from django.http import HttpRequest
 
+from apps.api.admission import Admission
 from apps.api.authentication import Caller
 from apps.api.door import LONGEST_REFERENCE
 from apps.api.errors import EventsRejected, printable, problem
@@ -19,6 +20,7 @@ from apps.api.forms import MEDIA_TYPES, read_events
 from apps.api.gathering import Gathering
 from apps.api.reading import streamed_body
 from apps.core import clock
+from apps.core.errors import DomainError
 from apps.tenants import selectors as tenants
 from apps.usage import cloudevents, services
 from apps.usage.checking import NewEvent, Refusal, Unread
@@ -28,9 +30,12 @@ ORIGIN = "api"
 NOBODY = "\n"  # a subject that nobody has
 REFUSED = {Status.REJECTED, Status.CONFLICT}
 
+SMALL = 8192  # bytes of a body that may be read before it is known who sends it
+
 Events = Sequence[NewEvent | Unread]
+Admitted = tuple[Caller, EventResult]
 # Longer than the database takes to say that it is busy, so that its answer is the one that counts.
-SINGLES: Gathering[NewEvent | Unread, EventResult] = Gathering(patience=30.0)
+SINGLES: Gathering[NewEvent | Unread, Admitted] = Gathering(patience=30.0)
 
 
 class Answer(NamedTuple):
@@ -51,21 +56,50 @@ class Shown(msgspec.Struct, frozen=True):
     pointer: str | None = None
 
 
-def send_events(request: HttpRequest, caller: Caller) -> Answer:
+def send_events(request: HttpRequest, admission: Admission) -> Answer:
     """Store the events of a request; raises what refuses the request as a whole.
 
     200: all are stored; 207: some were refused; 400: all were. Refused ones are kept.
     """
+    if not _is_small(request):
+        admission.caller()
+    try:
+        events = _read(request)
+    except DomainError:
+        admission.caller()  # who may not send is told that, and nothing of what was sent
+        raise
+    return _answer(request, events, _stored(admission, events))
+
+
+def _is_small(request: HttpRequest) -> bool:
+    length = str(request.META.get("CONTENT_LENGTH") or "")
+    if "HTTP_CONTENT_ENCODING" in request.META or not (length.isascii() and length.isdigit()):
+        return False
+    return len(length) <= len(str(SMALL)) and int(length) <= SMALL
+
+
+def _read(request: HttpRequest) -> Events:
     raw, media_type = streamed_body(request, media_types=MEDIA_TYPES)
-    events = read_events(raw, media_type, request.META)
-    return _answer(request, events, _stored(caller, events))
+    return read_events(raw, media_type, request.META)
 
 
-def _stored(caller: Caller, events: Events) -> Sequence[EventResult]:
-    """Store events, committed on return; single ones of a key that come at once, together."""
-    if len(events) == 1:
-        return [SINGLES.serve(caller.public_id, events[0], partial(_take, caller))]
-    return _take(caller, events)
+def _stored(admission: Admission, events: Events) -> Sequence[EventResult]:
+    """Store events, committed on return; single ones of a key that come at once, together.
+
+    Their key is looked up once for all of them, after the last of them came.
+    """
+    if len(events) != 1:
+        return _take(admission.caller(), events)
+    caller, result = SINGLES.serve(
+        admission.credential, events[0], partial(_take_single, admission)
+    )
+    admission.share(caller)
+    return [result]
+
+
+def _take_single(admission: Admission, events: Events) -> Sequence[Admitted]:
+    caller = admission.caller()
+    return [(caller, result) for result in _take(caller, events)]
 
 
 def _take(caller: Caller, events: Events) -> Sequence[EventResult]:

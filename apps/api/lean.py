@@ -16,12 +16,10 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 
 from apps.api import intake
-from apps.api.authentication import Caller, identify
+from apps.api.admission import Admission
 from apps.api.errors import MEDIA_TYPE, foreseen, headers_of, problem
 from apps.api.intake import Answer
-from apps.api.permissions import require_scope
 from apps.api.reading import JSON
-from apps.core import clock
 from apps.core.middleware import request_id
 
 log = structlog.get_logger(__name__)
@@ -31,7 +29,7 @@ class Operation(NamedTuple):
     """What is served so: the scope that a key needs, and what answers."""
 
     scope: str
-    answer: Callable[[HttpRequest, Caller], Answer]
+    answer: Callable[[HttpRequest, Admission], Answer]
 
 
 SEND_EVENTS = Operation("usage:write", intake.send_events)
@@ -54,15 +52,15 @@ class HotPaths:
 def serve(request: HttpRequest, operation: Operation) -> HttpResponse:
     """Answer a request, from the key to the line in the log; never raises."""
     known = {"request_id": request_id(request)}
+    admission = Admission(request, operation.scope)
     with structlog.contextvars.bound_contextvars(**known):
         try:
-            caller = identify(request, clock.now())
-            known["user_id"] = caller.public_id
-            require_scope(caller, operation.scope)
-            response = _response(*operation.answer(request, caller))
+            response = _response(*operation.answer(request, admission))
         except Exception as error:  # noqa: BLE001 - every error becomes an answer, unforeseen ones are logged
             refusal = foreseen(error, request)
             response = _response(refusal.status, problem(refusal, request), headers_of(refusal))
+    if admission.found is not None:
+        known["user_id"] = admission.found.public_id
     _log(request, response, known)
     return response
 

@@ -208,6 +208,17 @@ def test_a_body_above_the_limit_is_refused_unread(
     assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large")
 
 
+@pytest.mark.parametrize("body", ["{", event(), [event("a"), event("b")], {"data": "x" * 9000}])
+def test_who_may_not_send_is_told_that_first(world: World, body: object) -> None:
+    for nobody in (Api(None), Api("bk_test_" + "0" * 40)):
+        reply = nobody.post("events", body)
+        assert (reply.status_code, reply["Content-Type"]) == (401, "application/problem+json")
+    reader = Api(worlds.make_key(world.organization, scopes=["usage:read"]))
+    reply = reader.post("events", body)
+    assert (reply.status_code, reply.json()["code"]) == (403, "missing_scope")
+    assert stored(world) == 0
+
+
 @pytest.mark.parametrize(
     ("body", "media_type", "status", "code"),
     [

@@ -6,17 +6,22 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import connections
 
 from apps.api.errors import Unavailable
 from apps.api.gathering import Gathering
+from apps.api.intake import SINGLES
 from apps.core import clock, rls
+from apps.tenants import services as tenants
+from apps.tenants.models import ApiKey
 from apps.usage.models import Event
 from tests import worlds
 from tests.api.client import Api
 from tests.api.test_events import event
+from tests.conftest import STAFF
 
 PATIENCE = 10.0
 
@@ -99,6 +104,27 @@ def test_nobody_waits_for_ever(desk: Desk) -> None:
         assert first.result() == 2
     assert desk.groups == [[1]]
     assert gathering.serve("key", 3, desk.work) == 6
+
+
+@pytest.mark.committed
+def test_a_key_that_is_revoked_while_its_event_waits_is_refused(committed_db: str) -> None:
+    worlds.load_catalog()
+    organization, _ = worlds.make_customer("acme")
+    secret = worlds.make_key(organization)
+    desk = Desk()
+    with ThreadPoolExecutor(2) as pool:
+        served: Any = SINGLES  # what it serves is no event here
+        held = pool.submit(served.serve, f"Bearer {secret}", 1, desk.work)
+        assert desk.begun.wait(PATIENCE)
+        sent = pool.submit(Api(secret).post, "events", event())
+        waiting(served, 1)
+        with rls.tenant_scope(organization.pk):
+            tenants.revoke_api_key(ApiKey.objects.get().public_id, actor=STAFF, at=clock.now())
+        desk.go_on.set()
+        assert (held.result(), sent.result().json()["code"]) == (2, "api_key_revoked")
+        pool.submit(connections.close_all).result()
+    with rls.tenant_scope(organization.pk):
+        assert Event.objects.count() == 0
 
 
 @pytest.mark.committed

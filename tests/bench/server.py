@@ -27,7 +27,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "billing_project.settings")
 application = get_wsgi_application()
 
 from apps.api import intake, lean  # noqa: E402 - the settings come first
-from apps.api.authentication import Caller, caller_of  # noqa: E402
+from apps.api.admission import Admission  # noqa: E402
+from apps.api.authentication import caller_of  # noqa: E402
 from apps.api.door import ApiView  # noqa: E402
 from apps.api.forms import MEDIA_TYPES, read_events  # noqa: E402
 from apps.api.reading import streamed_body  # noqa: E402
@@ -43,8 +44,9 @@ DIGEST = "\\\\x" + "78" * 32
 _mine = threading.local()
 
 
-def copy_events(request: HttpRequest, caller: Caller) -> intake.Answer:
+def copy_events(request: HttpRequest, admission: Admission) -> intake.Answer:
     """Copy the events of a request, after the same reading and judging."""
+    caller = admission.caller()
     events = _events(request)
     door = Door(selectors.meter_rules(), clock.now(), timedelta(days=settings.USAGE_MAX_AGE_DAYS))
     owner = cast("int", caller.actor.organization_id)
@@ -58,8 +60,9 @@ def copy_events(request: HttpRequest, caller: Caller) -> intake.Answer:
     return intake._answer(request, events, [EventResult(Status.ACCEPTED)] * len(events))
 
 
-def store_alone(request: HttpRequest, caller: Caller) -> intake.Answer:
+def store_alone(request: HttpRequest, admission: Admission) -> intake.Answer:
     """Store the events of a request as the real door does, without waiting for company."""
+    caller = admission.caller()
     events = _events(request)
     return intake._answer(request, events, intake._take(caller, events))
 

@@ -169,7 +169,7 @@ class _Judged(msgspec.Struct):
     voids: int | None = None
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)  # all or nothing, with whatever it is part of
 def ingest(
     organization_id: int,
     *,
