@@ -8,6 +8,7 @@ from django.db.backends.postgresql import base
 from psycopg import Cursor, OperationalError, pq
 
 from apps.core import rls
+from apps.core.postgres import loaders
 
 # Acknowledged is stored, whatever the server's configuration says.
 DURABLE = "SET LOCAL synchronous_commit = on; "
@@ -27,6 +28,12 @@ class PreparedCursor(Cursor[tuple[Any, ...]]):
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """PostgreSQL with the scope of `apps.core.rls` sent in the same message as BEGIN."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Connect; instants are read by the loaders of the house."""
+        connection = super().get_new_connection(conn_params)
+        loaders.register(connection)
+        return connection
 
     def set_autocommit(
         self, autocommit: bool, force_begin_transaction_with_broken_autocommit: bool = False
