@@ -2,7 +2,8 @@
 
 Django's `bulk_create` writes a placeholder for every value as soon as one column is a range or
 JSON, and half of a large insert goes into the text of the statement. Here the rows travel as one
-JSON document, which the server takes apart by the columns' own types.
+JSON document, which the server takes apart by the columns' own types; a value that all rows share
+travels once.
 """
 
 from __future__ import annotations
@@ -18,8 +19,13 @@ from django.db.models import Model
 from django.db.models.fields import NOT_PROVIDED
 from psycopg.types.range import Range
 
+from apps.core import statements
+
 AnyModel = TypeVar("AnyModel", bound=Model)
 
+
+# Up to so many rows all columns travel with each: the statement is the same whatever they hold.
+FEW = 20
 
 # What the document spells as it is: numbers and texts, and the content of a JSON column.
 _SPELLED = frozenset({str, int, bool, type(None), dict, list})
@@ -75,24 +81,43 @@ def _element(value: Any) -> str:
 
 def _store(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> list[int]:
     fields = _written(model)
+    alike = {field.attname: rows[0][field.attname] for field in fields if _are_alike(rows, field)}
+    varied = [field for field in fields if field.attname not in alike]
     names = ", ".join(f'"{field.column}"' for field in fields)
-    types = ", ".join(f'"{field.column}" {_type(field)}' for field in fields)
+    given = ", ".join(f'"{field.column}"' for field in varied)
+    types = ", ".join(f'"{field.column}" {_type(field)}' for field in varied)
+    values = ", ".join(
+        f"%s::{_loose_type(field)}" if field.attname in alike else f'"{field.column}"'
+        for field in fields
+    )
+    statement = (  # names and types are the model's own
+        f'INSERT INTO "{model._meta.db_table}" ({names})'  # noqa: S608
+        f" SELECT {values} FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS ({types}))"
+        f" WITH ORDINALITY AS given ({given}, place) ORDER BY place RETURNING id"
+    )
+    document = msgspec.json.encode(_document(varied, rows)).decode()
+    constants = [_scalar(value) for value in alike.values()]
+    return [key for (key,) in statements.bound(statement, [*constants, document])]
+
+
+def _are_alike(rows: Sequence[Mapping[str, Any]], field: Any) -> bool:
+    """Tell whether a value need not travel with each of many rows: most columns are the same."""
+    name = field.attname
+    first = rows[0][name]
+    if len(rows) < FEW or isinstance(first, dict | list) or _type(field) == "jsonb":
+        return False
+    return all(row[name] == first for row in rows)
+
+
+def _document(fields: Iterable[Any], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     columns = [(field.column, field.attname) for field in fields]
-    document = [
+    return [
         {
             column: value if type(value := row[name]) in _SPELLED else _spelled(value)
             for column, name in columns
         }
         for row in rows
     ]
-    statement = (  # names and types are the model's own
-        f'INSERT INTO "{model._meta.db_table}" ({names})'  # noqa: S608
-        f" SELECT {names} FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS ({types}))"
-        f" WITH ORDINALITY AS given ({names}, place) ORDER BY place RETURNING id"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [msgspec.json.encode(document).decode()])
-        return [key for (key,) in cursor.fetchall()]
 
 
 def _written(model: type[Model]) -> list[Any]:
@@ -103,6 +128,16 @@ def _written(model: type[Model]) -> list[Any]:
 def _type(field: Any) -> str:
     # A collation is the column's and not the type's.
     return str(field.rel_db_type(connection) if field.is_relation else field.db_type(connection))
+
+
+def _loose_type(field: Any) -> str:
+    # A cast to varchar(n) cuts what is too long; the column refuses it, as the document does.
+    return "text" if _type(field).startswith("varchar") else _type(field)
+
+
+def _scalar(value: Any) -> Any:
+    alone = value is None or isinstance(value, bool | int | bytes)
+    return value if alone else str(_spelled(value))
 
 
 def _spelled(value: Any) -> Any:

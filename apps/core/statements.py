@@ -1,4 +1,4 @@
-"""Statements of hot paths: prepared once for a connection, then only bound and run."""
+"""Statements of hot paths: prepared once for a connection, or with large parameters."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ def rows(sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[t
     with wrapper.prepared_cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
+
+
+def bound(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement whose parameters are long, in the open transaction.
+
+    They travel beside its text, which may differ each time, and it is planned for them.
+    """
+    wrapper: Any = connection
+    with wrapper.bound_cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall()) if cursor.description else []

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from django.db import connection
-
-from apps.core import bulk
+from apps.core import bulk, statements
 from apps.usage import counting
 from apps.usage.errors import UsageSealed
 
@@ -128,6 +126,4 @@ def rows(sql: str, parameters: Mapping[str, Any]) -> Rows:
         name: bulk.array(value) if isinstance(value, list) else value
         for name, value in parameters.items()
     }
-    with connection.cursor() as cursor:
-        cursor.execute(sql, columns)
-        return list(cursor.fetchall())
+    return statements.bound(sql, columns)

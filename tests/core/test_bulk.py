@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection
 
-from apps.core import bulk
+from apps.core import bulk, rls
+from apps.core.models import OutboxEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -31,3 +32,36 @@ def test_an_array_arrives_as_it_was_sent(kind: str, values: list[Any]) -> None:
             [bulk.array(values), values],
         )
         assert cursor.fetchone() == (True,)
+
+
+def _events(count: int, **facts: Any) -> list[dict[str, Any]]:
+    return [{"name": "test.Told", "payload": {"n": [1]}, "occurred_at": AT, **facts}] * count
+
+
+@pytest.mark.parametrize("count", [1, bulk.FEW - 1, bulk.FEW, 3 * bulk.FEW])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"name": 'a "quoted" %s, {a}, \\ and 漢字'},
+        {"organization_id": 2**62},
+        {"payload": "a text"},
+        {"payload": 7},
+        {"payload": []},
+    ],
+)
+def test_many_rows_arrive_as_one_would(count: int, facts: dict[str, Any]) -> None:
+    given = _events(count, **facts)
+    with rls.ops_scope("test: many rows"):
+        keys = bulk.add(OutboxEvent, given)
+        rows = list(OutboxEvent.objects.filter(pk__in=keys).order_by("pk"))
+    assert [row.pk for row in rows] == keys
+    for row, said in zip(rows, given, strict=True):
+        assert {name: getattr(row, name) for name in said} == said
+    assert len({row.public_id for row in rows}) == count
+
+
+@pytest.mark.parametrize("count", [1, 3 * bulk.FEW])
+def test_what_is_too_long_for_its_column_is_refused(count: int) -> None:
+    with pytest.raises(DataError), rls.ops_scope("test: too long"):
+        bulk.add(OutboxEvent, _events(count, name="x" * 101))

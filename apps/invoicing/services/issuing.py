@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import connection
 
 from apps.audit import services as audit
-from apps.core import bulk, outbox
+from apps.core import bulk, outbox, statements
 from apps.core.actor import Actor
 from apps.core.faults import point
 from apps.invoicing import recognition, selectors
@@ -179,17 +179,16 @@ def _seal(drafted: Sequence[Drafted], at: datetime) -> None:
     rows = [draft.row for draft in drafted]
     for row, said in zip(rows, selectors.drafted_documents(drafted), strict=True):
         row.content_hash = said.hash()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            ISSUE,
-            [
-                at,
-                bulk.array(row.pk for row in rows),
-                bulk.array(row.sequence for row in rows),
-                bulk.array(row.number for row in rows),
-                bulk.array(row.content_hash for row in rows),
-            ],
-        )
+    statements.bound(
+        ISSUE,
+        [
+            at,
+            bulk.array(row.pk for row in rows),
+            bulk.array(row.sequence for row in rows),
+            bulk.array(row.number for row in rows),
+            bulk.array(row.content_hash for row in rows),
+        ],
+    )
 
 
 def _settle_free(rows: Sequence[Invoice], at: datetime) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from django.db import connection
-
-from apps.core import bulk
+from apps.core import bulk, statements
 from apps.core.actor import Actor
 from apps.subscriptions import states
 from apps.subscriptions.facts import SubscriptionFacts
@@ -56,15 +54,14 @@ def pass_boundaries(
     for row in rows:
         row.next_boundary += 1
         row.next_boundary_at = facts[row.pk].agreement.cycle.boundary(row.next_boundary)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            MOVE,
-            [
-                bulk.array(row.pk for row in rows),
-                bulk.array(row.next_boundary for row in rows),
-                bulk.array(row.next_boundary_at for row in rows),
-            ],
-        )
+    statements.bound(
+        MOVE,
+        [
+            bulk.array(row.pk for row in rows),
+            bulk.array(row.next_boundary for row in rows),
+            bulk.array(row.next_boundary_at for row in rows),
+        ],
+    )
     for row in rows:
         if row.status in states.BILLED:
             reach(row, reached[row.pk], actor=actor, at=at)
