@@ -7,10 +7,11 @@ reads some thirty instants an invoice.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from django.db.backends.postgresql.psycopg_any import BaseTzLoader
-from psycopg.abc import AdaptContext, Buffer
+from psycopg.abc import Buffer
 from psycopg.postgres import types
+from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.range import Range, RangeLoader
 
 
@@ -19,10 +20,10 @@ def _instant(text: str) -> datetime:
     return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
-class InstantLoader(BaseTzLoader):
+class InstantLoader(TimestamptzLoader):
     """A timestamptz as a datetime in UTC."""
 
-    timezone = UTC
+    timezone = UTC  # Django asks, and puts its own in place of another zone's
 
     def load(self, data: Buffer) -> datetime:
         """Read the text; what is no datetime of Python's is refused as the driver does."""
@@ -41,16 +42,19 @@ class InstantsLoader(RangeLoader[datetime]):
         """Read `["…","…")`; whatever looks otherwise is left to the driver."""
         text = bytes(data).decode()
         lower, comma, upper = text[1:-1].partition(",")
-        if not comma:
-            return super().load(data)
-        ends = (_instant(end.strip('"')) if end else None for end in (lower, upper))
         try:
-            return Range(*ends, text[0] + text[-1])
+            if comma:
+                return Range(_bound(lower), _bound(upper), text[0] + text[-1])
         except ValueError:
-            return super().load(data)
+            pass  # of no datetime of Python's: the driver says so
+        return super().load(data)
 
 
-def register(context: AdaptContext) -> None:
+def _bound(text: str) -> datetime | None:
+    return _instant(text.strip('"')) if text else None
+
+
+def register(context: Any) -> None:
     """Have what comes through this connection read so."""
     context.adapters.register_loader("timestamptz", InstantLoader)
     context.adapters.register_loader("tstzrange", InstantsLoader)
