@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from apps.backoffice import schema
-from apps.core import clock, rls
+from apps.core import clock, processes, rls
 from apps.core.actor import Actor, operator
 from apps.core.errors import Conflict, DomainError, NotFound
 from apps.engine.decimals import NotADecimal, decimal_of
@@ -144,10 +144,14 @@ class Command(BaseCommand):
             TimeElapsedColumn(),
         )
         with Progress(
-            *columns, console=console, disable=not sys.stderr.isatty(), transient=True
+            *columns,
+            console=console,
+            disable=not sys.stderr.isatty(),
+            transient=True,
+            auto_refresh=False,  # no thread: work inside may be shared among forked processes
         ) as bar:
             task = bar.add_task(what, total=total)
-            yield lambda steps=1: bar.advance(task, steps)
+            yield lambda steps=1: bar.update(task, advance=steps, refresh=True)
 
 
 @contextlib.contextmanager
@@ -249,3 +253,21 @@ def now() -> datetime:
 def amount(minor: int, currency: str) -> str:
     """Return minor units as people read them: 262.99 USD."""
     return str(Money(minor, currency))
+
+
+def add_jobs(parser: CommandParser) -> None:
+    """Add --jobs, for work that processes can share."""
+    parser.add_argument(
+        "--jobs",
+        type=_processes,
+        default=processes.available(),
+        metavar="N",
+        help="share the work among N processes; default: one for every core",
+    )
+
+
+def _processes(text: str) -> int:
+    """Read how many processes are to share the work, for argparse: one or more."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of processes; write 1 or more")
+    return int(text)

@@ -42,6 +42,7 @@ __all__ = [
     "Due",
     "ItemFacts",
     "PhaseFacts",
+    "Share",
     "SubscriptionFacts",
     "by_id",
     "by_ids",
@@ -70,6 +71,14 @@ R = TypeVar("R", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """One of several disjoint parts of all organizations, for runs that share the work."""
+
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """A subscription whose next boundary has been reached, and that boundary where it is known."""
 
@@ -84,16 +93,20 @@ def due(
     scheduled: bool,
     leave_out: Collection[int] = (),
     organization_ids: Collection[int] | None = None,
+    share: Share | None = None,
     limit: int | None = None,
 ) -> list[Due]:
     """Return what is due at `as_of`, oldest boundary first; needs the ops scope.
 
     A scheduled run leaves alone what lay in the past when the subscription was entered: backdated
     periods are billed by an operator who says so, never as a side effect of the clock. `leave_out`
-    are subscriptions; `organization_ids` restricts it to these. Whoever lives by a test clock has a
-    time of its own and is left alone unless it is named so.
+    are subscriptions; `organization_ids` and `share` restrict it to these. Whoever lives by a test
+    clock has a time of its own and is left alone unless it is named so.
     """
     rows = Subscription.objects.filter(status__in=states.BILLED, next_boundary_at__lte=as_of)
+    if share is not None:
+        mine = rows.alias(place=F("organization_id") % share.of)
+        rows = mine.filter(place=share.number)
     if scheduled:
         rows = rows.filter(next_boundary_at__gte=F("recorded_at"))
     if leave_out:

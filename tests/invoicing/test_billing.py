@@ -158,27 +158,11 @@ def test_one_customers_trouble_parks_them_alone(organization: Organization) -> N
     poisoned = make_organization("poisoned")
     world.subscribe(organization, start=day(1, 1))
     facts = world.subscribe(poisoned, start=day(1, 1))
-    with connection.cursor() as cursor, rls.ops_scope("test: another invoice is in the way"):
-        _occupy(cursor, poisoned, facts.id)
+    world.occupy(poisoned, facts, day(1, 1))
     report = world.bill(day(1, 1))
     assert [issued.total for issued in report.issued] == [50_00]
     assert [subscription for subscription, _ in report.parked] == [facts.public_id]
     assert world.bill(day(1, 1)).issued == []
-
-
-def _occupy(cursor: object, organization: Organization, subscription_id: int) -> None:
-    row = Invoice(
-        organization_id=organization.pk,
-        billing_entity_id=organization.billing_entity_id,
-        subscription_id=subscription_id,
-        currency="USD",
-        timezone="UTC",
-        boundary_at=day(1, 1),
-        period=(day(1, 1), day(2, 1)),
-        issued_at=day(1, 1),
-        due_at=day(1, 15),
-    )
-    row.save()
 
 
 def test_a_void_invoice_is_billed_anew_only_on_request(organization: Organization) -> None:

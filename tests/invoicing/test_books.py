@@ -244,6 +244,30 @@ def test_two_runs_at_once_bill_each_boundary_once(committed_db: str) -> None:
         assert sorted(row.sequence or 0 for row in rows) == [1, 2, 3, 4, 5, 6]
 
 
+def test_processes_that_share_a_run_bill_what_one_bills(committed_db: str) -> None:
+    world.load()
+    organizations = [make_organization(f"acme-{n}") for n in range(5)]
+    for organization in organizations:
+        world.subscribe(organization, start=day(1, 1))
+    report = services.bill_due(as_of=day(3, 1), actor=STAFF, at=NOW, chunk=2, jobs=2)
+    assert (report.count, report.totals()) == (15, {"USD": 15 * 50_00})
+    assert len({one.number for one in report.issued}) == 15
+    for organization in organizations:
+        found = world.invoices(organization)
+        assert [one.period.start for one in found] == [day(1, 1), day(1, 1), day(2, 1)]
+    assert books.verify().hold
+
+
+def test_a_process_that_shares_a_run_sets_aside_only_whom_it_cannot_bill(committed_db: str) -> None:
+    world.load()
+    organizations = [make_organization(f"acme-{n}") for n in range(4)]
+    facts = [world.subscribe(organization, start=day(1, 1)) for organization in organizations]
+    world.occupy(organizations[2], facts[2], day(1, 1))
+    report = services.bill_due(as_of=day(1, 1), actor=STAFF, at=NOW, chunk=2, jobs=2)
+    assert report.count == 3
+    assert [one for one, _ in report.parked] == [facts[2].public_id]
+
+
 @pytest.fixture
 def rich_books(committed_db: str) -> Organization:
     """A month with a coupon, a tax, credit, a correction, a charge, a note and a refund."""

@@ -11,6 +11,7 @@ from django.db import connection
 from apps.core import rls
 from apps.invoicing import selectors, services
 from apps.invoicing.document import Document
+from apps.invoicing.models import Invoice
 from apps.invoicing.services import BillingReport
 from apps.plans import catalog
 from apps.plans import services as plans
@@ -142,6 +143,22 @@ def hourly(start: datetime, count: int) -> list[datetime]:
 def bill(as_of: datetime, *, at: datetime = NOW, scheduled: bool = False) -> BillingReport:
     """Run the billing up to an instant."""
     return services.bill_due(as_of=as_of, actor=STAFF, at=at, scheduled=scheduled)
+
+
+def occupy(organization: Organization, facts: SubscriptionFacts, at: datetime) -> None:
+    """Put another invoice in the way of a boundary, so that it cannot be billed."""
+    with rls.tenant_scope(organization.pk):
+        Invoice.objects.create(
+            organization_id=organization.pk,
+            billing_entity_id=organization.billing_entity_id,
+            subscription_id=facts.id,
+            currency="USD",
+            timezone="UTC",
+            boundary_at=at,
+            period=(at, at + timedelta(days=31)),
+            issued_at=at,
+            due_at=at + timedelta(days=14),
+        )
 
 
 def invoices(organization: Organization) -> list[Document]:

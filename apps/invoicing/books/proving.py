@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
-import django
-from django.db import close_old_connections
-
 from apps.audit import selectors as audit
-from apps.core import rls
+from apps.core import processes, rls
 from apps.invoicing import sealing
 from apps.invoicing.books import ledger
 from apps.invoicing.books.documents import chunk, final
@@ -98,16 +93,9 @@ def _shared(parts: Iterable[Part], jobs: int) -> Iterator[Proven]:
     if jobs < 2:
         yield from map(prove, parts)
         return
-    # Fresh processes: a forked one would share this one's connection to the database.
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=django.setup) as pool:
-        yield from pool.map(prove_apart, parts)
-
-
-def prove_apart(part: Part) -> Proven:
-    """Prove a part in a process of its own."""
-    close_old_connections()
-    return prove(part)
+    parts = list(parts)  # read before the processes begin: they take no connection along
+    with processes.pool(jobs) as pool:
+        yield from pool.map(prove, parts)
 
 
 def prove(part: Part) -> Proven:

@@ -28,8 +28,8 @@ LISTED = 1_000
 class BillingReport:
     """What a run did: how many invoices, what they come to, and whom it had to leave aside.
 
-    `issued` are the first LISTED of the invoices, in the order of their numbers: what a run needs
-    does not grow with what it bills.
+    `issued` are the first LISTED of the invoices, chunk after chunk in the order of their numbers:
+    what a run needs does not grow with what it bills.
     """
 
     issued: list[Issued] = field(default_factory=list)
@@ -48,6 +48,15 @@ class BillingReport:
             self.sums[one.currency] += one.total
             if len(self.issued) < LISTED:
                 self.issued.append(one)
+
+    def take_over(self, other: BillingReport) -> None:
+        """Count what another process reports of its chunk."""
+        self.issued += other.issued[: LISTED - len(self.issued)]
+        self.parked += other.parked
+        self.final += other.final
+        self.held += other.held
+        self.drafts += other.drafts
+        self.sums += other.sums
 
     @property
     def count(self) -> int:

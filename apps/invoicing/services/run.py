@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, OperationalError, transaction
 
 from apps.audit import services as audit
-from apps.core import collector, outbox, rls
+from apps.core import collector, outbox, processes, rls
 from apps.core.actor import Actor, require
 from apps.core.errors import NotFound
 from apps.core.faults import point
@@ -35,7 +36,7 @@ from apps.invoicing.services.reports import BillingReport, Issued, issued
 from apps.subscriptions import selectors as subscription_selectors
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions import states
-from apps.subscriptions.selectors import Due
+from apps.subscriptions.selectors import Due, Share
 from apps.tenants import selectors as tenant_selectors
 from apps.tenants import services as tenants
 from apps.usage.errors import UsageNotReady
@@ -60,9 +61,10 @@ class Run:
     keep_drafts: bool
     chunk: int
     organization_ids: Collection[int] | None = None
+    share: Share | None = None
 
 
-def bill_due(
+def bill_due(  # noqa: PLR0913 - the ways in which a run may differ
     *,
     as_of: datetime,
     actor: Actor,
@@ -72,6 +74,7 @@ def bill_due(
     chunk: int = CHUNK,
     step: Callable[[], None] = lambda: None,
     organization_ids: Collection[int] | None = None,
+    jobs: int = 1,
 ) -> BillingReport:
     """Bill every subscription and boundary up to `as_of`, oldest first: numbers follow time.
 
@@ -80,8 +83,9 @@ def bill_due(
     grace is over are issued; what is out of bounds is held as a draft. A subscription that fails is
     parked with the reason and left out until it is released. `scheduled` runs leave backdated
     boundaries alone, and all leave alone who lives by a test clock, unless `organization_ids` names
-    who is meant: then `at` is that clock's time. `step` is called after every chunk. Opens its own
-    scopes; must not be called inside a transaction. Raises FutureBilling.
+    who is meant: then `at` is that clock's time. What is more than a chunk is shared among `jobs`
+    processes, which needs `core.processes.pool`'s conditions. `step` is called after every chunk.
+    Opens its own scopes; must not be called inside a transaction. Raises FutureBilling.
     """
     require("manage_invoices", actor=actor)
     if as_of > at:
@@ -93,6 +97,8 @@ def bill_due(
     subscriptions.apply_changes_due(
         as_of=as_of, actor=actor, at=at, organization_ids=organization_ids
     )
+    if jobs > 1 and len(_waiting(run, limit=chunk + 1)) > chunk:
+        _bill_shares(run, report, jobs=jobs, step=step)
     while _bill_chunk(run, report):
         step()
     if not keep_drafts:
@@ -102,22 +108,49 @@ def bill_due(
     return report
 
 
+def _bill_shares(run: Run, report: BillingReport, *, jobs: int, step: Callable[[], None]) -> None:
+    """Have each process bill the chunks of its own share of the organizations, in their order."""
+    with processes.pool(jobs) as pool:
+        shares = [replace(run, share=Share(number, jobs)) for number in range(jobs)]
+        under_way = {pool.submit(_bill_apart, share): share for share in shares}
+        while under_way:
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for one in done:
+                share, made = under_way.pop(one), one.result()
+                if made is not None:
+                    under_way[pool.submit(_bill_apart, share)] = share
+                    report.take_over(made)
+                    step()
+
+
+def _bill_apart(run: Run) -> BillingReport | None:
+    """Bill one chunk in a process of its own; None when there is no more."""
+    report = BillingReport()
+    return report if _bill_chunk(run, report) else None
+
+
+def _waiting(run: Run, *, limit: int) -> list[Due]:
+    with rls.ops_scope("billing: what is due"):
+        return _due(run, limit=limit, organization_ids=run.organization_ids, share=run.share)
+
+
+def _due(run: Run, **among: Any) -> list[Due]:
+    return subscription_selectors.due(
+        run.as_of,
+        scheduled=run.scheduled,
+        leave_out=selectors.parked_subscriptions(),
+        **among,
+    )
+
+
 def _bill_chunk(run: Run, report: BillingReport) -> bool:
     """Bill one chunk; tell whether there may be more."""
-    with rls.ops_scope("billing: what is due"):
-        aside = selectors.parked_subscriptions()
-        waiting = subscription_selectors.due(
-            run.as_of,
-            scheduled=run.scheduled,
-            limit=run.chunk,
-            leave_out=aside,
-            organization_ids=run.organization_ids,
-        )
+    waiting = _waiting(run, limit=run.chunk)
     if not waiting:
         return False
     try:
         with collector.held_back(), rls.ops_scope("billing: a chunk"):
-            made = _bill(_hold(waiting, aside, run), run)
+            made = _bill(_hold(waiting, run), run)
             point("billing.before_commit")
     except (OperationalError, InterfaceError, UsageNotReady):
         raise  # the database is away, busy or just restored: nobody's fault, the next run goes on
@@ -131,7 +164,7 @@ def _bill_chunk(run: Run, report: BillingReport) -> bool:
     return True
 
 
-def _hold(waiting: Sequence[Due], aside: set[int], run: Run) -> list[Due]:
+def _hold(waiting: Sequence[Due], run: Run) -> list[Due]:
     """Lock what no other run holds of the organizations, and return what they have due.
 
     When others hold all of it, wait for the oldest: what they leave over is then ours.
@@ -142,11 +175,7 @@ def _hold(waiting: Sequence[Due], aside: set[int], run: Run) -> list[Due]:
         oldest = waiting[0].organization_id
         tenants.lock(oldest)
         held = {oldest}
-    return earliest(
-        subscription_selectors.due(
-            run.as_of, scheduled=run.scheduled, leave_out=aside, organization_ids=held
-        )
-    )
+    return earliest(_due(run, organization_ids=held))
 
 
 def earliest(dues: Sequence[Due]) -> list[Due]:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
-from apps.backoffice.commands import amount, instant, now
+from apps.backoffice.commands import add_jobs, amount, instant, now
 from apps.backoffice.foreseeing import foresee_and_show
 from apps.backoffice.printing import counted
 from apps.backoffice.running import print_report, report_json, told
@@ -30,7 +30,8 @@ class Command(BaseCommand):
     )
     examples = (
         "  manage.py bill_due --as-of 2023-12-01T00:00:00Z\n"
-        "  manage.py bill_due --as-of 2027-01-01 --dry-run --format json"
+        "  manage.py bill_due --as-of 2027-01-01 --dry-run --format json\n"
+        "  manage.py bill_due --jobs 1"
     )
 
     def arguments(self, parser: CommandParser) -> None:
@@ -42,6 +43,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="show it only; see preview_billing for more"
         )
+
+        add_jobs(parser)
 
     def run(self, **options: Any) -> None:
         """Bill, report, and tell with the exit code whether anything was set aside."""
@@ -56,6 +59,7 @@ class Command(BaseCommand):
                 actor=self.actor,
                 at=at,
                 step=step,
+                jobs=options["jobs"],
             )
         if self.as_json:
             self.print_json(report_json(report))

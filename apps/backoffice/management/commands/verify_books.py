@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as Base
+from apps.backoffice.commands import add_jobs
 from apps.backoffice.printing import counted
 from apps.core import rls
 from apps.engine.decimals import plain
@@ -33,13 +33,7 @@ class Command(Base):
     def arguments(self, parser: CommandParser) -> None:
         """Add the choice of one organization."""
         parser.add_argument("--organization", metavar="SLUG", help="prove one organization only")
-        parser.add_argument(
-            "--jobs",
-            type=_processes,
-            default=1,
-            metavar="N",
-            help="share the work among N processes",
-        )
+        add_jobs(parser)
 
     def run(self, **options: Any) -> None:
         """Verify, print and say with the exit code whether the books hold."""
@@ -108,10 +102,3 @@ class Command(Base):
         with rls.ops_scope("books: count"):
             organization_id = tenants.get_organization(slug).pk if slug else None
             return organization_id, books.count(organization_id)
-
-
-def _processes(text: str) -> int:
-    """Read how many processes are to share the work, for argparse: one or more."""
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of processes; write 1 or more")
-    return int(text)
