@@ -8,4 +8,4 @@ class CoreConfig(AppConfig):
     verbose_name = "Operations"
 
     def ready(self) -> None:
-        from apps.core import checks  # noqa: F401, PLC0415 - registers the system checks
+        from apps.core import checks, lookups  # noqa: F401, PLC0415 - they register themselves

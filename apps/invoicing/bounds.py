@@ -91,7 +91,7 @@ def _history(rows: Sequence[Invoice]) -> Mapping[tuple[int, str], Comparable]:
     found: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
     past = (
         Invoice.objects.filter(
-            organization_id__in={row.organization_id for row in rows},
+            organization_id__among={row.organization_id for row in rows},
             kind=Invoice.Kind.RECURRING,
             subtotal__gt=0,
         )

@@ -7,7 +7,7 @@ they all become the same kind of line; what they add up to is `reckoning`'s.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -465,7 +465,7 @@ def _standing(boundaries: Sequence[Boundary], before: int | None) -> Iterable[tu
         return []
     span = (min(lap.start for lap in laps), max(lap.end for lap in laps))
     rows = InvoiceLine.objects.filter(
-        organization_id__in=list(items), item_id__in=wanted, live=True, during__overlap=span
+        organization_id__among=items, item_id__among=wanted, live=True, during__overlap=span
     )
     credited: Any = F("credited")
     if before is not None:
@@ -540,11 +540,11 @@ def waiting_lines(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
     return found
 
 
-def _charges(organization_ids: Iterable[int]) -> Iterable[tuple[int, str, Composed]]:
+def _charges(organization_ids: Collection[int]) -> Iterable[tuple[int, str, Composed]]:
     billed = InvoiceLine.objects.filter(charge_id=OuterRef("pk"), live=True)
     rows = Charge.objects.filter(
         ~Exists(billed),
-        organization_id__in=list(organization_ids),
+        organization_id__among=organization_ids,
         withdrawn_at=None,
         buys__isnull=True,  # credit is bought on an invoice of its own
     )
@@ -568,12 +568,12 @@ def charge_line(row: Charge) -> Composed:
     )
 
 
-def _corrections(organization_ids: Iterable[int]) -> Iterable[tuple[int, str, Composed]]:
+def _corrections(organization_ids: Collection[int]) -> Iterable[tuple[int, str, Composed]]:
     billed = InvoiceLine.objects.filter(
         corrects_id=OuterRef("line_id"), revision=OuterRef("revision"), live=True
     )
     rows = Correction.objects.filter(
-        ~Exists(billed), organization_id__in=list(organization_ids), status="approved"
+        ~Exists(billed), organization_id__among=organization_ids, status="approved"
     )
     for row in rows.select_related("line__item").order_by("id"):
         yield row.organization_id, row.currency, correction_line(row)

@@ -318,7 +318,7 @@ def is_usable(grant: CreditGrant, at: datetime) -> bool:
 
 def _grants(organization_ids: Collection[int]) -> dict[int, list[CreditGrant]]:
     rows = CreditGrant.objects.filter(
-        Q(organization_id__in=organization_ids), remaining__gt=0, voided_at=None
+        Q(organization_id__among=organization_ids), remaining__gt=0, voided_at=None
     ).order_by("priority", F("expires_at").asc(nulls_last=True), "granted_at", "id")
     found: defaultdict[int, list[CreditGrant]] = defaultdict(list)
     for row in rows:

@@ -23,7 +23,7 @@ WHERE s.id = given.id
 
 def lock_many(subscription_ids: Collection[int]) -> list[Subscription]:
     """Lock the subscriptions, whose organizations are locked, and return them, oldest due first."""
-    rows = Subscription.objects.select_for_update(no_key=True).filter(pk__in=subscription_ids)
+    rows = Subscription.objects.select_for_update(no_key=True).filter(pk__among=subscription_ids)
     return sorted(rows.order_by("pk"), key=lambda row: (row.next_boundary_at, row.pk))
 
 
@@ -32,7 +32,9 @@ def apply_all_due(
 ) -> int:
     """Carry out what was scheduled on locked subscriptions before their next boundaries."""
     waiting = Change.objects.filter(
-        subscription__in=rows, status=Change.Status.SCHEDULED, effective_at__lte=as_of
+        subscription_id__among=[row.pk for row in rows],
+        status=Change.Status.SCHEDULED,
+        effective_at__lte=as_of,
     )
     changed = set(waiting.values_list("subscription_id", flat=True))
     return sum(apply_due(row, as_of=as_of, actor=actor, at=at) for row in rows if row.pk in changed)

@@ -44,7 +44,7 @@ def lock_free(organization_ids: Collection[int]) -> set[int]:
     that shows them all.
     """
     rows = Organization.objects.select_for_update(skip_locked=True, no_key=True)
-    found = rows.filter(pk__in=organization_ids).order_by("pk")
+    found = rows.filter(pk__among=organization_ids).order_by("pk")
     return set(found.values_list("pk", flat=True))
 
 
