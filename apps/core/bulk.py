@@ -8,9 +8,10 @@ travels once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -29,6 +30,22 @@ FEW = 20
 
 # What the document spells as it is: numbers and texts, and the content of a JSON column.
 _SPELLED = frozenset({str, int, bool, type(None), dict, list})
+
+
+def row(model: type[AnyModel], values: Mapping[str, Any]) -> AnyModel:
+    """Return a new row with these attributes, keys of other rows by name (`invoice_id`); what is
+    left out has the field's default.
+
+    For rows by the thousand: a model that is given names looks for each of them in several places.
+    """
+    return model(
+        *[values[name] if name in values else default() for name, default in _attributes(model)]
+    )
+
+
+@cache
+def _attributes(model: type[Model]) -> list[tuple[str, Callable[[], Any]]]:
+    return [(field.attname, field.get_default) for field in model._meta.concrete_fields]
 
 
 def insert(rows: Iterable[AnyModel]) -> list[AnyModel]:
@@ -120,6 +137,7 @@ def _document(fields: Iterable[Any], rows: Iterable[Mapping[str, Any]]) -> list[
     ]
 
 
+@cache
 def _written(model: type[Model]) -> list[Any]:
     fields = model._meta.concrete_fields
     return [f for f in fields if not f.primary_key and f.db_default is NOT_PROVIDED]

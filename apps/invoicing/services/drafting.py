@@ -99,26 +99,28 @@ def _put_sums(row: Invoice, reckoned: Reckoned) -> None:
 
 
 def _invoice(bill: Bill) -> Invoice:
-    row = Invoice(
-        organization=bill.organization,
-        billing_entity=bill.organization.billing_entity,
-        subscription_id=bill.subscription_id,
-        kind=bill.kind,
-        currency=bill.reckoned.currency,
-        collection=bill.collection,
-        timezone=bill.timezone,
-        locale=bill.organization.locale,
-        boundary_at=bill.boundary_at,
-        boundary_index=bill.boundary_index,
-        revision=bill.revision,
-        issued_at=bill.issued_at,
-        due_at=bill.due_at,
-        parties=selectors.parties(
-            bill.organization,
-            seller_tax_id=bill.reckoned.conditions.standing.seller_tax_id,
-        ),
-        memo=bill.memo,
+    organization, standing = bill.organization, bill.reckoned.conditions.standing
+    row = bulk.row(
+        Invoice,
+        {
+            "organization_id": organization.pk,
+            "billing_entity_id": organization.billing_entity_id,
+            "subscription_id": bill.subscription_id,
+            "kind": bill.kind,
+            "currency": bill.reckoned.currency,
+            "collection": bill.collection,
+            "timezone": bill.timezone,
+            "locale": organization.locale,
+            "boundary_at": bill.boundary_at,
+            "boundary_index": bill.boundary_index,
+            "revision": bill.revision,
+            "issued_at": bill.issued_at,
+            "due_at": bill.due_at,
+            "parties": selectors.parties(organization, seller_tax_id=standing.seller_tax_id),
+            "memo": bill.memo,
+        },
     )
+    row.organization, row.billing_entity = organization, organization.billing_entity
     _put_sums(row, bill.reckoned)
     return row
 
@@ -174,29 +176,32 @@ def _discounts(row: Invoice, reckoned: Reckoned) -> Iterable[InvoiceDiscount]:
 
 def _line(row: Invoice, line: Composed, index: int, reckoned: Reckoned) -> InvoiceLine:
     settled = reckoned.settlement.lines[index]
-    return InvoiceLine(
-        organization_id=row.organization_id,
-        invoice=row,
-        item_id=line.item_id,
-        step_id=line.step_id,
-        price_id=line.price_id,
-        charge_id=line.charge_id,
-        corrects_id=line.corrects_id,
-        revision=line.revision,
-        position=index + 1,
-        key=line.key,
-        kind=line.kind,
-        reason=line.reason,
-        name=line.name,
-        during=as_range(line.period),
-        quantity=line.quantity,
-        amount=line.amount.minor,
-        discount=int(settled.discount),
-        tax=settled.tax.minor,
-        tax_included=settled.taxed.included.minor,
-        explanation=line.explanation,
-        usage_epoch=line.usage_epoch,
-        usage_snapshot=line.usage_snapshot,
+    return bulk.row(
+        InvoiceLine,
+        {
+            "organization_id": row.organization_id,
+            "invoice_id": row.pk,
+            "item_id": line.item_id,
+            "step_id": line.step_id,
+            "price_id": line.price_id,
+            "charge_id": line.charge_id,
+            "corrects_id": line.corrects_id,
+            "revision": line.revision,
+            "position": index + 1,
+            "key": line.key,
+            "kind": line.kind,
+            "reason": line.reason,
+            "name": line.name,
+            "during": as_range(line.period),
+            "quantity": line.quantity,
+            "amount": line.amount.minor,
+            "discount": int(settled.discount),
+            "tax": settled.tax.minor,
+            "tax_included": settled.taxed.included.minor,
+            "explanation": line.explanation,
+            "usage_epoch": line.usage_epoch,
+            "usage_snapshot": line.usage_snapshot,
+        },
     )
 
 
