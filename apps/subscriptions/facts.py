@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from apps.core.errors import Invalid
@@ -18,7 +19,7 @@ from apps.engine.calendar import Cycle, Interval
 from apps.engine.daycount import Proration, ProrationRule
 from apps.engine.grid import Grid, Stretch, join
 from apps.engine.period import Period
-from apps.engine.price_rules import Rules
+from apps.engine.price_rules import PLAIN, Rules
 from apps.plans.offers import CouponRules
 from apps.plans.selectors import PriceTerms, VersionTerms
 from apps.subscriptions import states
@@ -308,7 +309,7 @@ def engine_item(
         meter=price.meter_key,
         meter_id=price.meter_id,
         rules=_rules(price),
-        proration=ProrationRule(Proration(price.proration), timezone),
+        proration=_proration(price.proration, timezone),
         starts=Proration(starts) if starts else None,
         ends=Proration(ends) if ends else None,
         policy=price.quantity_policy,  # type: ignore[arg-type] # the engine reads the word
@@ -317,7 +318,15 @@ def engine_item(
     )
 
 
+@lru_cache(maxsize=1024)
+def _proration(rule: str, timezone: str) -> ProrationRule:
+    return ProrationRule(Proration(rule), timezone)
+
+
 def _rules(price: PriceTerms) -> Rules:
+    said = (price.conversion, price.maximum_amount, price.minimum_amount)
+    if said == (None, None, None):
+        return PLAIN
     return Rules(
         conversion=price.conversion,
         maximum_amount=price.maximum_amount,

@@ -110,7 +110,7 @@ def due(
     if scheduled:
         rows = rows.filter(next_boundary_at__gte=F("recorded_at"))
     if leave_out:
-        rows = rows.exclude(pk__in=list(leave_out))
+        rows = rows.exclude(pk__among=leave_out)
     found = (
         _of(rows, organization_ids)
         .order_by("next_boundary_at", "id")
@@ -151,12 +151,12 @@ def by_id(subscription_id: int) -> SubscriptionFacts:
 
 def by_ids(subscription_ids: Iterable[int]) -> dict[int, SubscriptionFacts]:
     """Return many subscriptions by their integer ids, in a handful of statements."""
-    return {found.id: found for found in facts(_rows().filter(pk__in=set(subscription_ids)))}
+    return {found.id: found for found in facts(_rows().filter(pk__among=set(subscription_ids)))}
 
 
 def public_ids(subscription_ids: Iterable[int]) -> dict[int, str]:
     """Return what the outside world calls these subscriptions, by their integer ids."""
-    rows = Subscription.objects.filter(pk__in=set(subscription_ids))
+    rows = Subscription.objects.filter(pk__among=set(subscription_ids))
     return dict(rows.values_list("pk", "public_id"))
 
 
@@ -175,7 +175,7 @@ def of_organizations(organization_ids: Collection[int]) -> list[SubscriptionFact
     """Return the billed subscriptions of many organizations in a handful of statements; needs a
     scope that shows them.
     """
-    rows = _rows().filter(organization_id__in=organization_ids, status__in=states.BILLED)
+    rows = _rows().filter(organization_id__among=organization_ids, status__in=states.BILLED)
     return facts(rows)
 
 
@@ -266,7 +266,7 @@ def _of(rows: QuerySet[R], organization_ids: Collection[int] | None) -> QuerySet
     """Return the rows of these organizations, or else of all that live by the real time."""
     if organization_ids is None:
         return rows.filter(organization__test_clock=None)
-    return rows.filter(organization_id__in=list(organization_ids))
+    return rows.filter(organization_id__among=organization_ids)
 
 
 def next_due(organization_ids: Collection[int], *, after: datetime) -> datetime | None:
@@ -362,23 +362,21 @@ class _Parts:
     """The rows under some subscriptions, in their order, by what they belong to.
 
     Each item has the plan version of its price as `version_id`. A prefetch would build a query for
-    every subscription, only to hang its rows on it.
+    every subscription, only to hang its rows on it; a model's row costs ten times a tuple's.
     """
 
     def __init__(self, rows: Sequence[Subscription]) -> None:
         ids = [row.pk for row in rows]
-        items: QuerySet[Any] = SubscriptionItem.objects.filter(subscription_id__in=ids)
+        items = SubscriptionItem.objects.filter(subscription_id__among=ids)
         items = items.annotate(version_id=F("price__version_id")).order_by("position", "id")
-        self.items = _by_owner("subscription_id", items)
-        self.steps = _by_owner(
-            "item_id",
-            StepRow.objects.filter(item__subscription_id__in=ids).order_by("effective_at", "id"),
-        )
-        self.phases = _by_owner(
-            "subscription_id", Phase.objects.filter(subscription_id__in=ids).order_by("during")
-        )
+        steps = StepRow.objects.filter(item__subscription_id__among=ids)
+        steps = steps.order_by("effective_at", "id")
+        phases = Phase.objects.filter(subscription_id__among=ids).order_by("during")
+        self.items = _by_owner("subscription_id", items.values_list(*ITEM, named=True))
+        self.steps = _by_owner("item_id", steps.values_list(*STEP, named=True))
+        self.phases = _by_owner("subscription_id", phases.values_list(*PHASE, named=True))
         self.changes = _by_owner(
-            "subscription_id", Change.objects.filter(subscription_id__in=ids, status="scheduled")
+            "subscription_id", Change.objects.filter(subscription_id__among=ids, status="scheduled")
         )
 
     @property
@@ -388,8 +386,19 @@ class _Parts:
         return of_items | {row.plan_version_id for f in self.phases.values() for row in f}
 
 
-def _by_owner(column: str, rows: QuerySet[R]) -> Mapping[int, Sequence[R]]:
-    found: defaultdict[int, list[R]] = defaultdict(list)
+ITEM = (
+    "pk", "subscription_id", "public_id", "price_id", "version_id", "terms", "included", "during",
+    "starts", "ends", "position",
+)  # fmt: skip
+STEP = ("pk", "item_id", "effective_at", "quantity", "proration")
+PHASE = (
+    "pk", "subscription_id", "plan_version_id", "anchor", "interval_unit", "interval_count",
+    "during",
+)  # fmt: skip
+
+
+def _by_owner(column: str, rows: Iterable[Any]) -> Mapping[int, Sequence[Any]]:
+    found: defaultdict[int, list[Any]] = defaultdict(list)
     for row in rows:
         found[getattr(row, column)].append(row)
     return found
@@ -454,14 +463,12 @@ def _grid(row: Subscription, phases: Sequence[PhaseFacts]) -> Grid:
     return grid_of(phases, begins=row.trial_end or row.started_at, timezone=row.timezone)
 
 
-def _phase(row: Phase, version: VersionTerms) -> PhaseFacts:
+def _phase(row: Any, version: VersionTerms) -> PhaseFacts:
     interval = Interval(Unit(row.interval_unit), row.interval_count)
     return PhaseFacts(row.pk, version, row.anchor, interval, (row.during.lower, row.during.upper))
 
 
-def _item(
-    row: SubscriptionItem, steps: Iterable[StepRow], version: VersionTerms, timezone: str
-) -> ItemFacts:
+def _item(row: Any, steps: Iterable[Any], version: VersionTerms, timezone: str) -> ItemFacts:
     price = next(price for price in version.prices if price.id == row.price_id)
     agreed = row.terms is not None
     if agreed:
@@ -481,7 +488,7 @@ def _item(
     return ItemFacts(row.pk, row.public_id, price, item, agreed, version, row.position)
 
 
-def _steps(rows: Iterable[StepRow]) -> tuple[QuantityStep, ...]:
+def _steps(rows: Iterable[Any]) -> tuple[QuantityStep, ...]:
     return tuple(
         QuantityStep(
             row.pk,
@@ -511,7 +518,7 @@ def _change(row: Change) -> ChangeFacts:
 
 def _discounts(organization_ids: set[int]) -> dict[int, list[DiscountFacts]]:
     """Return what may still come off, by organization: spent and removed discounts are over."""
-    rows = Discount.objects.filter(organization_id__in=organization_ids, spent_at=None)
+    rows = Discount.objects.filter(organization_id__among=organization_ids, spent_at=None)
     found: dict[int, list[DiscountFacts]] = defaultdict(list)
     for row in rows.order_by("position", "id"):
         found[row.organization_id].append(_discount(row))

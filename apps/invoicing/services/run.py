@@ -235,7 +235,7 @@ def _bill(dues: Sequence[Due], run: Run) -> list[Issued]:
         if row.status == states.TRIALING:
             subscriptions.end_trial(row, actor=run.actor, at=run.at)
     rows = _reached(rows, run)
-    facts = subscription_selectors.by_ids([row.pk for row in rows])
+    facts = {found.id: found for found in subscription_selectors.facts(rows)}
     due = [(facts[row.pk], row.next_boundary) for row in rows]
     found = draft_boundaries(due, actor=run.actor, at=run.at)
     drafted = [draft for draft in found if draft is not None]
