@@ -145,6 +145,8 @@ class Item:
 
     def lived(self, period: Period) -> Period | None:
         """The part of the period in which the item lived, or None."""
+        if self.start <= period.start and (self.end is None or self.end >= period.end):
+            return period
         start = max(self.start, period.start)
         end = period.end if self.end is None else min(self.end, period.end)
         return Period(start, end) if start < end else None

@@ -110,11 +110,14 @@ def apply_discounts(
     A percentage is rounded once, on the sum of its lines, and then split. Raises CurrencyMismatch
     for a fixed amount in another currency.
     """
+    ordered = in_order(discounts)
+    if not ordered:
+        return ()
     left = {
         line.id: Fraction(line.amount.minor - line.reserved) for line in lines if line.discountable
     }
     applied = []
-    for discount in in_order(discounts):
+    for discount in ordered:
         _check_currency(discount, currency)
         turn = _turn(discount, lines, left, currency, split)
         for line, part in turn.parts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -33,12 +34,17 @@ class Lap(NamedTuple):
     @property
     def lived(self) -> Period:
         """The time in which anything is owed."""
-        return Period(self.start, self.end)
+        return _span(utc(self.start), utc(self.end))
 
     @property
     def rest(self) -> Period:
         """What is billed for: to the end of the whole period, whenever the agreement ends."""
-        return Period(self.start, self.whole.end)
+        return _span(utc(self.start), self.whole.end)
+
+
+# Every item asks for them several times, and most customers have the same months. In UTC: of
+# another zone, two instants an hour apart may be equal.
+_span = lru_cache(maxsize=1024)(Period)
 
 
 @dataclass(frozen=True, slots=True)

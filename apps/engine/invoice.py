@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ from apps.engine.decimals import plain
 from apps.engine.grid import Lap
 from apps.engine.money import Money
 from apps.engine.period import Period, utc
+from apps.engine.price_rules import Rules
+from apps.engine.prices import Terms
 from apps.engine.proration import Change, Segments, change, price_segments
 from apps.engine.rating import FIRST, Progress, Rated, rate, ratio
 
@@ -295,8 +298,19 @@ def _in_advance(item: Item) -> bool:
 def _opening(item: Item, lap: Lap, currency: str) -> Rated:
     """The price of the lap for what is in force at its start; a stub costs its share."""
     override = item.starts if item.start == lap.start else None
+    quantity = item.quantity_at(lap.start)
+    if override is None and lap.start == lap.whole.start:
+        return _whole_price(item.terms, quantity, item.included, item.rules, currency)
     share = item.rule(override).share_after(lap.start, lap.whole)
-    return _price(item, item.quantity_at(lap.start), currency, share=share)
+    return _price(item, quantity, currency, share=share)
+
+
+@lru_cache(maxsize=1024)
+def _whole_price(
+    terms: Terms, quantity: Decimal, included: Decimal, rules: Rules, currency: str
+) -> Rated:
+    """The price of a whole period: most customers of a plan owe the same, month after month."""
+    return rate(terms, quantity=quantity, included=included, currency=currency, rules=rules)
 
 
 def _one_time(

@@ -153,8 +153,12 @@ class Money:
     @classmethod
     def sum(cls, amounts: Iterable[Money], currency: str) -> Money:
         """Add up, in the currency named: the sum of no amounts has one too."""
-        nothing = cls(0, currency)
-        return cls(sum(nothing._minor_of(amount) for amount in amounts), currency)
+        total = 0
+        for amount in amounts:
+            if amount.currency != currency:
+                raise CurrencyMismatch(f"{currency} met {amount.currency}")
+            total += amount.minor
+        return cls(total, currency)
 
     @property
     def major(self) -> Decimal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 
 
 def utc(moment: datetime) -> datetime:
@@ -28,7 +29,14 @@ def micros_between(start: datetime, end: datetime) -> int:
 
 def iso(moment: datetime) -> str:
     """An instant as documents spell it: UTC, with a Z."""
-    return utc(moment).isoformat().replace("+00:00", "Z")
+    return _spelled(utc(moment))
+
+
+# Documents name the same few instants again and again. In UTC: of another zone, two instants an
+# hour apart may be equal.
+@lru_cache(maxsize=4096)
+def _spelled(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True, order=True)

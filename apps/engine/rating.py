@@ -7,7 +7,7 @@ redoes a line from that data alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
@@ -161,6 +161,9 @@ class Rated:
     deferred: bool
     exact: Fraction
     amount: Money
+    _explained: dict[str, object] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     @property
     def included(self) -> Decimal:
@@ -184,7 +187,9 @@ class Rated:
 
     def explain(self) -> dict[str, object]:
         """Everything needed to redo the line by hand, as plain JSON; see `arithmetic`."""
-        return self._sum() | rounding_of(self.exact, self.amount)
+        if not self._explained:  # one price is many customers'
+            self._explained.update(self._sum() | rounding_of(self.exact, self.amount))
+        return dict(self._explained)
 
     def arithmetic(self) -> dict[str, object]:
         """The sum before it is rounded, as plain JSON.

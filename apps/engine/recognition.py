@@ -89,8 +89,10 @@ class Schedule:
 
     def through(self, day: date) -> Money:
         """What is earned when the day is over: the running total, rounded once."""
-        served = (min(day, self.last) - self.first).days + 1
-        return self.amount.times(Fraction(max(0, served), self.days))
+        if day >= self.last:
+            return self.amount
+        served = max(0, (day - self.first).days + 1)
+        return self.amount.times(Fraction(served, self.days))
 
     def between(self, first: date, last: date) -> Money:
         """What is earned from one day to another, both counted."""

@@ -61,7 +61,7 @@ class SettledLine:
     @property
     def discount(self) -> Fraction:
         """All that came off, in minor units; whole unless discounts are split exactly."""
-        return sum((part for _, part in self.discounts), NOTHING)
+        return _total(self.discounts)
 
     @property
     def taxable(self) -> Fraction:
@@ -243,7 +243,8 @@ class _Priced:
 
     def owed_by_line(self) -> list[Money]:
         on_top = [
-            line.amount + (line.tax.minor - line.included.minor) for line in self.taxation.lines
+            line.amount + (line.tax.minor - line.included.minor) if line.parts else line.amount
+            for line in self.taxation.lines
         ]
         return self._whole(on_top, self.gross)
 
@@ -331,12 +332,18 @@ def _taxables(
     return [
         Taxable(
             line.id,
-            Fraction(line.amount.minor) - sum((part for _, part in off[line.id]), NOTHING),
+            Fraction(line.amount.minor) - _total(off[line.id])
+            if line.id in off
+            else Fraction(line.amount.minor),
             line.rates,
             line.treatment,
         )
         for line in lines
     ]
+
+
+def _total(parts: Sequence[tuple[str, Fraction]]) -> Fraction:
+    return sum((part for _, part in parts), NOTHING) if parts else NOTHING
 
 
 def _parts_by_line(

@@ -227,6 +227,9 @@ def _whole(group: Sequence[_Due], policy: TaxPolicy) -> int:
 def _taxed(
     taxable: Taxable, dues: Sequence[_Due], rounded: Mapping[tuple[str, str], int], currency: str
 ) -> TaxedLine:
+    if not dues:
+        nothing = Money.zero(currency)
+        return TaxedLine(taxable.id, taxable.amount, (), nothing, nothing)
     parts = tuple(
         TaxPart(due.rate, due.exact, Money(rounded[due.line.id, due.rate.id], currency))
         for due in dues
