@@ -29,9 +29,8 @@ class Command(BaseCommand):
         " instant to come, and writes nothing."
     )
     examples = (
-        "  manage.py bill_due --as-of 2023-12-01T00:00:00Z\n"
-        "  manage.py bill_due --as-of 2027-01-01 --dry-run --format json\n"
-        "  manage.py bill_due --jobs 1"
+        "  manage.py bill_due --as-of 2023-12-01T00:00:00Z --jobs 4\n"
+        "  manage.py bill_due --as-of 2027-01-01 --dry-run --format json"
     )
 
     def arguments(self, parser: CommandParser) -> None:
