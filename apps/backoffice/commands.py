@@ -78,7 +78,7 @@ class Command(BaseCommand):
             schema.bring_up_to_date()
             self.run(**options)
         except DomainError as refusal:
-            raise CommandError(refusal.message) from refusal
+            raise CommandError(f"{refusal.message} {refusal.remedy}".strip()) from refusal
         except ValidationError as refusal:
             raise CommandError(" ".join(refusal.messages)) from refusal
         except BrokenPipeError:

@@ -10,10 +10,12 @@ class DomainError(Exception):
 
     `code` is stable and machine-readable, `status` the HTTP status that fits, `message` a sentence
     that says what to do, `param` the input at fault if there is one, `extra` facts for clients.
+    `remedy` says what whoever runs the platform can do besides: only commands show it.
     """
 
     code = "refused"
     status = 422
+    remedy = ""
 
     def __init__(self, message: str, *, param: str = "", **extra: Any) -> None:
         super().__init__(message)

@@ -43,6 +43,7 @@ FIXED = (
     gettext_noop("This invitation link is not valid; ask for a new one."),
     gettext_noop("This invitation was used, withdrawn or has expired; ask anew."),
     gettext_noop("The limit is not below nothing."),
+    gettext_noop("Every period reaches nothing: watch an amount."),
 )
 # Sentences with values: the values are taken over into the translation.
 FILLED = (

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apps.core.errors import Conflict, Invalid, NotFound
+
+MOST_NAMED = 20  # meters in a sentence
 
 
 class MeterChanged(Conflict):
@@ -18,9 +22,18 @@ class InvalidMeter(Invalid):
 
 
 class UnknownMeter(NotFound):
-    """No meter has this key."""
+    """No meter has this key; the message says which there are."""
 
     code = "unknown_meter"
+    remedy = "A catalogue defines meters, and load_catalog loads it."
+
+    @classmethod
+    def among(cls, known: Sequence[str], key: str) -> UnknownMeter:
+        """Return the refusal of a key that is none of the known ones."""
+        shown = ", ".join(known[:MOST_NAMED])
+        more = ", …" if len(known) > MOST_NAMED else ""
+        there = f"there is {shown}{more}" if known else "there is none yet"
+        return cls(f"There is no meter '{key}'; {there}.", param="meter")
 
 
 class UnknownDimension(Invalid):

@@ -306,9 +306,7 @@ def get_meter(key: str) -> MeterFacts:
     """Return the meter with this key, or raise UnknownMeter."""
     found = find_meter(key)
     if found is None:
-        raise UnknownMeter(
-            f"There is no meter '{key}'; load_catalog defines meters.", param="meter"
-        )
+        raise UnknownMeter.among([one.key for one in meters()], key)
     return found
 
 
@@ -722,7 +720,7 @@ def _meters(keys: set[str]) -> dict[str, _Meter]:
         for key, meter_id, aggregation, dimensions in rows
     }
     if missing := keys - found.keys():
-        raise UnknownMeter(f"There is no meter '{min(missing)}'.", param="meter")
+        raise UnknownMeter.among([one.key for one in meters()], min(missing))
     return found
 
 

@@ -156,8 +156,8 @@ class CreditLook:
 def of_credit(organization_ids: Collection[int], at: datetime) -> CreditLook:
     """Return which rules on credit are crossed and which are not, in four statements; ops scope.
 
-    A rule for all organizations is for those that ever had credit; an organization's own also for
-    one that has none yet.
+    A rule for all organizations, and one that credit is used up, is for those that ever had credit;
+    an organization's own also for one that has none yet.
     """
     rules = selectors.rules_for(organization_ids, [Kind.CREDITS])
     left = credit.available(list(rules), at)
@@ -165,7 +165,8 @@ def of_credit(organization_ids: Collection[int], at: datetime) -> CreditLook:
     look = CreditLook([], set())
     for one, mine in rules.items():
         for rule in mine:
-            if rule.organization_id is not None or (one, rule.currency) in holders:
+            own = rule.organization_id is not None and rule.limit > 0
+            if own or (one, rule.currency) in holders:
                 _held_against(look, one, rule, left)
     return look
 

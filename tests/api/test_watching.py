@@ -65,6 +65,13 @@ def test_a_rule_that_means_nothing_is_refused(
         assert not AlertRule.objects.exists()
 
 
+def test_an_unknown_meter_is_told_what_there_is(api: Api, world: World) -> None:
+    said = {"kind": "percent_of_included", "percent": "5", "meter": "nothing"}
+    told = api.post("alert-rules", said).json()["detail"]
+    assert told.startswith("There is no meter 'nothing'; there is ai_requests, ")
+    assert "load_catalog" not in told
+
+
 def test_a_platform_key_says_whose_rule_it_is(platform: Api, world: World) -> None:
     said = {"kind": "credits", "amount": 5}
     assert platform.post("alert-rules", said).status_code == 403

@@ -149,6 +149,16 @@ def test_a_rule_for_all_is_only_for_those_who_ever_had_credit(acme: Organization
     assert [one.organization_id for one in world.alerts()] == [stranger.pk]
 
 
+def test_credit_that_never_was_is_not_used_up(acme: Organization) -> None:
+    world.rule(acme, "credits", amount=Decimal(0), currency="USD")
+    assert raised() == []
+    granted = give(acme, 10)
+    assert raised() == []
+    with rls.ops_scope("test: withdraw"):
+        invoicing.void_grant(granted, reason="test", actor=STAFF, at=NOW)
+    assert raised() == [("credits", Decimal(0), Decimal(0))]
+
+
 # --- whom a run looks at --------------------------------------------------------------------------
 def test_only_those_whose_usage_or_rules_changed_are_looked_at(committed_db: str) -> None:
     ready()
@@ -219,6 +229,8 @@ def test_an_ended_rule_raises_nothing(acme: Organization) -> None:
         {"kind": "percent_of_included", "percent": Decimal(50), "meter": "nothing"},
         {"kind": "amount", "percent": Decimal(50)},
         {"kind": "amount", "amount": Decimal(-1)},
+        {"kind": "amount", "amount": Decimal(0)},
+        {"kind": "forecast_amount", "amount": Decimal(0)},
         {"kind": "credits", "amount": Decimal("0.001")},
         {"kind": "credits", "amount": Decimal(1), "meter": "calls"},
         {"kind": "credits", "amount": Decimal(1), "currency": "XXX"},
@@ -258,6 +270,6 @@ def test_an_owner_sets_rules_for_nobody_else(acme: Organization) -> None:
 
 def test_nobody_has_more_rules_than_allowed(acme: Organization) -> None:
     for number in range(services.MOST_RULES):
-        world.rule(acme, "amount", amount=Decimal(number))
+        world.rule(acme, "amount", amount=Decimal(number + 1))
     with pytest.raises(DomainError, match="the most"):
         world.rule(acme, "amount", amount=Decimal(1000))

@@ -39,13 +39,14 @@ def set_rule(
     """Watch one more limit, of an organization or (None) of all; the same again is the same.
 
     A percentage for kinds of usage, of a meter's key or (empty) of any; an amount in major units
-    for kinds of money. Raises Invalid, UnknownMeter, TooManyRules and Forbidden.
+    for kinds of money, nothing only for credit: that it is used up. Raises Invalid, UnknownMeter,
+    TooManyRules and Forbidden.
     """
     _require(organization_id, actor=actor)
     home = None if organization_id is None else tenants.lock(organization_id)
     if kind in MONEY_KINDS:
         code = currency or ("" if home is None else home.currency)
-        said = _money(amount, code, also=(percent, meter))
+        said = _money(kind, amount, code, also=(percent, meter))
     else:
         said = _percent(kind, percent, meter, also=(amount, currency))
     standing = AlertRule.objects.filter(selectors.whose(organization_id), active=True)
@@ -121,7 +122,9 @@ def _require(organization_id: int | None, *, actor: Actor) -> None:
     require(capability, actor=actor, organization_id=organization_id)
 
 
-def _money(amount: Decimal | None, currency: str, *, also: tuple[object, ...]) -> dict[str, Any]:
+def _money(
+    kind: str, amount: Decimal | None, currency: str, *, also: tuple[object, ...]
+) -> dict[str, Any]:
     if amount is None or not currency:
         raise Invalid("Say an amount and its currency.", param="amount" if currency else "currency")
     if any(one not in (None, "") for one in also):
@@ -129,6 +132,8 @@ def _money(amount: Decimal | None, currency: str, *, also: tuple[object, ...]) -
     minor = said_amount(amount, currency).minor
     if minor < 0:
         raise Invalid("The limit is not below nothing.", param="amount")
+    if minor == 0 and kind != AlertRule.Kind.CREDITS:
+        raise Invalid("Every period reaches nothing: watch an amount.", param="amount")
     return {"amount": minor, "currency": currency, "percent": None, "meter": ""}
 
 
