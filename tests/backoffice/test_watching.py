@@ -23,6 +23,7 @@ def test_the_page_shows_what_was_seen_against_the_band(support: Client, anomaly:
     shown = text(support.get(page(anomaly)))
     for words in ("100 (70 to 130)", "80 spreads", "region us: 98.7 %", "The same hour of earlier"):
         assert words in shown
+    assert "beginAtZero" in support.get(page(anomaly)).content.decode()  # values on the axis
     assert 'id="hours"' in shown or "As a table" in shown
 
 

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from apps.backoffice import charts
 from apps.backoffice.access import actor_of, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
@@ -28,7 +29,7 @@ from apps.watch.sightings import Pictured
 
 TONES = {"warning": "info", "serious": "warning", "critical": "danger"}
 STATES = {"open": "warning", "acknowledged": "info"}
-LINES = (("Seen", "--color-primary-600"), ("At least", "#7d8590"), ("At most", "#7d8590"))
+LINES = (("Seen", "--color-primary-600"), ("At least", charts.TICK), ("At most", charts.TICK))
 
 
 class WhyForm(Question):
@@ -286,7 +287,8 @@ def _chart(shown: Sequence[Pictured]) -> SafeString:
             for (name, colour), values in zip(LINES, columns, strict=True)
         ],
     }
-    return render_to_string("admin/backoffice/anomaly_chart.html", {"chart": json.dumps(chart)})
+    context = {"chart": json.dumps(chart), "options": json.dumps(charts.OPTIONS)}
+    return render_to_string("admin/backoffice/anomaly_chart.html", context)
 
 
 class AlertRuleScreen(Screen):

@@ -12,6 +12,7 @@ from django.db.models import Count, QuerySet, Sum
 from django.db.models.functions import TruncMonth
 from django.http import HttpRequest
 
+from apps.backoffice import charts
 from apps.backoffice.access import may
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.invoicing import Sums, standing, standings
@@ -26,24 +27,6 @@ from apps.usage.models import RejectedEvent
 from apps.watch.models import Anomaly
 
 MONTHS = 12
-TICK = "#7d8590"  # legible on both grounds
-CHART_OPTIONS = {
-    "animation": False,
-    "responsive": True,
-    "maintainAspectRatio": False,
-    "maxBarThickness": 20,
-    "datasets": {"bar": {"borderRadius": 3}},
-    "plugins": {
-        "legend": {
-            "align": "end",
-            "labels": {"boxHeight": 8, "boxWidth": 8, "color": TICK, "usePointStyle": True},
-        }
-    },
-    "scales": {
-        "x": {"grid": {"display": False}, "ticks": {"color": TICK}},
-        "y": {"beginAtZero": True, "grid": {"lineWidth": 1}, "ticks": {"color": TICK}},
-    },
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +193,7 @@ def _chart(now: datetime) -> dict[str, Any] | None:
     return {
         "currency": currency,
         "json": json.dumps(chart),
-        "options": json.dumps(CHART_OPTIONS),
+        "options": json.dumps(charts.OPTIONS),
         "rows": rows,
     }
 
