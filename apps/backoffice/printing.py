@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from apps.core import clock
-from apps.engine.decimals import plain
-from apps.engine.money import Money
+from apps.engine.decimals import places_of, plain
+from apps.engine.money import Money, exponent
 from apps.engine.period import iso
 from apps.invoicing.document import Deduction, Document, Line, Tax
 from apps.invoicing.models import Charge, Correction, Invoice
@@ -18,6 +18,14 @@ from apps.invoicing.quoting import Quoted
 from apps.subscriptions.facts import ChangeFacts
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.usage.selectors import EvidenceEvent
+
+
+def exact_money(exact: str, currency: str) -> str:
+    """Write major units with all their decimals, and no fewer than the currency has: 6.30 EUR."""
+    if "/" in exact:  # what no decimal can write
+        return f"{exact} {currency}"
+    value = Decimal(exact)
+    return f"{value:.{max(places_of(value), exponent(currency))}f} {currency}"
 
 
 def invoice_json(document: Document) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from apps.backoffice.printing import exact_money
 from tests.commands.shell import run, run_json
 
 pytestmark = pytest.mark.django_db
@@ -15,6 +16,21 @@ def test_a_check_says_why_not_and_exits_by_it(acme: str) -> None:
     over = run("check_access", acme, "max_devices", "--amount", "51", "--format", "json")
     assert (over.code, over.json["reason"]) == (1, "limit_reached")
     assert run("check_access", acme, "none_such").code == 1
+
+
+@pytest.mark.parametrize(
+    ("exact", "currency", "written"),
+    [
+        ("6.3", "EUR", "6.30 EUR"),
+        ("5", "JPY", "5 JPY"),
+        ("0.0000015", "USD", "0.0000015 USD"),
+        ("1/3", "USD", "1/3 USD"),
+    ],
+)
+def test_a_price_has_the_decimals_of_its_currency_at_least(
+    exact: str, currency: str, written: str
+) -> None:
+    assert exact_money(exact, currency) == written
 
 
 def test_an_override_holds_until_it_is_ended(acme: str) -> None:

@@ -36,6 +36,17 @@ def test_alerts_are_raised_once(acme: Organization) -> None:
         assert run("evaluate_alerts").code == 0
 
 
+def test_an_alert_is_printed_as_people_write_it(acme: Organization) -> None:
+    world.rule(acme, "credits", amount=Decimal(10), currency="USD")
+    world.rule(acme, "percent_of_included", percent=Decimal(80))
+    world.call(acme, 90)
+    with clock.frozen(NOW):
+        printed = run("evaluate_alerts", "--organization", "acme").out
+    assert "0.00 USD" in printed
+    assert "10.00 USD" in printed
+    assert "90 %" in printed
+
+
 def test_the_last_hour_of_one_organization_is_judged(acme: Organization) -> None:
     world.steadily(acme, NOW - 30 * DAY, NOW)
     world.answer(acme, [(NOW, 900)])

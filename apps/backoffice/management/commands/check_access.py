@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import decimal, inside, now
+from apps.backoffice.printing import exact_money
 from apps.core.errors import Invalid
 from apps.engine.decimals import plain
 from apps.engine.period import iso
@@ -60,7 +61,7 @@ def _row(found: Decision) -> list[object]:
         found.sentence,
         *("" if number is None else plain(number) for number in numbers),
         "" if found.resets_at is None else iso(found.resets_at),
-        "" if price is None else f"{price.exact} {price.currency}",
+        "" if price is None else exact_money(price.exact, price.currency),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -11,11 +12,12 @@ from apps.backoffice.commands import now
 from apps.backoffice.printing import counted
 from apps.core import rls
 from apps.engine.decimals import plain
+from apps.engine.money import Money
 from apps.tenants import selectors as tenants
 from apps.watch import services
 from apps.watch.models import Alert
 
-HEADS = ("Alert", "Kind", "Of", ">Figure", ">Limit", "")
+HEADS = ("Alert", "Kind", "Of", ">Figure", ">Limit")
 
 
 class Command(BaseCommand):
@@ -73,5 +75,8 @@ def _json(row: Alert) -> dict[str, Any]:
 
 
 def _row(row: Alert) -> tuple[str, ...]:
-    unit = "%" if row.is_percent else f"minor {row.currency}"
-    return row.public_id, row.kind, row.name, plain(row.figure), plain(row.limit), unit
+    return row.public_id, row.kind, row.name, _said(row, row.figure), _said(row, row.limit)
+
+
+def _said(row: Alert, value: Decimal) -> str:
+    return f"{plain(value)} %" if row.is_percent else str(Money(int(value), row.currency))
