@@ -16,6 +16,7 @@ from apps.invoicing.events import CreditNoteIssued, InvoiceFinalized, InvoicePai
 from apps.invoicing.paper.words import Words
 from apps.notifications import watching
 from apps.notifications.mailer import Attachment, send
+from apps.subscriptions import selectors as subscriptions
 from apps.tenants import selectors as tenants
 from apps.tenants.events import MemberInvited
 from apps.watch import selectors as watch
@@ -103,10 +104,11 @@ def mail_anomaly(fact: AnomalyFound) -> None:
         return
     owner = tenants.organization(row.organization_id)
     words = watching.words_for(owner, owner.currency)
+    name = watching.name_of(row.meter, subscriptions.meter_names(row.organization_id))
     with translation.override(translation.to_language(owner.locale)):
         about = {
-            "meter": row.meter,
-            "sentence": watching.of_anomaly(row, words),
+            "meter": name,
+            "sentence": watching.of_anomaly(row, words, name),
             "cause": watching.cause_of(row, words),
             "link": f"{settings.API_BASE_URL}/portal/usage/",
         }

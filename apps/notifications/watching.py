@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -52,14 +53,19 @@ def subject_of(alert: Alert) -> str:
     return _("credit") if alert.kind == "credits" else alert.name
 
 
-def of_anomaly(row: Anomaly, words: Words) -> str:
-    """Return what an anomaly says: when, how much was seen, and how much was expected."""
+def name_of(meter: str, names: Mapping[str, str]) -> str:
+    """Return what people call a meter: as invoices do (`names`), else the words of its key."""
+    return names.get(meter, meter.replace("_", " "))
+
+
+def of_anomaly(row: Anomaly, words: Words, name: str) -> str:
+    """Return what an anomaly of the meter of this name says: when, what was seen and expected."""
     said = {
-        "when": words.instant(row.worst_hour),
+        "when": words.minute(row.worst_hour),
         "seen": words.number(row.seen),
         "low": words.number(row.low),
         "high": words.number(row.high),
-        "meter": row.meter,
+        "meter": name,
     }
     if row.direction == "spike":
         fact = _(

@@ -179,6 +179,16 @@ def of_organizations(organization_ids: Collection[int]) -> list[SubscriptionFact
     return facts(rows)
 
 
+def meter_names(organization_id: int) -> dict[str, str]:
+    """Return what invoices call what the organization's live subscriptions meter, by key."""
+    names: dict[str, str] = {}
+    for found in of_organization(organization_id, live=True):
+        for one in found.standing:
+            if one.item.meter is not None:
+                names.setdefault(one.item.meter, one.price.name)
+    return names
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A subscription in a list: what it is called, and when it is billed next."""

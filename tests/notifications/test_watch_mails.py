@@ -65,8 +65,8 @@ def test_an_anomaly_is_mailed_with_its_cause(acme: Organization) -> None:
     sent = deliver()
     assert len(sent) == 2
     _, subject, body = sent[0]
-    assert subject == "Acme: unusual usage of tokens"
-    assert "900 in the hour" in body
+    assert subject == "Acme: unusual usage of Tokens"
+    assert "900 in the hour from 15 Apr 2026, 11:00 UTC" in body
     assert "98.7% of the difference is of region us." in body
 
 

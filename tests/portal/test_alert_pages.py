@@ -80,7 +80,7 @@ def test_unusual_usage_is_shown_with_its_cause_and_acknowledged(
 ) -> None:
     row = anomaly(acme)
     page = text(owner, "usage/")
-    assert "Far more ai_requests than usual: 900 in the hour" in page
+    assert "Far more AI requests than usual: 900 in the hour" in page
     assert "98.7% of the difference is of region us." in page
     assert owner.post(f"/portal/usage/unusual/{row.public_id}/seen/").status_code == 302
     with rls.tenant_scope(acme.organization.pk):
@@ -93,7 +93,7 @@ def test_a_member_sees_unusual_usage_and_says_nothing_to_it(acme: Customer) -> N
     row = anomaly(acme)
     member = signed_in(acme.users["MEMBER"])
     page = text(member, "usage/")
-    assert "Far more ai_requests" in page
+    assert "Far more AI requests" in page
     assert "I have seen it" not in page
     assert member.post(f"/portal/usage/unusual/{row.public_id}/seen/").status_code == 403
 

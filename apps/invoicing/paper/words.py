@@ -11,7 +11,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, format_time
 from babel.numbers import format_currency, format_decimal, format_percent
 
 from apps.engine.decimals import places_of, plain
@@ -120,6 +120,13 @@ class Words:
         local = moment.astimezone(self.zone)
         form = ENGLISH_DATE if self.locale == FALLBACK else "medium"
         return format_date(local, format=form, locale=self.locale)
+
+    def minute(self, moment: datetime) -> str:
+        """Write day and time to the minute in the document's zone: 1 Dec 2023, 14:00 UTC."""
+        local = moment.astimezone(self.zone)
+        form = "HH:mm" if self.locale == FALLBACK else "short"
+        clock = format_time(local.time(), form, locale=self.locale)
+        return f"{self.date(moment)}, {clock} {local:%Z}"
 
     def instant(self, moment: datetime) -> str:
         """Write day and time in the document's zone, with the zone."""

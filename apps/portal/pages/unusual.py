@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from apps.notifications import watching
 from apps.portal.access import PortalRequest, page
+from apps.subscriptions import selectors as subscriptions
 from apps.watch import selectors, services
 
 if TYPE_CHECKING:
@@ -36,9 +37,12 @@ def unusual(request: PortalRequest) -> Iterator[Unusual]:
     """Yield what was unusual in the last days, newest first, but for what staff ignored."""
     words = request.formats.words()
     since = request.at - SHOWN_FOR
-    for row in selectors.anomalies_of(request.organization.pk, since=since, limit=MOST_SHOWN):
+    rows = selectors.anomalies_of(request.organization.pk, since=since, limit=MOST_SHOWN)
+    names = subscriptions.meter_names(request.organization.pk) if rows else {}
+    for row in rows:
         if row.status != "ignored":
-            yield Unusual(row, watching.of_anomaly(row, words), watching.cause_of(row, words))
+            name = watching.name_of(row.meter, names)
+            yield Unusual(row, watching.of_anomaly(row, words, name), watching.cause_of(row, words))
 
 
 @page("usage", "manage_billing", methods=("POST",))
