@@ -10,6 +10,7 @@ import pytest
 from apps.core import rls
 from apps.watch import services
 from apps.watch.models import AlertRule, Anomaly
+from tests import worlds
 from tests.api.client import Api
 from tests.conftest import STAFF
 from tests.watch.rows import spike, watched
@@ -92,6 +93,19 @@ def test_alerts_are_listed_with_their_figures(api: Api, world: World) -> None:
         watched(world.id, meter="ai_requests", actor=STAFF, at=NOW)
     [alert] = listed(api, "alerts")
     assert (alert["figure"], alert["limit"], alert["quantity"]) == ("81.5", "80", "815")
+
+
+def test_amounts_are_for_who_may_see_invoices(api: Api, world: World) -> None:
+    made = api.post("alert-rules", {"kind": "credits", "amount": 5_00}).json()
+    services.evaluate_alerts(actor=STAFF, at=NOW, organization_ids=[world.id])
+    reader = Api(worlds.make_key(world.organization, ["usage:read"]))
+    for who, limit in ((api, "500"), (reader, None)):
+        [alert] = listed(who, "alerts")
+        assert (alert["kind"], alert["limit"]) == ("credits", limit)
+        assert (alert["figure"] is None) == (limit is None)
+    assert [one["amount"] for one in listed(reader, "alert-rules")] == [None]
+    assert reader.get(f"alert-rules/{made['id']}").json()["amount"] is None
+    assert api.get(f"alert-rules/{made['id']}").json()["amount"] == 5_00
 
 
 def test_an_anomaly_is_read_and_acknowledged(api: Api, world: World, anomaly: Anomaly) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.db.models import QuerySet
@@ -22,43 +24,86 @@ from apps.watch.models import Alert, AlertRule, Anomaly
 TAG = "Watching"
 
 
+@dataclass(frozen=True, slots=True)
+class RuleView:
+    """A rule as its reader may see it: amounts only `with_money`."""
+
+    row: AlertRule
+    with_money: bool
+
+    @property
+    def amount(self) -> int | None:
+        """The limit of a rule on money."""
+        return self.row.amount if self.with_money else None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertView:
+    """An alert as its reader may see it: amounts only `with_money`."""
+
+    row: Alert
+    with_money: bool
+
+    @property
+    def figure(self) -> Decimal | None:
+        """What was measured."""
+        return self.row.figure if self._is_shown else None
+
+    @property
+    def limit(self) -> Decimal | None:
+        """What was reached."""
+        return self.row.limit if self._is_shown else None
+
+    @property
+    def _is_shown(self) -> bool:
+        return self.with_money or self.row.is_percent
+
+
 class RuleShape(Shape):
-    """A limit that is watched: a percentage of what is included, or an amount in minor units."""
+    """A limit that is watched: a percentage of what is included, or an amount in minor units.
+
+    Whoever reads amounts needs the scope `invoices:read`, too; otherwise they are null.
+    """
 
     object = Kind("alert_rule")
-    id = public_id("ar", source="public_id")
-    created_at = serializers.DateTimeField(source="set_at")
-    organization = public_id("org", source="organization.public_id")
-    kind = Choice(choices=AlertRule.Kind.choices)
-    meter = serializers.CharField(help_text="empty: any")
-    percent = Exact(allow_null=True)
+    id = public_id("ar", source="row.public_id")
+    created_at = serializers.DateTimeField(source="row.set_at")
+    organization = public_id("org", source="row.organization.public_id")
+    kind = Choice(choices=AlertRule.Kind.choices, source="row.kind")
+    meter = serializers.CharField(source="row.meter", help_text="empty: any")
+    percent = Exact(allow_null=True, source="row.percent")
     amount = serializers.IntegerField(allow_null=True)
-    currency = serializers.CharField()
-    active = serializers.BooleanField()
-    ended_at = serializers.DateTimeField(allow_null=True)
+    currency = serializers.CharField(source="row.currency")
+    active = serializers.BooleanField(source="row.active")
+    ended_at = serializers.DateTimeField(allow_null=True, source="row.ended_at")
 
 
 class AlertShape(Shape):
-    """A limit that was reached. `figure` and `limit` are percentages or minor units."""
+    """A limit that was reached. `figure` and `limit` are percentages or minor units.
+
+    Amounts need the scope `invoices:read`, too; otherwise they are null.
+    """
 
     object = Kind("alert")
-    id = public_id("al", source="public_id")
-    created_at = serializers.DateTimeField(source="raised_at")
-    organization = public_id("org", source="organization.public_id")
-    rule = serializers.CharField(help_text="the rule's id")
-    kind = Choice(choices=AlertRule.Kind.choices)
-    name = serializers.CharField(help_text="what was measured")
-    meter = serializers.CharField()
-    subscription = serializers.CharField(help_text="its id, empty for credit")
-    figure = Exact()
-    limit = Exact()
-    currency = serializers.CharField(help_text="of amounts")
-    quantity = Exact(allow_null=True)
-    included = Exact(allow_null=True)
-    window_start = serializers.DateTimeField(allow_null=True)
-    window_end = serializers.DateTimeField(allow_null=True)
+    id = public_id("al", source="row.public_id")
+    created_at = serializers.DateTimeField(source="row.raised_at")
+    organization = public_id("org", source="row.organization.public_id")
+    rule = serializers.CharField(source="row.rule", help_text="the rule's id")
+    kind = Choice(choices=AlertRule.Kind.choices, source="row.kind")
+    name = serializers.CharField(source="row.name", help_text="what was measured")
+    meter = serializers.CharField(source="row.meter")
+    subscription = serializers.CharField(
+        source="row.subscription", help_text="its id, empty for credit"
+    )
+    figure = Exact(allow_null=True)
+    limit = Exact(allow_null=True)
+    currency = serializers.CharField(source="row.currency", help_text="of amounts")
+    quantity = Exact(allow_null=True, source="row.quantity")
+    included = Exact(allow_null=True, source="row.included")
+    window_start = serializers.DateTimeField(allow_null=True, source="row.window_start")
+    window_end = serializers.DateTimeField(allow_null=True, source="row.window_end")
     cleared_at = serializers.DateTimeField(
-        allow_null=True, help_text="when there was more credit again"
+        allow_null=True, source="row.cleared_at", help_text="when there was more credit again"
     )
 
 
@@ -146,7 +191,8 @@ class AlertRules(ApiView):
         among = self.theirs(rules(), organization=query.get("organization", ""))
         rows = among.filter(active=query["active"] == "true") if "active" in query else among
         found = page(rows, query, among=among)
-        return self.listing(RuleShape, found, found.rows)
+        with_money = self.actor.may("view_invoices")
+        return self.listing(RuleShape, found, [RuleView(row, with_money) for row in found.rows])
 
     @operation(
         "create_alert_rule",
@@ -166,7 +212,8 @@ class AlertRules(ApiView):
             wanted["currency"] = wanted.get("currency", owner.currency)
             wanted["amount"] = major(wanted["amount"], wanted["currency"])
         row = services.set_rule(owner.pk, **wanted, actor=self.actor, at=self.at)
-        return self.answer(RuleShape, rules().get(pk=row.pk), status=201)
+        made = RuleView(rules().get(pk=row.pk), with_money=True)  # the caller's own words
+        return self.answer(RuleShape, made, status=201)
 
     def _owner(self, reference: str) -> Organization:
         if reference:
@@ -182,7 +229,8 @@ class OneAlertRule(ApiView):
     @operation("get_alert_rule", tag=TAG, scope="usage:read", answers={200: RuleShape})
     def get(self, request: Request, alert_rule: str) -> Response:
         """Get an alert rule."""
-        return self.answer(RuleShape, self.own(rules(), alert_rule, "alert rule"))
+        row = self.own(rules(), alert_rule, "alert rule")
+        return self.answer(RuleShape, RuleView(row, self.actor.may("view_invoices")))
 
     @operation(
         "end_alert_rule",
@@ -196,7 +244,8 @@ class OneAlertRule(ApiView):
         self.body()
         row = self.own(rules(), alert_rule, "alert rule")
         services.end_rule(row.public_id, actor=self.actor, at=self.at)
-        return self.answer(RuleShape, rules().get(pk=row.pk))
+        ended = RuleView(rules().get(pk=row.pk), self.actor.may("view_invoices"))
+        return self.answer(RuleShape, ended)
 
 
 class Alerts(ApiView):
@@ -215,7 +264,8 @@ class Alerts(ApiView):
         rows = Alert.objects.select_related("organization")
         among = self.theirs(rows, organization=query.get("organization", ""))
         found = page(among, query, among=among)
-        return self.listing(AlertShape, found, found.rows)
+        with_money = self.actor.may("view_invoices")
+        return self.listing(AlertShape, found, [AlertView(row, with_money) for row in found.rows])
 
 
 class Anomalies(ApiView):
