@@ -1,7 +1,7 @@
 """What no invoice does without somebody's approval: the bounds that hold a draft.
 
 A mistake in a price, a meter or an import shows as an amount or a number of items that the customer
-never had. Such a draft waits, with the reason, instead of going out.
+never had, or as usage that is in doubt. Such a draft waits, with the reason, instead of going out.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from django.db.models.functions import RowNumber
 
 from apps.engine.money import Money
 from apps.invoicing.models import Invoice, InvoiceLine
+from apps.usage import doubts
+from apps.usage.doubts import Doubt
 
 COMPARABLE = 3
 LOOK_BACK = 12
@@ -45,15 +47,29 @@ def reasons_to_hold(
 ) -> list[str]:
     """Return why each draft must wait, or an empty string, in their order."""
     history = _history([row for row, _ in rows])
+    in_doubt = doubts.standing({row.organization_id for row, _ in rows})
     return [
-        _reason(row, lines, history[row.organization_id, row.currency], at) for row, lines in rows
+        _reviewed(row)
+        or _doubtful(lines, in_doubt.get(row.organization_id, ()))
+        or _too_much(row, history[row.organization_id, row.currency])
+        or _too_many(row, lines)
+        or _too_far(row, at)
+        for row, lines in rows
     ]
 
 
-def _reason(row: Invoice, lines: Sequence[InvoiceLine], before: Comparable, at: datetime) -> str:
-    if row.organization.invoice_hold:
-        return "Every invoice of this customer is reviewed."
-    return _too_much(row, before) or _too_many(row, lines) or _too_far(row, at) or ""
+def _reviewed(row: Invoice) -> str:
+    return "Every invoice of this customer is reviewed." if row.organization.invoice_hold else ""
+
+
+def _doubtful(lines: Sequence[InvoiceLine], found: Sequence[Doubt]) -> str:
+    """Return why usage that is billed may not be so, if it may not."""
+    for line in lines:
+        meter = line.explanation.get("meter", "")
+        for doubt in found:
+            if doubt.touches(meter, line.during.lower, line.during.upper):
+                return doubt.reason
+    return ""
 
 
 def _too_much(row: Invoice, before: Comparable) -> str:

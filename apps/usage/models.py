@@ -281,6 +281,37 @@ class DeviceReport(TenantRow):
         return f"{self.instance}: {self.active_devices} of {self.total_devices}"
 
 
+class UsageDoubt(TenantRow):
+    """Says that what an organization used of a meter from `since` until `until` may not be so.
+
+    Who bills those hours waits for somebody, until whoever raised it (`source`) settles it.
+    """
+
+    public_id = PublicIdField("ud")
+    source = models.CharField(max_length=40, db_collation="C", help_text="id of what raised it")
+    meter = models.CharField(max_length=64)
+    reason = models.CharField(max_length=500)
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "usage_doubt"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "source"], name="usage_doubt_once"),
+            models.CheckConstraint(condition=Q(since__lt=F("until")), name="usage_doubt_has_hours"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["organization"], name="usage_doubt_standing", condition=Q(settled_at=None)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class UsageSeal(TenantRow):
     """Says that an organization's events before `until` have done their work and may go.
 

@@ -26,6 +26,7 @@ from apps.tenants.roles import SCOPES
 from apps.usage import services as usage
 from apps.usage.checking import NewEvent, Refusal, Unread
 from apps.usage.devices import NewReport
+from apps.usage.doubts import Doubt
 from tests.prove import world
 from tests.prove.ground import ask
 from tests.prove.world import ACTOR, NOW
@@ -171,6 +172,8 @@ def _things(organization_id: int, number: int) -> None:
     usage.report_devices(organization_id, report=NewReport("plant", 2, 5), actor=ACTOR, at=NOW)
     refused = Unread(Refusal("malformed", "no JSON"), f"scribble {number}")
     usage.reject(organization_id, refused=[refused], actor=ACTOR, at=NOW)
+    doubt = Doubt("callers", NOW - timedelta(hours=1), NOW, "a spike")
+    usage.doubt_usage(organization_id, source="an_1", doubt=doubt, actor=ACTOR)
     watched(organization_id, meter="callers", actor=ACTOR, at=NOW)
     idempotency.once(
         "one", organization_id=organization_id, owner="prove", route="/", body=b"", act=_answer

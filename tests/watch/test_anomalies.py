@@ -282,6 +282,40 @@ def test_an_ignored_anomaly_holds_nothing_more(acme: Organization) -> None:
     assert not drafts(acme)[0].is_held
 
 
+def month_later(row: Organization, start: datetime = NOW - DAY) -> list[str]:
+    """Bill the customer's first month of usage without any grace; return why drafts are held."""
+    world.subscribe(row, start=start)
+    later = NOW + 40 * DAY
+    invoicing.bill_due(as_of=later, actor=STAFF, at=later)
+    return [one.hold_reason for one in drafts(row)]
+
+
+def test_what_bills_the_hours_is_held_without_any_grace(acme: Organization) -> None:
+    hold_from("serious")
+    hours(acme, 1000, 100, 100)
+    [found] = world.anomalies()
+    assert not found.lasts
+    [reason] = month_later(acme)
+    assert "1000 seen" in reason
+    assert found.public_id in reason
+
+
+def test_an_anomaly_that_is_decided_on_holds_no_bill(acme: Organization) -> None:
+    hold_from("serious")
+    hours(acme, 1000)
+    with rls.ops_scope("test"):
+        [found] = world.anomalies()
+        services.resolve_anomaly(found.public_id, reason="a launch", actor=STAFF, at=NOW)
+    assert month_later(acme) == []
+
+
+def test_usage_of_later_hours_is_billed(acme: Organization) -> None:
+    hold_from("serious")
+    hours(acme, 1000)
+    world.answer(acme, [(NOW + 3 * DAY, 50)])
+    assert month_later(acme, start=NOW + 2 * DAY) == []
+
+
 # --- decisions ------------------------------------------------------------------------------------
 @pytest.fixture
 def spike(acme: Organization) -> Anomaly:

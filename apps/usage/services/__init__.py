@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps.usage.services.devices import cleanup_reports, report_devices
+from apps.usage.services.doubting import doubt_usage, settle_doubt
 from apps.usage.services.intake import EventResult, Outcome, Status, ingest, reject
 from apps.usage.services.meters import define_meter
 from apps.usage.services.pruning import prune, seal
@@ -23,6 +24,7 @@ __all__ = [
     "cleanup_reports",
     "correct_event",
     "define_meter",
+    "doubt_usage",
     "ingest",
     "prune",
     "rebuild",
@@ -31,6 +33,7 @@ __all__ = [
     "report_devices",
     "roll_up",
     "seal",
+    "settle_doubt",
     "ship_events",
     "verify_shipments",
     "void_event",

@@ -18,7 +18,7 @@ from apps.watch import selectors
 from apps.watch.events import AnomalyFound
 from apps.watch.models import Anomaly, WatchMark
 from apps.watch.selectors import Terms
-from apps.watch.services.holding import hold_drafts
+from apps.watch.services.holding import doubt, hold_drafts
 from apps.watch.sightings import HOUR, Eye, Sighting, cause_of, quantity
 
 CHUNK = 500  # organizations that are looked at together
@@ -163,6 +163,7 @@ class _Run:
         terms: Terms = self.eye.terms[row.organization_id]
         if terms.holds(row.severity) and not row.is_decided:
             hold_drafts(row, actor=self.actor, at=self.at)
+            doubt(row, actor=self.actor)
 
 
 def _put_worst(row: Anomaly, one: Sighting) -> None:

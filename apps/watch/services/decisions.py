@@ -10,6 +10,7 @@ from apps.audit import services as audit
 from apps.core.actor import Actor, require
 from apps.core.errors import Invalid
 from apps.tenants import services as tenants
+from apps.usage import services as usage
 from apps.watch import selectors
 from apps.watch.errors import AnomalyDecided
 from apps.watch.models import Anomaly
@@ -32,11 +33,12 @@ def acknowledge_anomaly(reference: str, *, actor: Actor, at: datetime, reason: s
 
 @transaction.atomic
 def ignore_anomaly(reference: str, *, reason: str, actor: Actor, at: datetime) -> Anomaly:
-    """Say that it is no concern: while it lasts it holds nothing and nobody is told again.
+    """Say that it is no concern: it holds nothing any more and nobody is told again.
 
     Raises UnknownAnomaly, AnomalyDecided, Invalid without a reason, and Forbidden.
     """
     row = _locked(reference, actor=actor, capability="manage_invoices")
+    _settle(row, actor=actor, at=at)
     return _decide(row, Status.IGNORED, _said(reason), actor=actor, at=at)
 
 
@@ -48,6 +50,7 @@ def resolve_anomaly(reference: str, *, reason: str, actor: Actor, at: datetime) 
     """
     row = _locked(reference, actor=actor, capability="manage_invoices")
     row.ended_at = row.ended_at or at
+    _settle(row, actor=actor, at=at)
     return _decide(row, Status.RESOLVED, _said(reason), actor=actor, at=at)
 
 
@@ -78,6 +81,10 @@ def _decide(row: Anomaly, status: str, reason: str, *, actor: Actor, at: datetim
     row.save(update_fields=["status", "reason", "decided_at", "decided_by", "ended_at"])
     _record(row, f"anomaly.{status}", actor, at, {"reason": row.reason})
     return row
+
+
+def _settle(row: Anomaly, *, actor: Actor, at: datetime) -> None:
+    usage.settle_doubt(row.organization_id, source=row.public_id, actor=actor, at=at)
 
 
 def _refuse_decided(row: Anomaly) -> None:

@@ -9,7 +9,10 @@ from apps.engine.decimals import plain
 from apps.engine.period import iso
 from apps.invoicing import selectors as invoices
 from apps.invoicing import services as invoicing
+from apps.usage import services as usage
+from apps.usage.doubts import Doubt
 from apps.watch.models import Anomaly
+from apps.watch.sightings import HOUR
 
 
 def hold_drafts(row: Anomaly, *, actor: Actor, at: datetime) -> list[str]:
@@ -21,6 +24,12 @@ def hold_drafts(row: Anomaly, *, actor: Actor, at: datetime) -> list[str]:
     for reference in found:
         invoicing.hold_invoice(reference, reason=reason_of(row), actor=actor, at=at)
     return found
+
+
+def doubt(row: Anomaly, *, actor: Actor) -> None:
+    """Let what bills these hours wait until the anomaly is decided on, also when it is over."""
+    hours = Doubt(row.meter, row.first_hour, row.last_hour + HOUR, reason_of(row))
+    usage.doubt_usage(row.organization_id, source=row.public_id, doubt=hours, actor=actor)
 
 
 def reason_of(row: Anomaly) -> str:
