@@ -33,7 +33,8 @@ from apps.engine.period import Period
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
 from apps.tenants.models import Organization
-from apps.usage import selectors, table
+from apps.usage import selectors
+from apps.usage.attachment import attachment
 from apps.usage.breakdown import Breakdown, Question, break_down
 from apps.usage.errors import UnknownMeter
 from apps.usage.filtering import Values
@@ -298,7 +299,7 @@ class MeterUsage(ApiView):
         asked = _question(organization, found, window, query, where)
         broken = break_down(organization.pk, asked, limit=None if as_csv else query["top"])
         if as_csv:
-            return _file(broken)
+            return attachment(broken)
         return self.answer(
             UsageSeriesShape,
             BreakdownView(
@@ -340,14 +341,6 @@ def _question(
     return Question(
         meter.key, period.start, period.end, tuple(by), where, grain, organization.timezone
     )
-
-
-def _file(found: Breakdown) -> HttpResponse:
-    text = table.csv_text(table.columns_of(found.by), table.rows_of(found))
-    answer = HttpResponse(text, content_type="text/csv; charset=utf-8")
-    name = f"{found.meter.key}-{found.period.start:%Y-%m-%d}.csv"
-    answer["Content-Disposition"] = f'attachment; filename="{name}"'
-    return answer
 
 
 def _whose(view: ApiView, query: dict[str, Any]) -> Organization:

@@ -17,7 +17,8 @@ from apps.invoicing.outlook import Expected, Outlook, outlook
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.tenants.models import Organization
-from apps.usage import selectors, table
+from apps.usage import selectors
+from apps.usage.attachment import attachment
 from apps.usage.breakdown import Breakdown, Question, break_down
 
 GRAINS = ("day", "hour")
@@ -42,7 +43,7 @@ def page(screen: Any, request: HttpRequest, row: Organization, *, at: datetime) 
         raise Http404
     found = _detail(row, metered[meter], meter, asked, at) if metered else None
     if found is not None and asked.get("format") == "csv":
-        return _file(found)
+        return attachment(found)
     context = {
         **screen.admin_site.each_context(request),
         "opts": screen.model._meta,
@@ -73,14 +74,6 @@ def _detail(
     )
     everything = asked.get("format") == "csv"
     return break_down(row.pk, question, limit=None if everything else GROUPS_SHOWN)
-
-
-def _file(found: Breakdown) -> HttpResponse:
-    text = table.csv_text(table.columns_of(found.by), table.rows_of(found))
-    answer = HttpResponse(text, content_type="text/csv; charset=utf-8")
-    name = f"{found.meter.key}-{found.period.start:%Y-%m-%d}.csv"
-    answer["Content-Disposition"] = f'attachment; filename="{name}"'
-    return answer
 
 
 def _choices(found: Breakdown, metered: Any, asked: Any) -> dict[str, Any]:
