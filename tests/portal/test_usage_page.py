@@ -54,6 +54,20 @@ def test_the_period_under_way_says_where_it_is_heading(owner: Client) -> None:
     assert "Likely" not in text(owner, "usage/?period=previous")
 
 
+def test_the_last_twelve_periods_are_offered(acme: Customer) -> None:
+    with clock.frozen(datetime(2025, 3, 10, tzinfo=UTC)):
+        page = signed_in(acme.owner).get("/portal/usage/?period=11").content.decode()
+    assert page.count("<option") == 12
+    assert '<option value="11" selected>1 Apr 2024 – 30 Apr 2024</option>' in page
+    assert "It does not go back that far" not in page
+
+
+def test_a_period_of_before_the_start_is_the_current_one(owner: Client) -> None:
+    page = owner.get("/portal/usage/?period=11").content.decode()
+    assert page.count("<option") == 2
+    assert "It does not go back that far" in page
+
+
 @pytest.mark.usefixtures("regions")
 def test_usage_is_broken_down_by_a_dimension(owner: Client) -> None:
     page = text(owner, "usage/?by=region")

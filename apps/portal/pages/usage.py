@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext, gettext_lazy
 
 from apps.engine.calendar import zone
 from apps.engine.period import Period
@@ -22,14 +23,20 @@ from apps.portal.formats import Formats
 from apps.portal.pages.unusual import unusual
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.selectors import SubscriptionFacts
-from apps.usage import devices, selectors, table
+from apps.usage import devices, selectors
+from apps.usage.attachment import attachment
 from apps.usage.breakdown import Breakdown, Question, break_down
 from apps.usage.selectors import Point, Want
 
 CURRENT, PREVIOUS = "current", "previous"
+PERIODS = 12  # how many of a subscription are offered, the one under way included
 DAY, HOUR = "day", "hour"
+NEAR = (gettext_lazy("This period"), gettext_lazy("The one before"))
 HOURS_SHOWN = timedelta(hours=48)
 GROUPS_SHOWN = 10
+
+
+OFFERED = (CURRENT, PREVIOUS, *(str(back) for back in range(2, PERIODS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +51,17 @@ class Chosen:
     def of(cls, request: PortalRequest) -> Chosen:
         """Read it from the address; whatever is not known is the usual."""
         asked = request.GET.get
+        period = asked("period", CURRENT)
         return cls(
-            PREVIOUS if asked("period") == PREVIOUS else CURRENT,
+            period if period in OFFERED else CURRENT,
             HOUR if asked("grain") == HOUR else DAY,
             asked("by", ""),
         )
+
+    @property
+    def back(self) -> int:
+        """How many periods before the one under way."""
+        return OFFERED.index(self.period)
 
     def window(self, period: Period, at: datetime) -> Period:
         """Return what a chart shows: the period, or the last hours of it that have begun."""
@@ -76,11 +89,15 @@ class MeterCard:
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """A subscription's usage in one period. `has_previous` tells whether there is one before."""
+    """A subscription's usage in one period: the one asked for if it had one, else the current.
+
+    `periods` are those that can be asked for, the newest first.
+    """
 
     facts: SubscriptionFacts
     period: Period
-    has_previous: bool
+    has_it: bool
+    periods: tuple[Period, ...]
     cards: tuple[MeterCard, ...]
 
     @property
@@ -100,6 +117,7 @@ def usage(request: PortalRequest) -> HttpResponse:
     context = {
         "metered": metered,
         "chosen": chosen.period,
+        "offered": _offered(metered, request.formats),
         "view": chosen,
         "dimensions": sorted({n for one in metered for card in one.cards for n in card.dimensions}),
         "live": bool(live),
@@ -119,18 +137,14 @@ def csv_of_meter(request: PortalRequest, subscription: str, meter: str) -> HttpR
     if meter not in {item.item.meter for item in facts.items}:
         raise Http404
     chosen = Chosen.of(request)
-    period = _period(facts, chosen.period, request.at)
+    period, _ = _chosen(_periods(facts, request.at), chosen)
     price = request.GET.get("price", "")
     want = _want(facts, meter, price, period)
     dimensions = selectors.get_meter(meter).dimensions
     by = (chosen.by,) if chosen.by in dimensions else ()
     asked = Question.of(want, by, grain=chosen.grain, timezone=facts.agreement.cycle.timezone)
     found = break_down(request.organization.pk, asked, limit=None)
-    text = table.csv_text(table.columns_of(by), table.rows_of(found))
-    response = HttpResponse(text, content_type="text/csv; charset=utf-8")
-    name = f"{price or meter}-{period.start:%Y-%m-%d}.csv"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    return attachment(found, name=price)
 
 
 def _want(facts: SubscriptionFacts, meter: str, price: str, period: Period) -> Want:
@@ -143,15 +157,39 @@ def _want(facts: SubscriptionFacts, meter: str, price: str, period: Period) -> W
     raise Http404
 
 
-def _period(facts: SubscriptionFacts, chosen: str, at: datetime) -> Period:
-    """Return the period under way, or the one before it where there is one."""
-    current = facts.current_period(at)
-    before = _before(facts, current)
-    return before if chosen == PREVIOUS and before is not None else current
+def _offered(metered: Sequence[Metered], formats: Formats) -> list[tuple[str, str]]:
+    """Return what can be chosen: of a single subscription by its days, else by how far back."""
+    if len(metered) == 1:
+        timezone = metered[0].facts.agreement.cycle.timezone
+        names = [formats.dates(one.start, one.end, timezone) for one in metered[0].periods]
+    else:
+        most = max((len(one.periods) for one in metered), default=0)
+        names = [_far_back(back) for back in range(most)]
+    return list(zip(OFFERED, names, strict=False))
+
+
+def _far_back(back: int) -> str:
+    return str(NEAR[back]) if back < len(NEAR) else gettext("%(n)s periods back") % {"n": back}
+
+
+def _chosen(periods: Sequence[Period], chosen: Chosen) -> tuple[Period, bool]:
+    """Return the period that was asked for, or the one under way, and whether it is the former."""
+    has_it = chosen.back < len(periods)
+    return periods[chosen.back if has_it else 0], has_it
+
+
+def _periods(facts: SubscriptionFacts, at: datetime) -> tuple[Period, ...]:
+    """Return the period under way and those before it, the newest first."""
+    found = [facts.current_period(at)]
+    while len(found) < PERIODS and (before := _before(facts, found[-1])) is not None:
+        found.append(before)
+    return tuple(found)
 
 
 def _before(facts: SubscriptionFacts, current: Period) -> Period | None:
     cycle = facts.agreement.cycle
+    if current.start <= facts.started_at:
+        return None
     if current.start > cycle.anchor:
         return cycle.period(cycle.index_at(current.start) - 1)
     if current.start == cycle.anchor and facts.started_at < cycle.anchor:
@@ -166,8 +204,9 @@ def _metered(
     formats: Formats,
     known: Mapping[str, tuple[str, ...]],
 ) -> Metered:
-    current = facts.current_period(at)
-    period = _period(facts, chosen.period, at)
+    periods = _periods(facts, at)
+    period, has_it = _chosen(periods, chosen)
+    current = periods[0]
     expected = outlook(facts, at=at).items if period == current else ()
     found = [one.gauge for one in expected] if period == current else gauges(facts, period)
     window = chosen.window(period, at)
@@ -188,7 +227,7 @@ def _metered(
         )
         for index, (gauge, points) in enumerate(zip(found, series, strict=True))
     )
-    return Metered(facts, period, _before(facts, current) is not None, cards)
+    return Metered(facts, period, has_it, periods, cards)
 
 
 def _groups(
