@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
 from zoneinfo import available_timezones
@@ -15,7 +16,7 @@ from django.core.validators import DecimalValidator
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
-from apps.core.errors import DomainError
+from apps.core.errors import DomainError, Forbidden
 from apps.engine.money import exponent
 from apps.portal import words
 from apps.portal.refusals import sentence
@@ -37,6 +38,23 @@ def refuse(form: forms.Form, refusal: DomainError) -> None:
     """Show a service's refusal at the field it is about, or above the form."""
     field = refusal.param if refusal.param in form.fields else None
     form.add_error(field, sentence(refusal))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """What a service refuses within is shown at the form; what somebody may not do is not."""
+
+    form: forms.Form
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, refusal: BaseException | None, trace: object) -> bool:
+        """Show a refusal, and swallow it."""
+        if not isinstance(refusal, DomainError) or isinstance(refusal, Forbidden):
+            return False
+        refuse(self.form, refusal)
+        return True
 
 
 class SignInForm(auth.AuthenticationForm):

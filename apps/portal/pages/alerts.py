@@ -12,10 +12,9 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from apps.core.errors import DomainError, Forbidden
 from apps.notifications import watching
 from apps.portal.access import PortalRequest, page
-from apps.portal.forms import AlertRuleForm, refuse
+from apps.portal.forms import AlertRuleForm, Refusing
 from apps.portal.words import ALERT_KINDS
 from apps.subscriptions import selectors as subscriptions
 from apps.watch import selectors, services
@@ -56,18 +55,13 @@ def set_rule(request: PortalRequest) -> HttpResponse:
     """Watch one more limit."""
     form = AlertRuleForm(request.POST, meters=_meters(request), auto_id="rule_%s")
     if form.is_valid():
-        try:
+        with Refusing(form):
             services.set_rule(
                 request.organization.pk,
                 **_said(form, request.organization.currency),
                 actor=request.actor,
                 at=request.at,
             )
-        except Forbidden:
-            raise
-        except DomainError as refusal:
-            refuse(form, refusal)
-        else:
             messages.success(request, _("Saved: you will be told by e-mail."))
             return redirect("portal:alerts")
     return _page(request, form=form, status=422)

@@ -16,7 +16,7 @@ from apps.engine.money import Money
 from apps.invoicing import credit as wallet
 from apps.invoicing import services
 from apps.portal.access import PortalRequest, page
-from apps.portal.forms import AmountForm, RechargeForm, refuse
+from apps.portal.forms import AmountForm, RechargeForm, Refusing, refuse
 
 if TYPE_CHECKING:
     from apps.invoicing.models import Invoice, RechargeRule
@@ -81,7 +81,7 @@ def recharge(request: PortalRequest) -> HttpResponse:
     """Set when credit is bought by itself."""
     form = RechargeForm(request.POST, currency=request.organization.currency, auto_id="recharge_%s")
     if form.is_valid():
-        try:
+        with Refusing(form):
             services.set_recharge(
                 request.organization.pk,
                 threshold=form.cleaned_data["threshold"],
@@ -90,11 +90,6 @@ def recharge(request: PortalRequest) -> HttpResponse:
                 actor=request.actor,
                 at=request.at,
             )
-        except Forbidden:
-            raise
-        except DomainError as refusal:
-            refuse(form, refusal)
-        else:
             messages.success(request, _("Saved: credit is bought by itself from now on."))
             return redirect("portal:credit")
     return _page(request, recharging=form, status=422)

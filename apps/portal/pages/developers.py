@@ -11,9 +11,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from apps.core import clock
-from apps.core.errors import DomainError, Forbidden
 from apps.portal.access import PortalRequest, page
-from apps.portal.forms import KeyForm, refuse
+from apps.portal.forms import KeyForm, Refusing
 from apps.tenants import selectors, services
 from apps.tenants.services import NewKey
 
@@ -49,7 +48,7 @@ def _show(request: PortalRequest, form: KeyForm, status: int = 200) -> HttpRespo
 
 def _make(request: PortalRequest, form: KeyForm) -> NewKey | None:
     at, days = clock.now(), form.cleaned_data["expires"]
-    try:
+    with Refusing(form):
         return services.create_api_key(
             request.organization.pk,
             name=form.cleaned_data["name"],
@@ -58,11 +57,7 @@ def _make(request: PortalRequest, form: KeyForm) -> NewKey | None:
             at=at,
             expires_at=at + timedelta(days=int(days)) if days else None,
         )
-    except Forbidden:
-        raise
-    except DomainError as refusal:
-        refuse(form, refusal)
-        return None
+    return None
 
 
 @page("developers", "manage_api_keys", methods=("POST",))

@@ -10,12 +10,11 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from apps.core.errors import DomainError, Forbidden
 from apps.engine.money import Money
 from apps.entitlements import selectors, services
 from apps.entitlements.selectors import CapStanding, Decision
 from apps.portal.access import PortalRequest, page
-from apps.portal.forms import SpendCapForm, refuse
+from apps.portal.forms import Refusing, SpendCapForm
 
 FULL = 100
 
@@ -43,23 +42,18 @@ def limits(request: PortalRequest) -> HttpResponse:
 def set_cap(request: PortalRequest) -> HttpResponse:
     """Bound what usage may cost in a billing period, in the organization's currency."""
     form = SpendCapForm(request.POST, currency=request.organization.currency, auto_id="cap_%s")
-    if not form.is_valid():
-        return _page(request, form=form, status=422)
-    try:
-        services.set_spend_cap(
-            request.organization.pk,
-            amount=form.cleaned_data["amount"],
-            on_limit=form.cleaned_data["on_limit"],
-            actor=request.actor,
-            at=request.at,
-        )
-    except Forbidden:
-        raise
-    except DomainError as refusal:
-        refuse(form, refusal)
-        return _page(request, form=form, status=422)
-    messages.success(request, _("Saved: the spend cap holds from now on."))
-    return redirect("portal:limits")
+    if form.is_valid():
+        with Refusing(form):
+            services.set_spend_cap(
+                request.organization.pk,
+                amount=form.cleaned_data["amount"],
+                on_limit=form.cleaned_data["on_limit"],
+                actor=request.actor,
+                at=request.at,
+            )
+            messages.success(request, _("Saved: the spend cap holds from now on."))
+            return redirect("portal:limits")
+    return _page(request, form=form, status=422)
 
 
 @page("usage", "manage_billing", methods=("POST",))

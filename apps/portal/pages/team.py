@@ -11,7 +11,7 @@ from apps.core import clock
 from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.portal import words
 from apps.portal.access import PortalRequest, page
-from apps.portal.forms import InviteForm, RoleForm, refuse
+from apps.portal.forms import InviteForm, Refusing, RoleForm
 from apps.portal.refusals import sentence
 from apps.tenants import roles, selectors, services
 
@@ -50,7 +50,7 @@ def _offered(request: PortalRequest) -> tuple[str, ...]:
 
 
 def _invited(request: PortalRequest, form: InviteForm) -> bool:
-    try:
+    with Refusing(form):
         services.invite_member(
             request.organization.pk,
             email=form.cleaned_data["email"],
@@ -58,12 +58,8 @@ def _invited(request: PortalRequest, form: InviteForm) -> bool:
             actor=request.actor,
             at=clock.now(),
         )
-    except Forbidden:
-        raise
-    except DomainError as refusal:
-        refuse(form, refusal)
-        return False
-    return True
+        return True
+    return False
 
 
 @page("team", "manage_roles", methods=("POST",))
