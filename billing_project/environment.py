@@ -16,6 +16,7 @@ import environ
 
 BASE_DIR = Path(__file__).resolve().parents[1]
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-it-in-production"  # noqa: S105
+DEVELOPMENT_ENCRYPTION_KEY = "development-only-encryption-key-never-use-it-in-production"
 ENVIRONMENTS = ("development", "test", "production")
 
 
@@ -33,6 +34,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("ENVIRONMENT", "development", "development, test or production"),
     Variable(
         "SECRET_KEY", DEVELOPMENT_SECRET, "signs sessions and links; 50+ random characters", True
+    ),
+    Variable(
+        "ENCRYPTION_KEYS",
+        DEVELOPMENT_ENCRYPTION_KEY,
+        "seal secrets in the database; comma-separated, newest first; 32+ random characters each",
+        True,
     ),
     Variable("BRAND_NAME", "Countinghouse", "the name that pages, mails and documents show"),
     Variable("DATA_DIR", ".data", "where the embedded database, logs and schedules live"),
@@ -91,6 +98,15 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("USAGE_MAX_BATCH", "1000", "events accepted in one API request"),
     Variable("USAGE_MAX_BYTES", "1048576", "largest body of an API request, in bytes"),
+    Variable(
+        "LICENSE_PRIVATE_KEY",
+        "",
+        "PEM of the key that signs licences, for `generate_keys`; empty = it makes one",
+        True,
+    ),
+    Variable("LICENSE_PUBLIC_KEY", "", "its public half; `generate_keys` checks that they match"),
+    Variable("LICENSE_LIFETIME_DAYS", "7", "how long a licence lasts unless agreed otherwise"),
+    Variable("LICENSE_GRACE_DAYS", "3", "how long it is good beyond that, unless agreed otherwise"),
     Variable(
         "CLICKHOUSE_URL",
         "",

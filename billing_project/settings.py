@@ -20,6 +20,7 @@ ENVIRONMENT = read("ENVIRONMENT")
 PRODUCTION = ENVIRONMENT == "production"
 DEBUG = False  # error pages never show code; `up` shows the log instead
 SECRET_KEY = read("SECRET_KEY")
+ENCRYPTION_KEYS = read_list("ENCRYPTION_KEYS")
 BRAND_NAME = read("BRAND_NAME")
 DATA_DIR = environment.data_dir()
 HOST = read("HOST")
@@ -60,6 +61,7 @@ INSTALLED_APPS = [
     "apps.subscriptions",
     "apps.invoicing",
     "apps.entitlements",
+    "apps.licensing",
     "apps.payments",
     "apps.watch",
     "apps.notifications",
@@ -318,6 +320,10 @@ VIES_URL = read("VIES_URL")
 USAGE_MAX_AGE_DAYS = read_int("USAGE_MAX_AGE_DAYS")
 USAGE_RETENTION_DAYS = read_int("USAGE_RETENTION_DAYS")
 USAGE_MAX_BATCH = read_int("USAGE_MAX_BATCH")
+LICENSE_PRIVATE_KEY = read("LICENSE_PRIVATE_KEY").replace("\\n", "\n")  # one line in a .env
+LICENSE_PUBLIC_KEY = read("LICENSE_PUBLIC_KEY").replace("\\n", "\n")
+LICENSE_LIFETIME_DAYS = read_int("LICENSE_LIFETIME_DAYS")
+LICENSE_GRACE_DAYS = read_int("LICENSE_GRACE_DAYS")
 CLICKHOUSE_URL = read("CLICKHOUSE_URL")
 if CLICKHOUSE_URL:
     CELERY_BEAT_SCHEDULE["ship events"] = {

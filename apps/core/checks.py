@@ -76,6 +76,13 @@ def production_settings(**_: Any) -> list[CheckMessage]:
             "API_BASE_URL is the development default.",
             "Set API_BASE_URL to the public https:// address of this system.",
         ),
+        (
+            not settings.ENCRYPTION_KEYS
+            or any(DEVELOPMENT_MARK in one or len(one) < 32 for one in settings.ENCRYPTION_KEYS),
+            "core.E007",
+            "ENCRYPTION_KEYS is the development default or too short.",
+            "Set ENCRYPTION_KEYS (or ENCRYPTION_KEYS_FILE) to 32 or more random characters.",
+        ),
     ]
     return [Error(text, hint=hint, id=code) for wrong, code, text, hint in found if wrong]
 

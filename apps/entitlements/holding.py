@@ -40,7 +40,17 @@ class Holdings:
             return max(found, key=_generosity)
         if plans.find_feature(key) is None:
             return Reason.UNKNOWN_FEATURE
-        return Reason.NOT_INCLUDED if self.granting else self._why_nothing()
+        return Reason.NOT_INCLUDED if self.granting else self.why_nothing()
+
+    def granted_by(self, facts: SubscriptionFacts) -> list[Held]:
+        """Return what is held of every feature that this subscription grants anything of, by key.
+
+        Where another one grants more of a feature, that is what is held.
+        """
+        keys = {key for owner, key in self.overrides if owner == facts.id}
+        keys |= {grant.key for version in _versions(facts, self.at) for grant in version.grants}
+        found = [self.held(key) for key in sorted(keys)]
+        return [one for one in found if isinstance(one, Held)]
 
     def metered(self) -> list[Held]:
         """Return what is held of every limit that a meter counts against, by key."""
@@ -79,7 +89,7 @@ class Holdings:
             since=facts.started_at,
         )
 
-    def _why_nothing(self) -> Reason:
+    def why_nothing(self) -> Reason:
         """Say why none of the subscriptions grants anything; the newest one speaks."""
         waiting = [one.status for one in self.live if one.status not in OPEN_STATES]
         if waiting:

@@ -112,6 +112,8 @@ SCOPES: Words = {
     "subscriptions:write": _("Subscribe, change seats, cancel"),
     "plans:read": _("Read the price list"),
     "organizations:read": _("Read this organization"),
+    "licences:read": _("Fetch and verify licences"),
+    "licences:write": _("Revoke licences, block installations"),
 }
 LINE_REASONS: Words = {
     "recurring": _("Recurring charge"),

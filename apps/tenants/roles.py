@@ -8,7 +8,9 @@ OWNER, BILLING_ADMIN, ADMIN, MEMBER = "OWNER", "BILLING_ADMIN", "ADMIN", "MEMBER
 ROLES = (OWNER, BILLING_ADMIN, ADMIN, MEMBER)
 
 _member = frozenset({"use_seat", "view_usage"})
-_admin = _member | {"assign_seats", "invite_members", "view_members"}
+_admin = _member | {
+    "assign_seats", "invite_members", "view_members", "view_licences", "manage_licences",
+}  # fmt: skip
 _billing = _admin | {"manage_billing", "view_invoices", "view_audit"}
 _owner = _billing | {"manage_organization", "manage_api_keys", "manage_roles"}
 
@@ -19,14 +21,18 @@ ROLE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     MEMBER: _member,
 }
 
-_support = frozenset({"view_platform", "view_usage", "view_invoices", "view_members", "view_audit"})
+_support = frozenset({
+    "view_platform", "view_usage", "view_invoices", "view_members", "view_audit", "view_licences",
+})  # fmt: skip
 _finance = _support | {
     "manage_billing", "record_payments", "manage_invoices", "manage_outbox", "manage_terms",
+    "manage_licences",
 }  # fmt: skip
 _staff_admin = (
     _finance
     | _owner
     | {"manage_platform", "manage_catalog", "write_usage", "replay_usage", "manage_api_keys"}
+    | {"manage_licence_terms"}
 )
 
 STAFF_CAPABILITIES: Mapping[str, frozenset[str]] = {
@@ -46,12 +52,15 @@ SCOPE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     "usage:write": frozenset({"write_usage"}),
     "invoices:read": frozenset({"view_invoices"}),
     "invoices:write": frozenset({"write_invoices"}),
+    "licences:read": frozenset({"view_licences"}),
+    "licences:write": frozenset({"manage_licences"}),
 }
 SCOPES = tuple(SCOPE_CAPABILITIES)
 # What the same scopes allow besides, when the key belongs to the platform and to no organization.
 PLATFORM_CAPABILITIES: Mapping[str, frozenset[str]] = {
     "organizations:write": frozenset({"manage_platform", "manage_terms"}),
     "invoices:write": frozenset({"manage_invoices", "record_payments"}),
+    "licences:write": frozenset({"manage_licence_terms"}),
 }
 
 

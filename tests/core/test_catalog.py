@@ -34,7 +34,7 @@ PLATFORM = {
     "watch_mark",
 }
 # The tenants' role has no right at all.
-PRIVATE = {"audit_audithead"}
+PRIVATE = {"audit_audithead", "licensing_signing_key"}
 PRIVATE_PREFIX = "djstripe_"
 # Django's own: signing in, permissions of staff, migrations. No customer's facts are in them.
 FRAMEWORK = {

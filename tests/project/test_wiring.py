@@ -99,6 +99,7 @@ def test_a_nul_byte_in_an_address_leads_nowhere(client: Client, db: None, addres
 SAFE = {
     "ENVIRONMENT": "production",
     "SECRET_KEY": "x" * 60,
+    "ENCRYPTION_KEYS": "y" * 32,
     "ALLOWED_HOSTS": "billing.example",
     "API_BASE_URL": "https://billing.example",
     "EMAIL_URL": "smtp+tls://u:p@mail.example:587",
@@ -125,6 +126,7 @@ def test_production_starts_on_safe_settings() -> None:
     [
         ({"SECRET_KEY": ""}, "core.E001"),
         ({"ALLOWED_HOSTS": "*"}, "core.E002"),
+        ({"ENCRYPTION_KEYS": f"{'y' * 32},short"}, "core.E007"),
         ({"DATABASE_URL": "owner"}, "core.E012"),
         ({"DATABASE_URL": "superuser"}, "is a superuser"),
     ],

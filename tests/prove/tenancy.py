@@ -14,6 +14,7 @@ from apps.entitlements import services as entitlements
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice, Parked
 from apps.invoicing.services import NewCharge, Split
+from apps.licensing import services as licensing
 from apps.payments import services as payments
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
@@ -198,6 +199,17 @@ def _limited(organization_id: int, subscription: str) -> None:
     )
     entitlements.reserve(organization_id, feature="things", amount=Decimal(1), actor=ACTOR, at=NOW)
     entitlements.set_spend_cap(organization_id, amount=Decimal(10), actor=ACTOR, at=NOW)
+    _licensed(organization_id)
+
+
+def _licensed(organization_id: int) -> None:
+    """A licence for one installation, by terms of their own."""
+    licensing.set_license_terms(
+        organization_id, lifetime_days=30, grace_days=5, bound=True, actor=ACTOR, at=NOW
+    )
+    licensing.issue_license(
+        organization_id, application="desk", instance="plant", actor=ACTOR, at=NOW
+    )
 
 
 def _late(organization_id: int) -> None:
