@@ -36,6 +36,8 @@ REFERENCES = {
     "line": "Public id (`il_…`) of the invoice line.",
     "discount": "Public id (`disc_…`) of the discount.",
     "reservation": "Public id (`rsv_…`) of the reservation.",
+    "licence": "Public id (`lic_…`) of the licence.",
+    "instance": "Public id (`ins_…`) of the instance.",
     "spend_cap": "Public id (`cap_…`) of the spend cap.",
 }
 REFUSALS = {

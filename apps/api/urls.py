@@ -19,6 +19,7 @@ from apps.api.v1 import (
     drafts,
     events,
     invoices,
+    licences,
     lifecycle,
     lines,
     me,
@@ -98,6 +99,17 @@ v1 = [
     path("access/reservations/<str:reservation>", access.OneReservation.as_view()),
     path("access/reservations/<str:reservation>/commit", access.Commit.as_view()),
     path("access/reservations/<str:reservation>/release", access.Release.as_view()),
+    path("customers", licences.Customers.as_view()),
+    path("organizations/<str:organization>/licence", licences.CurrentLicence.as_view()),
+    path("organizations/<str:organization>/licences", licences.Licences.as_view()),
+    path("organizations/<str:organization>/licence-terms", licences.LicenceTerms.as_view()),
+    path("organizations/<str:organization>/instances", licences.Instances.as_view()),
+    path("licences/verify", licences.VerifyLicence.as_view()),
+    path("licences/public-key", licences.PublicKeys.as_view()),
+    path("licences/<str:licence>", licences.OneLicence.as_view()),
+    path("licences/<str:licence>/revoke", licences.RevokeLicence.as_view()),
+    path("instances/<str:instance>/block", licences.BlockInstance.as_view()),
+    path("instances/<str:instance>/unblock", licences.UnblockInstance.as_view()),
     path("usage", usage.Usage.as_view()),
     path("usage/reports", devices.Reports.as_view()),
     path("usage/reports/latest", devices.LatestReports.as_view()),
@@ -140,11 +152,23 @@ former = [
     path("usage/cleanup", devices.FormerCleanup.as_view()),
     path("usage/<str:organization>", devices.FormerHistory.as_view()),
     path("usage/<str:organization>/latest", devices.FormerLatest.as_view()),
+    path("licenses/public-key", licences.FormerPublicKey.as_view()),
+    path("licenses/verify", licences.FormerVerify.as_view()),
+    path("licenses/<str:organization>", licences.FormerCurrent.as_view()),
+    path("licenses/<str:organization>/revoke", licences.FormerRevoke.as_view()),
+]
+
+# What installations check licences with: for everybody, and for caches on the way.
+well_known = [
+    path("licence-keys.json", licences.key_set, name="licence-keys"),
+    path("licence-keys.pem", licences.key_file, name="licence-keys-pem"),
+    path("licence-revocations.jwt", licences.revocations, name="licence-revocations"),
 ]
 
 urlpatterns = [
     path("api/v1/", include(v1)),
     path("api/", include(former)),
+    path(".well-known/", include(well_known)),
     path("api/schema", cache_page(FIVE_MINUTES)(pages.Schema.as_view()), name="api-schema"),
     path("api/docs", pages.Swagger.as_view(), name="api-docs"),
     path("api/redoc", pages.Redoc.as_view(), name="api-redoc"),

@@ -32,6 +32,8 @@ from apps.invoicing.models import (
     RechargeRule,
 )
 from apps.invoicing.services import NewCharge
+from apps.licensing import services as licensing
+from apps.licensing.models import Instance, License
 from apps.payments import services as payments
 from apps.payments.models import Payment
 from apps.plans import services as plans
@@ -58,6 +60,7 @@ GRANT, NOTE, PAYMENT, LINE = "grant", "credit_note", "payment", "line"
 CORRECTION = "correction"
 REPORT = "report"
 RESERVATION, SPEND_CAP = "reservation", "spend_cap"
+LICENCE, INSTANCE = "licence", "instance"
 RULE, ALERT, ANOMALY = "alert_rule", "alert", "anomaly"
 PREFIXES = {
     ORGANIZATION: "org",
@@ -74,6 +77,8 @@ PREFIXES = {
     REPORT: "udr",
     RESERVATION: "rsv",
     SPEND_CAP: "cap",
+    LICENCE: "lic",
+    INSTANCE: "ins",
     RULE: "ar",
     ALERT: "al",
     ANOMALY: "an",
@@ -209,6 +214,25 @@ PROBES: dict[str, Probe] = {
         {"organization": ORGANIZATION, "/subscription": SUBSCRIPTION}, body={"amount": 10_00}
     ),
     "remove_spend_cap": Probe({"organization": ORGANIZATION, "spend_cap": SPEND_CAP}, body={}),
+    "get_current_licence": Probe({"organization": ORGANIZATION}),
+    "list_licences": Probe({"organization": ORGANIZATION, "?starting_after": LICENCE}),
+    "issue_licence": Probe({"organization": ORGANIZATION}, body={}, ok=201),
+    "get_licence": Probe({"licence": LICENCE}),
+    "revoke_licence": Probe({"licence": LICENCE}, body={}),
+    "verify_licence": Probe(body={"token": "none"}),
+    "get_licence_keys": Probe(),
+    "get_licence_terms": Probe({"organization": ORGANIZATION}),
+    "set_licence_terms": Probe(
+        {"organization": ORGANIZATION}, body={"lifetime_days": 9, "grace_days": 1}, ok=403
+    ),
+    "list_instances": Probe({"organization": ORGANIZATION}),
+    "block_instance": Probe({"instance": INSTANCE}, body={}),
+    "unblock_instance": Probe({"instance": INSTANCE}, body={}),
+    "sign_up_customer": Probe(body={"name": "Initech"}, ok=403),
+    "former_get_license": Probe({"organization": ORGANIZATION}),
+    "former_get_public_key": Probe(),
+    "former_verify_license": Probe(body={"license": "none"}),
+    "former_revoke_licenses": Probe({"organization": ORGANIZATION}, body={}),
     "get_usage": Probe({"?organization": ORGANIZATION}, path={"meter": "ai_requests"}),
     "list_invoices": Probe(
         {
@@ -264,6 +288,8 @@ OTHERS: Mapping[str, type[Model]] = {
     CORRECTION: Correction,
     RESERVATION: Reservation,
     SPEND_CAP: SpendCap,
+    LICENCE: License,
+    INSTANCE: Instance,
     REPORT: DeviceReport,
     RULE: AlertRule,
     ALERT: Alert,
@@ -328,6 +354,7 @@ def make(world: World) -> None:
     worlds.send(world.organization, [worlds.event("late", worlds.START + timedelta(days=20))])
     billing.heal_usage(organization_id=world.id, actor=STAFF, at=NOW)
     watched(world.id, meter="ai_requests", actor=STAFF, at=NOW)
+    licensing.issue_license(world.id, instance="plant-1", actor=STAFF, at=NOW)
 
 
 def limit(world: World) -> None:
