@@ -228,6 +228,30 @@ class SpendCapForm(MoneyForm):
     )
 
 
+class LicenceForm(forms.Form):
+    """For which of the applications, where there are several, and for which installation."""
+
+    application = forms.ChoiceField(label=_("Application"))
+    instance = forms.CharField(
+        label=_("Installation"),
+        max_length=96,
+        required=False,
+        help_text=_("As it names itself. Without one the licence is for any."),
+    )
+
+    def __init__(self, *args: Any, applications: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if len(applications) > 1:
+            offered: Any = self.fields["application"]
+            offered.choices = applications
+        else:
+            del self.fields["application"]
+
+    def wanted(self) -> dict[str, str]:
+        """Return what was filled in."""
+        return {name: self.cleaned_data[name] for name in self.fields}
+
+
 class AlertRuleForm(forms.Form):
     """What to watch, of which meter, and up to where: percent of usage, or an amount."""
 

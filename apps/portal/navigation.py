@@ -42,6 +42,7 @@ SECTIONS = (
     Section("invoices", _("Invoices"), "receipt", "view_invoices", "portal:invoices"),
     Section("credit", _("Credit"), "wallet", "view_invoices", "portal:credit"),
     Section("details", _("Billing details"), "building", "manage_organization", "portal:details"),
+    Section("licences", _("Licences"), "licence", "view_licences", "portal:licences"),
     Section("team", _("Team"), "people", "view_members", "portal:team"),
     Section("developers", _("Developers"), "key", "manage_api_keys", "portal:developers"),
     Section("activity", _("Activity"), "clock", "view_audit", "portal:activity"),

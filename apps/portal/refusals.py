@@ -44,6 +44,13 @@ FIXED = (
     gettext_noop("This invitation was used, withdrawn or has expired; ask anew."),
     gettext_noop("The limit is not below nothing."),
     gettext_noop("Every period reaches nothing: watch an amount."),
+    gettext_noop("These licences are each for one instance; say which."),
+    gettext_noop("An instance is named by 1 to 96 letters, digits and ._:@/+=- without blanks."),
+    gettext_noop("There is nothing to license. The organization has no subscription."),
+    gettext_noop("There is nothing to license. The plan does not include it."),
+    gettext_noop("There is nothing to license. The subscription is unpaid."),
+    gettext_noop("There is nothing to license. The subscription is paused."),
+    gettext_noop("There is nothing to license. The subscription has ended."),
 )
 # Sentences with values: the values are taken over into the translation.
 FILLED = (
@@ -57,6 +64,7 @@ FILLED = (
     gettext_noop("'%(name)s' is for new customers."),
     gettext_noop("'%(name)s' needs a bill of %(amount)s or more."),
     gettext_noop("There is no promotion code '%(name)s'."),
+    gettext_noop("The instance %(name)s was blocked."),
     gettext_noop("Remove '%(name)s' first: it is billed by another interval than %(plan)s."),
     gettext_noop("%(name)s is billed by another interval than the subscription."),
     gettext_noop("%(name)s is not sold any more."),

@@ -115,6 +115,13 @@ SCOPES: Words = {
     "licences:read": _("Fetch and verify licences"),
     "licences:write": _("Revoke licences, block installations"),
 }
+LICENCE_STATES: Words = {
+    "valid": _("Good"),
+    "grace": _("To be renewed"),
+    "superseded": _("Replaced, good until it ends"),
+    "revoked": _("Revoked"),
+    "expired": _("Expired"),
+}
 LINE_REASONS: Words = {
     "recurring": _("Recurring charge"),
     "usage": _("Usage"),

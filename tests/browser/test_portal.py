@@ -77,6 +77,7 @@ def paths(acme: Customer, link: str) -> list[str]:
         f"/portal/invoices/upcoming/{subscription}/",
         "/portal/invoices/CH-000002/",
         "/portal/credit/",
+        "/portal/licences/",
         "/portal/details/",
         "/portal/team/",
         "/portal/developers/",

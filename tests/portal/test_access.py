@@ -19,12 +19,13 @@ from tests.portal.world import Customer
 
 OPEN = {"login", "logout", "choose", "theme", "invitation"}
 PAGES = [
-    "", "usage/", "alerts/", "plan/", "invoices/", "details/", "team/", "developers/", "activity/",
+    "", "usage/", "alerts/", "plan/", "invoices/", "details/", "licences/", "team/", "developers/",
+    "activity/",
 ]  # fmt: skip
 SEEN_BY = {
     "OWNER": set(PAGES),
-    "BILLING_ADMIN": {"", "usage/", "alerts/", "plan/", "invoices/", "team/", "activity/"},
-    "ADMIN": {"", "usage/", "team/"},
+    "BILLING_ADMIN": set(PAGES) - {"details/", "developers/"},
+    "ADMIN": {"", "usage/", "licences/", "team/"},
     "MEMBER": {"", "usage/"},
 }
 
