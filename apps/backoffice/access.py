@@ -113,6 +113,11 @@ def sees_usage(request: HttpRequest) -> bool:
     return may(request, "view_usage")
 
 
+def sees_licences(request: HttpRequest) -> bool:
+    """Tell whether licences and instances are shown."""
+    return may(request, "view_licences")
+
+
 def sees_audit(request: HttpRequest) -> bool:
     """Tell whether the audit is shown: it can be hidden, and is kept all the same."""
     return settings.ENABLE_AUDIT_LOG and may(request, "view_audit")

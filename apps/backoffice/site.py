@@ -28,6 +28,7 @@ from apps.backoffice.admin.entitlements import (
     SpendCapScreen,
 )
 from apps.backoffice.admin.invoicing import InvoiceScreen, LedgerScreen, ParkedScreen
+from apps.backoffice.admin.licensing import InstanceScreen, LicenseScreen, SigningKeyScreen
 from apps.backoffice.admin.payments import PaymentScreen
 from apps.backoffice.admin.plans import FeatureScreen, PlanScreen
 from apps.backoffice.admin.screen import Screen
@@ -70,6 +71,7 @@ from apps.invoicing.models import (
     LedgerTransaction,
     Parked,
 )
+from apps.licensing.models import Instance, License, SigningKey
 from apps.payments.models import Payment, Refund
 from apps.plans.models import Coupon, Feature, Plan, PromotionCode, TaxRate
 from apps.subscriptions.models import Subscription
@@ -113,6 +115,9 @@ SCREENS: dict[type[Model], type[Screen]] = {
     Override: OverrideScreen,
     SpendCap: SpendCapScreen,
     Reservation: ReservationScreen,
+    License: LicenseScreen,
+    Instance: InstanceScreen,
+    SigningKey: SigningKeyScreen,
     Invoice: InvoiceScreen,
     Charge: ChargeScreen,
     Payment: PaymentScreen,

@@ -77,7 +77,7 @@ FINANCE_MAY_NOT = {
     "Coupon.retire", "PromotionCode.retire", "TaxRate.create", "TaxRate.end",
     "Organization.recheck_tax_id", "Organization.attach_clock", "BillingEntity.create",
     "TestClock.create", "TestClock.set_time", "Reservation.release", "DeviceReport.clean_up",
-    "AlertRule.create",
+    "AlertRule.create", "Organization.licence_terms", "SigningKey.generate", "SigningKey.rotate",
 }  # fmt: skip
 
 

@@ -67,6 +67,8 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
     has_manage_api_keys_permission = _holds("manage_api_keys")
     has_manage_billing_permission = _holds("manage_billing")
     has_manage_catalog_permission = _holds("manage_catalog")
+    has_manage_licence_terms_permission = _holds("manage_licence_terms")
+    has_manage_licences_permission = _holds("manage_licences")
     has_manage_invoices_permission = _holds("manage_invoices")
     has_manage_organization_permission = _holds("manage_organization")
     has_manage_outbox_permission = _holds("manage_outbox")

@@ -21,6 +21,7 @@ from apps.backoffice.access import actor_of, may, time_of
 from apps.backoffice.admin import cells
 from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, column
 from apps.backoffice.admin.invoicing import standing
+from apps.backoffice.admin.licensing import ask_licence_terms
 from apps.backoffice.admin.live import usage_now
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import ChoiceFilter, Screen
@@ -320,7 +321,7 @@ class OrganizationScreen(Screen):
         {
             "title": "Billing",
             "icon": "receipt_long",
-            "items": ["terms", "watching", "recheck_tax_id", "attach_clock"],
+            "items": ["terms", "watching", "licence_terms", "recheck_tax_id", "attach_clock"],
         },
         "edit",
     )
@@ -431,6 +432,11 @@ class OrganizationScreen(Screen):
         """Ask how closely anomalies of its usage are watched for."""
         row = self.row(request, object_id)
         return ask_terms(self, request, row, back=cells.url_of(row))
+
+    @act("How licences are", capability="manage_licence_terms", icon="verified_user")
+    def licence_terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask how long its licences last."""
+        return ask_licence_terms(self, request, self.row(request, object_id))
 
     @act("Change billing terms", capability="manage_terms", icon="gavel")
     def terms(self, request: HttpRequest, object_id: str) -> HttpResponse:
