@@ -22,6 +22,7 @@ from apps.engine.calendar import zone
 from apps.engine.money import Money
 from apps.invoicing import selectors as invoices
 from apps.invoicing import services as invoicing
+from apps.licensing import services as licensing
 from apps.payments import services as payments
 from apps.plans import services as plans
 from apps.plans.catalog import read_catalog, shipped
@@ -33,11 +34,13 @@ from apps.tenants import services as tenants
 from apps.tenants.models import Organization, User
 from apps.usage import services as usage
 from apps.usage.checking import NewEvent, Unread
+from apps.usage.devices import NewReport
 
 MARK = {"demo": "true"}
 BATCH = 2000
 DAYS_INTO_THE_PERIOD = 19  # invoices fall due after 14 days: the last one is overdue
 PILOT_START = datetime(2023, 11, 1, tzinfo=UTC)
+PLANTS = (("tokyo-plant", 38, 41), ("osaka-plant", 9, 12))  # devices in use, and configured
 PILOT_END = datetime(2023, 12, 1, tzinfo=UTC)
 
 
@@ -179,6 +182,19 @@ class _Teller:
         issued = self._bill(begun, until=self.at)
         if "acme" in new:
             self._settle([one for one in issued if one.organization_id == new["acme"].pk])
+        if "initech" in new:
+            self._install(new["initech"])
+
+    def _install(self, initech: Organization) -> None:
+        """Two plants run the device console themselves, by a licence for each."""
+        for plant, active, total in PLANTS:
+            usage.report_devices(
+                initech.pk, report=NewReport(plant, active, total), actor=self.actor, at=self.at
+            )
+            licensing.issue_license(
+                initech.pk, application="devices", instance=plant, actor=self.actor, at=self.at
+            )
+            self.outcome.count("licences", 1)
 
     def _pilot(self, acme: Organization) -> None:
         """November 2023: one month at the gateway, with the requests of a real service."""
