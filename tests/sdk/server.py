@@ -86,8 +86,11 @@ def serving() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            raw = self.rfile.read(int(self.headers["Content-Length"] or 0))
             if self.headers.get("Content-Encoding") == "gzip":
                 raw = gzip.decompress(raw)
             events = [json.loads(line) for line in raw.splitlines()]

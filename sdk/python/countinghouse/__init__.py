@@ -9,6 +9,7 @@ Only the standard library is needed. `countinghouse.django`, `countinghouse.asgi
 
 from __future__ import annotations
 
+from countinghouse.access import AccessOptions, Decision, Reservation, Seat
 from countinghouse.client import Client
 from countinghouse.delivery import Rejected
 from countinghouse.errors import (
@@ -16,28 +17,40 @@ from countinghouse.errors import (
     ConnectionFailed,
     CountinghouseError,
     InvalidEvent,
+    LicenceError,
     QueueFull,
+    Refused,
     SpoolFailed,
     UnexpectedAnswer,
+    WebhookInvalid,
 )
 from countinghouse.requests import Request, RequestTracker, from_header, industries, marked
 from countinghouse.usage import Counts, Usage, UsageOptions
+from countinghouse.webhooks import WebhookVerifier
 
 __all__ = [
+    "AccessOptions",
     "Client",
     "ClientClosed",
     "ConnectionFailed",
     "CountinghouseError",
     "Counts",
+    "Decision",
     "InvalidEvent",
+    "LicenceError",
     "QueueFull",
+    "Refused",
     "Rejected",
     "Request",
     "RequestTracker",
+    "Reservation",
+    "Seat",
     "SpoolFailed",
     "UnexpectedAnswer",
     "Usage",
     "UsageOptions",
+    "WebhookInvalid",
+    "WebhookVerifier",
     "from_header",
     "industries",
     "marked",

@@ -70,7 +70,7 @@ def _judge(answer: Answer, lines: Sequence[bytes]) -> Settled:
     said = _document(answer.body)
     code = str(said.get("code") or "")
     if answer.status not in JUDGED:
-        raise UnexpectedAnswer(answer.status, code, retry_after=_retry_after(answer.headers))
+        raise UnexpectedAnswer(answer.status, code, retry_after=retry_after(answer.headers))
     if _is_refusal(answer) and "events" not in said:
         return Settled(rejected=_all(lines, code, str(said.get("detail") or "")))
     outcomes = said.get("events")
@@ -105,7 +105,7 @@ def _all(lines: Sequence[bytes], code: str, detail: str) -> list[Rejected]:
     return [Rejected(events.read(line), code, detail, "") for line in lines]
 
 
-def _retry_after(headers: Message) -> float:
+def retry_after(headers: Message) -> float:
     """Return the seconds that a Retry-After asks for: it is a number or a date (RFC 9110)."""
     given = str(headers.get("Retry-After") or "").strip()
     if given.isascii() and given.isdigit():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class CountinghouseError(Exception):
     """The base of every error of this package."""
@@ -25,6 +28,54 @@ class SpoolFailed(CountinghouseError):
 
 class ConnectionFailed(CountinghouseError):
     """No answer came: the network, a timeout, or no HTTP at all."""
+
+
+class Refused(CountinghouseError):
+    """The platform said no, and why: `code` is stable, `extra` has facts by code."""
+
+    def __init__(self, status: int, code: str, detail: str, extra: Mapping[str, Any]) -> None:
+        super().__init__(detail or code)
+        self.status, self.code, self.detail, self.extra = status, code, detail, extra
+
+
+class WebhookInvalid(CountinghouseError):
+    """The webhook is not the platform's, or is too old."""
+
+
+class LicenceError(CountinghouseError):
+    """The base of every reason why a licence is not good."""
+
+
+class MalformedLicence(LicenceError):
+    """The text is no licence."""
+
+
+class UnknownKey(LicenceError):
+    """It is signed by a key that is not at hand."""
+
+
+class BadSignature(LicenceError):
+    """Its signature is not by the key that it names."""
+
+
+class LicenceNotYetValid(LicenceError):
+    """It is not valid yet."""
+
+
+class LicenceExpired(LicenceError):
+    """It has expired, and its grace is over."""
+
+
+class LicenceRevoked(LicenceError):
+    """It was revoked."""
+
+
+class WrongInstance(LicenceError):
+    """It is for another installation."""
+
+
+class RevocationsOutdated(LicenceError):
+    """The list of revoked licences is missing or outdated, and a fresh one was asked for."""
 
 
 class UnexpectedAnswer(CountinghouseError):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import http.client
 import threading
+from collections.abc import Mapping
 from email.message import Message
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -46,30 +48,48 @@ class Transport:
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
 
-    def post(self, path: str, body: bytes, content_type: str) -> Answer:
+    def get(self, path: str) -> Answer:
+        """Ask for what is at a path. Raises ConnectionFailed without an answer."""
+        return self._sent("GET", path, None, self._headers)
+
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        content_type: str,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Answer:
         """Send a body, compressed when it is worth it. Raises ConnectionFailed without an answer.
 
         May be sent twice, when a kept connection turns out to be dead: bodies must bear that.
+        `more` are further headers.
         """
-        headers = {**self._headers, "Content-Type": content_type}
+        headers = {**self._headers, "Content-Type": content_type, **more}
         if len(body) > WORTH_COMPRESSING:
             body, headers["Content-Encoding"] = gzip.compress(body, LEVEL, mtime=0), "gzip"
+        return self._sent("POST", path, body, headers)
+
+    def _sent(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
         with self._lock:
             if self._connection is not None:
                 try:
-                    return self._exchange(path, body, headers)
+                    return self._exchange(method, path, body, headers)
                 except (http.client.HTTPException, OSError):
                     self._drop()  # the server may close what is idle; only a new one can tell
             try:
-                return self._exchange(path, body, headers)
+                return self._exchange(method, path, body, headers)
             except (http.client.HTTPException, OSError) as error:
                 self._drop()
                 raise ConnectionFailed(f"{type(error).__name__}: {error}") from error
 
-    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
         if self._connection is None:
             self._connection = self._kind(self._host, self._port, timeout=self._timeout)
-        self._connection.request("POST", self._prefix + path, body, headers)
+        self._connection.request(method, self._prefix + path, body, dict(headers))
         response = self._connection.getresponse()
         content = response.read(LARGEST_ANSWER)
         if response.will_close or not response.isclosed():
