@@ -13,7 +13,7 @@ import pytest
 
 from apps.core import rls
 from apps.tenants import selectors as tenants
-from countinghouse import RequestTracker, UsageOptions
+from countinghouse import AccessOptions, RequestTracker, UsageOptions
 from tests.sdk import programs
 from tests.sdk.test_platform import Platform, today
 
@@ -27,6 +27,7 @@ from django.test import Client
 browser = Client()
 assert browser.get("/api/hs/jobs").status_code == 200
 assert browser.get("/health").status_code == 200
+assert browser.get("/reports").content == b"All is well."
 """
 VISIT_FASTAPI = """
 from fastapi.testclient import TestClient
@@ -34,6 +35,28 @@ from main import app
 with TestClient(app, headers={"X-Org-Id": "acme"}) as browser:
     assert browser.get("/api/orders/7").json() == {"order": 7}
     assert browser.get("/api/preview").status_code == 200
+"""
+VISIT_GUARDED = """
+from fastapi.testclient import TestClient
+from guarded import app
+with TestClient(app) as browser:
+    assert browser.get("/api/reports", headers={"X-Org-Id": "acme"}).json() == "All is well."
+"""
+EXPORT = """
+import guard
+for _ in range(9):
+    assert guard.export(["a", "b"]) == "a\\nb"
+try:
+    guard.export(["one too many"])
+except guard.countinghouse.Refused as refused:
+    assert refused.code == "access_not_allowed"
+"""
+INSTALL = """
+import installation
+token = installation.renewed()
+installation.validator = installation.LicenceValidator.cached("licence", instance="plant-1")
+assert installation.may_report(token)
+assert not installation.may_report(token[:-8])
 """
 VISIT_FLASK = """
 from app import app
@@ -54,9 +77,11 @@ def Accounts(get_response):
 SITE = """
 from django.http import HttpResponse
 from django.urls import path
+from django.utils.module_loading import import_string
 
 SECRET_KEY, DEBUG, ALLOWED_HOSTS, ROOT_URLCONF = "x", False, ["testserver"], "settings"
 urlpatterns = [path(name, lambda request: HttpResponse("ok")) for name in ("api/hs/jobs", "health")]
+urlpatterns.append(path("reports", lambda request: import_string("shop.views.reports")(request)))
 """
 
 
@@ -119,14 +144,18 @@ def test_every_example_counts_what_it_says(shop: Path) -> None:
         exported = set_up(shop, platform.address)
         run(shop, "import plain", exported)
         assert counted("data_exports") == 1
-        for visits, total in ((VISIT_DJANGO, 1), (VISIT_FASTAPI, 2), (VISIT_FLASK, 3)):
-            run(shop, visits, exported)
+        visits = ((VISIT_DJANGO, 2), (VISIT_FASTAPI, 3), (VISIT_FLASK, 4), (VISIT_GUARDED, 5))
+        for visit, total in visits:
+            run(shop, visit, exported)
             assert counted("api_requests") == total
+        run(shop, EXPORT, exported)
+        assert counted("data_exports") == 10
+        run(shop, INSTALL, exported)
     finally:
         platform.kill()
 
 
-@pytest.mark.parametrize("described", [UsageOptions, RequestTracker])
+@pytest.mark.parametrize("described", [UsageOptions, RequestTracker, AccessOptions])
 def test_every_option_is_explained(described: type) -> None:
     named = [name for name in inspect.signature(described).parameters if name != "client"]
     assert [name for name in named if f"`{name}`" not in README] == []
