@@ -20,6 +20,8 @@ RESULTS = ROOT / "bench" / "results.json"
 GROUPS = {
     "invoice_run": "invoicing",
     "verify_books": "invoicing",
+    "invoice_run_memory": "invoicing",
+    "invoice_run_events": "invoicing",
     "ingest_1000": "ingest",
     "ingest_1000_4": "ingest",
     "ingest_100": "ingest",

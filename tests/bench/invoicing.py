@@ -1,13 +1,20 @@
 """`invoice_run` and `verify_books`: month ends of 10,000 subscriptions with five prices each.
 
-The limit of the run is COPY of the very rows it wrote; the typical implementation sums events per
-charge and saves objects one by one. One month after the other. BENCH_CUSTOMERS says how many.
+As `manage.py bill_due` and `verify_books` do them: one process for every core. The limit of the run
+is COPY of the very rows it wrote; the typical implementation sums events per charge and saves
+objects one by one. One month after the other. BENCH_CUSTOMERS says how many.
+
+`invoice_run_memory` compares what one process needs for nearly all of them with what it needs for a
+tenth, as processes that fit in a GiB; `invoice_run_events` the rate for customers with ten times
+the events with that for others.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import resource
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +23,7 @@ from django.db.models import DecimalField, Sum
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 
-from apps.core import rls
+from apps.core import processes, rls
 from apps.invoicing import books, services
 from apps.invoicing.models import Invoice, InvoiceLine
 from apps.plans import services as plans
@@ -33,6 +40,7 @@ from tests.prove.world import ACTOR, NOW
 
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "10000"))
 MONTHS, EVENTS, TYPICAL = 2, 10, 40
+BUSY, MANY = 50, 300  # customers with MANY events in the month after, and as many with ten times so
 START = datetime(2023, 1, 1, tzinfo=UTC)
 WRITTEN = (
     "invoicing_invoice",
@@ -57,7 +65,55 @@ def measure() -> list[Result]:
         typical.append(rate(min(TYPICAL, CUSTOMERS), lambda: _typical(month)))  # noqa: B023
     verified = [rate(CUSTOMERS * (MONTHS + 1), _verify)]
     run = result("invoice_run", "invoices/s", ours, limits, typical)
-    return [run, result("verify_books", "invoices/s", verified, ours)]
+    return [run, result("verify_books", "invoices/s", verified, ours), *_flatness()]
+
+
+def _flatness() -> list[Result]:
+    """Bill one more month in parts: by number of events, and by number of customers."""
+    with rls.ops_scope("bench: whom"):
+        everybody = list(Organization.objects.order_by("id").values_list("pk", flat=True))
+    quiet, busy, rest = everybody[:BUSY], everybody[BUSY : 2 * BUSY], everybody[2 * BUSY :]
+    month = MONTHS + 1
+    _use(quiet, MANY)
+    _use(busy, 10 * MANY)
+    few = rate(len(quiet), lambda: _bill_some(month, quiet))
+    many = rate(len(busy), lambda: _bill_some(month, busy))
+    tenth = CUSTOMERS // 10
+    small, large = (_peak(month, part) for part in (rest[:tenth], rest[tenth:]))
+    return [
+        result("invoice_run_memory", "processes/GiB", [2**20 / large], [2**20 / small]),
+        result("invoice_run_events", "invoices/s", [many], [few]),
+    ]
+
+
+def _use(organization_ids: Collection[int], count: int) -> None:
+    """Let each of them use so much in the last month, and roll it up."""
+    chance, since = random.Random(2), _first_of(MONTHS)
+    minutes = 60 * 24 * 28
+    for organization_id in organization_ids:
+        events = _events(chance, count, since, minutes, source="busy")
+        with rls.ops_scope("bench: usage"):
+            usage.ingest(organization_id, events=events, actor=ACTOR, at=NOW)
+    with rls.ops_scope("bench: the worker"):
+        usage.roll_up(NOW)
+
+
+def _bill_some(month: int, organization_ids: Collection[int]) -> None:
+    report = services.bill_due(
+        as_of=_first_of(month), actor=ACTOR, at=NOW, organization_ids=organization_ids
+    )
+    assert report.count == len(organization_ids), report.parked[:3]
+
+
+def _peak(month: int, organization_ids: Collection[int]) -> int:
+    """Bill them in a process of its own; return the most memory that it had, in kB."""
+    with processes.pool(1) as pool:
+        return pool.submit(_peak_here, month, organization_ids).result()
+
+
+def _peak_here(month: int, organization_ids: Collection[int]) -> int:
+    _bill_some(month, organization_ids)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _build() -> None:
@@ -72,7 +128,8 @@ def _build() -> None:
             _copy_customer(connection, table, links, row.pk)
     with rls.ops_scope("bench: usage"):
         for organization_id in Organization.objects.values_list("pk", flat=True):
-            usage.ingest(organization_id, events=_events(chance), actor=ACTOR, at=NOW)
+            events = _events(chance, EVENTS * MONTHS, START, 60 * 24 * 29 * MONTHS)
+            usage.ingest(organization_id, events=events, actor=ACTOR, at=NOW)
     with rls.ops_scope("bench: the worker"):  # it sees what others have committed, and no more
         usage.roll_up(NOW)
 
@@ -130,16 +187,18 @@ def _copy_customer(connection: Any, table: str, links: dict[str, str], template:
     )
 
 
-def _events(chance: random.Random) -> list[NewEvent]:
+def _events(
+    chance: random.Random, count: int, since: datetime, minutes: int, *, source: str = "bench"
+) -> list[NewEvent]:
     return [
         NewEvent(
-            "bench",
+            source,
             str(number),
             "ai.request",
-            START + timedelta(minutes=chance.randrange(60 * 24 * 29 * MONTHS)),
+            since + timedelta(minutes=chance.randrange(minutes)),
             {"context_tokens": chance.randrange(10**6), "generated_tokens": chance.randrange(5000)},
         )
-        for number in range(EVENTS * MONTHS)
+        for number in range(count)
     ]
 
 
@@ -148,12 +207,14 @@ def _first_of(month: int) -> datetime:
 
 
 def _bill(month: int) -> None:
-    report = services.bill_due(as_of=_first_of(month), actor=ACTOR, at=NOW)
+    report = services.bill_due(
+        as_of=_first_of(month), actor=ACTOR, at=NOW, jobs=processes.available()
+    )
     assert report.count == CUSTOMERS, report.parked[:3]
 
 
 def _verify() -> None:
-    assert books.verify().hold
+    assert books.verify(jobs=processes.available()).hold
 
 
 def _marks() -> dict[str, int]:
