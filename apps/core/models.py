@@ -36,6 +36,25 @@ class TenantRow(Row):
         abstract = True
 
 
+class PartRow(TenantRow):
+    """A row that belongs to another one of its organization, and is nothing without it.
+
+    The key to that row names the organization too, and that row has its own key to it: one of each
+    part would have every commit look the organization up once more a row.
+    """
+
+    organization = models.ForeignKey(
+        "tenants.Organization",
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+
+    class Meta:
+        abstract = True
+
+
 class OutboxEvent(Row):
     """A fact that a room tells the rooms above it; written with the change that made it true."""
 

@@ -13,7 +13,7 @@ from apps.core.fields import (
     QuantityField,
     TenantForeignKey,
 )
-from apps.core.models import Row, TenantRow
+from apps.core.models import PartRow, Row, TenantRow
 
 TRANSITIONS = (
     ("draft", "open"),
@@ -171,7 +171,7 @@ class Invoice(TenantRow):
         return bool(self.hold_reason) and self.approved_at is None
 
 
-class InvoiceLine(TenantRow):
+class InvoiceLine(PartRow):
     """One line, with its arithmetic as data in `explanation`.
 
     Metered lines say exactly which events they counted: those that the transaction snapshot

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from apps.core.fields import CurrencyField, MoneyField, PublicIdField, TenantForeignKey
-from apps.core.models import TenantRow
+from apps.core.models import PartRow, TenantRow
 
 
 class LedgerTransaction(TenantRow):
@@ -33,7 +33,7 @@ class LedgerTransaction(TenantRow):
         return f"{self.kind} {self.source}"
 
 
-class LedgerEntry(TenantRow):
+class LedgerEntry(PartRow):
     """One side of a movement: debits are positive, credits negative."""
 
     class Account(models.TextChoices):
