@@ -21,6 +21,7 @@ from django.db.models.fields import NOT_PROVIDED
 from psycopg.types.range import Range
 
 from apps.core import statements
+from apps.engine.period import iso
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
@@ -84,7 +85,7 @@ def array(values: Iterable[Any]) -> str:
 
     A list of some thousands that is adapted value by value costs five times as much.
     """
-    return "{" + ",".join(_element(value) for value in values) + "}"
+    return "{" + ",".join([_element(value) for value in values]) + "}"
 
 
 def _element(value: Any) -> str:
@@ -92,7 +93,7 @@ def _element(value: Any) -> str:
         return "NULL"
     if isinstance(value, int):
         return str(value)
-    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    text = _moment(value) if isinstance(value, datetime) else str(value)
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -161,6 +162,8 @@ def _scalar(value: Any) -> Any:
 def _spelled(value: Any) -> Any:
     if isinstance(value, Range):
         return f"[{_instant(value.lower)},{_instant(value.upper)})"
+    if isinstance(value, datetime):
+        return _moment(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Decimal):
@@ -169,4 +172,8 @@ def _spelled(value: Any) -> Any:
 
 
 def _instant(moment: datetime | None) -> str:
-    return "" if moment is None else moment.isoformat()
+    return "" if moment is None else _moment(moment)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat() if moment.tzinfo is None else iso(moment)

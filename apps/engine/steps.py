@@ -171,7 +171,16 @@ def _single(terms: Flat | PerUnit | Dynamic, billable: Decimal) -> Step:
 
 
 def _with(found: Priced, steps: Sequence[Step], **notes: object) -> Priced:
-    return replace(found, steps=tuple(steps), notes=notes)
+    return Priced(
+        found.model,
+        found.quantity,
+        found.conversion,
+        found.converted,
+        found.included,
+        found.billable,
+        tuple(steps),
+        notes,
+    )
 
 
 def _all(units: Decimal, amount: Decimal) -> Step:
