@@ -86,3 +86,24 @@ def test_versions_are_listed_newest_first(api: Api) -> None:
     ]
     assert [one["prices"][0]["terms"]["amount"] for one in versions] == ["8", "7"]
     assert api.get("plans/care").json()["version"]["number"] == 2
+
+
+WORLD = """
+currency: USD
+applications: [{slug: world, name: World}]
+plans:
+  - {code: world, application: world, name: World, currencies: [EUR], interval: month, prices: [
+      {key: base, type: flat, amount: "20.00", currencies: {EUR: {amount: "18.00"}}}]}
+"""
+
+
+def test_plans_are_listed_in_a_currency_that_they_are_sold_in(api: Api) -> None:
+    load(WORLD)
+    assert codes(api) == codes(api, currency="USD") == {"gateway", "world"}
+    [plan] = api.get("plans", {"currency": "EUR"}).json()["data"]
+    version = plan["version"]
+    assert (plan["code"], version["currency"]) == ("world", "EUR")
+    assert version["currencies"] == ["USD", "EUR"]
+    assert version["prices"][0]["terms"] == {"model": "flat", "amount": "18"}
+    assert codes(api, currency="SEK") == set()
+    assert api.get("plans", {"currency": "euro"}).status_code == 422

@@ -200,6 +200,16 @@ def test_a_plan_is_paid_in_the_currency_that_is_chosen(acme: Customer) -> None:
         assert Subscription.objects.get().currency == "EUR"
 
 
+def test_a_plan_that_is_not_sold_in_the_currency_says_so_instead_of_offering_itself(
+    acme: Customer,
+) -> None:
+    customer = world.make_customer("newco", plan="", currency="EUR")
+    client = signed_in(customer.owner)
+    page = text(client, "plan/")
+    assert "Not available in EUR, which you pay in: it is sold in USD." in page
+    assert "/portal/plan/subscribe/gateway/" not in client.get("/portal/plan/").content.decode()
+
+
 def test_a_page_shows_the_time_of_the_organizations_clock(acme: Customer, owner: Client) -> None:
     worlds.put_on_clock(acme.organization, datetime(2024, 3, 5, 8, tzinfo=UTC))
     response = owner.get("/portal/plan/")

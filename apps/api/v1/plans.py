@@ -289,6 +289,12 @@ class PlanQuery(ListQuery):
     industry = serializers.CharField(
         required=False, help_text="only plans for this industry, or for everybody"
     )
+    currency = serializers.CharField(
+        required=False,
+        min_length=3,
+        max_length=3,
+        help_text="only plans that are sold in this currency, with their prices in it first",
+    )
 
 
 class Plans(ApiView):
@@ -314,8 +320,11 @@ class Plans(ApiView):
         if "industry" in query:
             # A list of one in JSON: PostgreSQL's containment, not a search in text.
             rows = rows.filter(Q(industries=[]) | Q(industries__contains=[query["industry"]]))
+        currency = query.get("currency", "")
+        if currency:
+            rows = rows.filter(pk__in=_sold_in(currency))
         found = page(rows, query, among=among)
-        return self.listing(PlanShape, found, _views(found.rows))
+        return self.listing(PlanShape, found, _views(found.rows, currency))
 
 
 class OnePlan(ApiView):
@@ -387,7 +396,15 @@ def visible_plan(view: ApiView, reference: str) -> Plan:
     return found
 
 
-def _views(rows: list[Plan]) -> list[PlanView]:
+def _sold_in(currency: str) -> QuerySet[PlanVersion, int]:
+    """Return the ids of the plans that are for sale in a currency."""
+    sold = Q(currency=currency) | Q(currencies__contains=[currency])
+    found = PlanVersion.objects.filter(sold, status=PlanVersion.Status.PUBLISHED)
+    return found.values_list("plan_id", flat=True)
+
+
+def _views(rows: list[Plan], currency: str = "") -> list[PlanView]:
+    """Return plans as they are shown, their prices in a currency that all of them are sold in."""
     offers = {offer.id: offer for offer in selectors.list_plans(visibility=None)}
     made = dict(
         PlanVersion.objects.filter(plan__in=rows, status=PlanVersion.Status.PUBLISHED).values_list(
@@ -395,6 +412,14 @@ def _views(rows: list[Plan]) -> list[PlanView]:
         )
     )
     return [
-        PlanView(row.created_at, offers[row.pk], VersionView(made[row.pk], offers[row.pk].version))
+        PlanView(
+            row.created_at,
+            offers[row.pk],
+            VersionView(made[row.pk], _terms(offers[row.pk], currency)),
+        )
         for row in rows
     ]
+
+
+def _terms(offer: PlanOffer, currency: str) -> VersionTerms:
+    return offer.version.in_currency(currency) if currency else offer.version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
@@ -78,7 +78,8 @@ class Running:
 class Offer:
     """A plan on offer; `state` is current, open, taken, custom or currency.
 
-    `change` is the public id of the subscription that can be changed to it.
+    `change` is the public id of the subscription that can be changed to it, `wanted` the currency
+    in which it would be paid.
     """
 
     plan: PlanOffer
@@ -86,6 +87,7 @@ class Offer:
     grants: tuple[Grant, ...]
     state: str
     change: str = ""
+    wanted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,18 +232,20 @@ def _application_of(offer: PlanOffer) -> str:
 
 
 def _offer(shop: _Shop, offer: PlanOffer, live: Sequence[SubscriptionFacts]) -> Offer:
-    state, change = _state(shop, offer, live)
-    return shop.priced(offer, state, change)
-
-
-def _state(shop: _Shop, offer: PlanOffer, live: Sequence[SubscriptionFacts]) -> tuple[str, str]:
     taken = [one for one in live if one.version.application_slug == offer.application_slug]
+    wanted = taken[0].currency if taken else shop.request.organization.currency
+    state, change = _state(shop, offer, taken, wanted)
+    return replace(shop.priced(priced(offer, wanted), state, change), wanted=wanted)
+
+
+def _state(
+    shop: _Shop, offer: PlanOffer, taken: Sequence[SubscriptionFacts], wanted: str
+) -> tuple[str, str]:
     if any(one.version.plan_code == offer.code for one in taken):
         return "current", ""
     if offer.custom:
         return "custom", ""
-    currency = taken[0].currency if taken else shop.request.organization.currency
-    if currency not in offer.version.currencies:
+    if wanted not in offer.version.currencies:
         return "currency", ""
     if not taken:
         return "open", ""
