@@ -84,3 +84,20 @@ def test_up_and_down_at_once_gives_back_what_was_billed(facts: SubscriptionFacts
     assert paid_out(facts) <= sum(d.total + max(0, d.credits_total) for d in bought)
     assert before <= bought[1].total
     assert books.verify().hold
+
+
+def test_credit_for_an_unpaid_invoice_pays_the_next_one(facts: SubscriptionFacts) -> None:
+    seats(facts, 903, 11, Behaviour.NOW)
+    seats(facts, 3, 21, Behaviour.NOW)
+    # nobody paid; 900 seats of 10.00 cost 6,000.00 for 20 of 30 days, and 3,000.00 for ten go back
+    june, more, back = documents(facts)
+    assert (june.amount_due, more.amount_due) == (50_00, 6_000_00)
+    assert (back.subtotal, back.total, paid_out(facts)) == (-3_000_00, 0, 3_000_00)
+    shop.bill(day(7, 1))
+    *before, july = documents(facts)
+    assert (july.subtotal, july.credits_total, july.amount_due) == (50_00, 50_00, 0)
+    # what was issued stays due; less the credit it is what was used: 50.00 + 3,000.00 + 50.00
+    due = sum(document.amount_due for document in before)
+    assert (due, paid_out(facts)) == (6_050_00, 2_950_00)
+    assert due - paid_out(facts) == 50_00 + 3_000_00 + 50_00
+    assert books.verify().hold
