@@ -78,9 +78,9 @@ def forecast(
         ahead = _like_weeks(past, weeks, Period(now, during.end), timezone)
         return _told(Method.SEASONAL, so_far, sum(ahead, Fraction(0)) / weeks, ahead)
     elapsed, left = Fraction(_micros(now - during.start)), _micros(during.end - now)
-    return _told(
-        Method.RUN_RATE, so_far, Fraction(so_far) * left / elapsed, _like_days(past, during, now)
-    )
+    # Hours come from roll-ups: those that know of no usage that was counted bound nothing.
+    days = _like_days(past, during, now) if past or not so_far else []
+    return _told(Method.RUN_RATE, so_far, Fraction(so_far) * left / elapsed, days)
 
 
 def _told(method: Method, so_far: Decimal, more: Fraction, bounds: list[Fraction]) -> Forecast:

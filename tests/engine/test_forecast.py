@@ -79,6 +79,10 @@ def test_without_two_weeks_it_goes_on_as_fast_as_so_far() -> None:
     assert found == Forecast(Method.RUN_RATE, Decimal(504), Decimal(384), Decimal(624))
 
 
+def test_hours_that_are_not_rolled_up_yet_give_no_interval() -> None:
+    assert ask("17", START + timedelta(days=7), {}) == Forecast(Method.RUN_RATE, Decimal(34))
+
+
 def test_the_first_day_has_no_interval() -> None:
     now = START + timedelta(days=1)
     found = ask("24", now, hours(START, now, lambda _: 1))
