@@ -128,7 +128,7 @@ def _bill(chance: random.Random, at: datetime) -> int:
 
 def _told(alive: list[Customer], at: datetime) -> None:
     for customer in alive:
-        customer.account.heal()
+        customer.account.heal(at, over=customer.is_over)
         customer.account.bill(at)
         customer.account.pass_thresholds(at)
 

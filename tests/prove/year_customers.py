@@ -127,10 +127,16 @@ class Customer:
         )
         return customer
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended and was billed to its end."""
+        return self.ends is not None and self.account.billed_until >= self.ends
+
     def acts_at(self, at: datetime) -> None:
-        """Do something, whatever is possible now."""
+        """Do something, whatever is possible now: what was used is still heard of after the end."""
         self.account.catch_up(at)
         if self.ends is not None and at >= self.ends:
+            self.chance.choice((self._use, self._void, self._pay))(at)
             return
         if self.paused:
             self._resume(at)

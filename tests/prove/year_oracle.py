@@ -357,10 +357,11 @@ class Account:
         if note.credit:
             self.credit.append(Grant(note.credit, 0, NEVER, at.timestamp(), None, False))
 
-    def heal(self) -> None:
+    def heal(self, at: datetime, *, over: bool) -> None:
         """Hold billed usage against the calls that are there now; the next bill has the difference.
 
-        It is what the discounts have left of it. Where a note took some back somebody decides.
+        It is what the discounts have left of it. Where a note took some back somebody decides. When
+        all is `over` and no boundary is to come, the difference is billed now.
         """
         for one in self.counted:
             now = self._used(one.owned, one.lap) - one.before
@@ -371,6 +372,9 @@ class Account:
             one.amount = now
             if cents:
                 self.corrections.append(Line(one.owned, "correction", cents))
+        if over and self.corrections:
+            self.bills[at] = self._bill(at, self.corrections, None, None)
+            self.corrections = []
 
     def pass_thresholds(self, at: datetime) -> None:
         """Be billed for the usage so far when it has passed a threshold since it was billed last.
