@@ -116,12 +116,23 @@ def test_a_year_is_billed_from_what_happened_alone() -> None:
     ]
 
 
+def test_calls_that_come_after_the_end_are_billed_at_once() -> None:
+    account = Account("UTC", "USD", tax_percent=0)
+    account.subscribe("solo", begins=NEW_YEAR, start=NEW_YEAR, seats=3)
+    account.stop(NEW_YEAR + timedelta(days=20))
+    account.bill(datetime(2025, 2, 1, tzinfo=UTC))
+    account.calls |= {str(n): NEW_YEAR + timedelta(hours=n) for n in range(7)}
+    account.heal(datetime(2025, 2, 10, tzinfo=UTC), over=True)
+    # 7 calls, 5 of them included: 0.75
+    assert account.bills[datetime(2025, 2, 10, tzinfo=UTC)].lines == [("calls correction", 75)]
+
+
 def test_calls_that_come_late_are_on_the_next_bill() -> None:
     account = Account("UTC", "USD", tax_percent=0)
     account.subscribe("solo", begins=NEW_YEAR, start=NEW_YEAR, seats=3)
     account.bill(datetime(2025, 2, 1, tzinfo=UTC))
     account.calls |= {str(n): NEW_YEAR + timedelta(hours=n) for n in range(7)}
-    account.heal()
+    account.heal(datetime(2025, 2, 10, tzinfo=UTC), over=False)
     account.bill(datetime(2025, 3, 1, tzinfo=UTC))
     # 7 calls, 5 of them included: 0.75
     assert account.bills[datetime(2025, 3, 1, tzinfo=UTC)].lines == [
