@@ -110,6 +110,7 @@ def _check_what_is_watched() -> None:
     with rls.ops_scope("test: look at what is watched"):
         pks = {slug: tenants.get_organization(slug).pk for slug in ("acme", "initech", "vandelay")}
         unusual = {slug: {row.meter for row in watch.anomalies_of(pk)} for slug, pk in pks.items()}
+        assert not watch.lasting(list(pks.values()))
         told = {slug: [row.kind for row in watch.alerts_of(pk)] for slug, pk in pks.items()}
         instances = [one.instance for one in devices.last_reports(pks["initech"])]
     assert unusual["acme"] == {"ai_requests", "context_tokens", "generated_tokens"}

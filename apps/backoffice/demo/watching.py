@@ -25,7 +25,7 @@ CATALOG = Path(__file__).resolve().parent / "limits.yaml"
 ALLOW, WARN, BLOCK = Behaviour.ALLOW, Behaviour.WARN, Behaviour.BLOCK
 HOUR = timedelta(hours=1)
 SETTLED = timedelta(minutes=6)  # an hour is judged once its last events are rolled up
-HOURS_JUDGED = 3  # the wild one, and two usual ones that end it
+HOURS_JUDGED = 8  # the wild one, and those behind it until two usual ones end it
 DAYS_REPORTED = 14
 
 
