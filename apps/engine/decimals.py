@@ -7,7 +7,15 @@ the engine goes through `EXACT`, which raises instead of rounding, or through `F
 from __future__ import annotations
 
 import re
-from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from decimal import (
+    ROUND_HALF_UP,
+    Context,
+    Decimal,
+    DivisionByZero,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+)
 from fractions import Fraction
 
 ZERO = Decimal(0)
@@ -49,6 +57,11 @@ def plain(value: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def about(value: Decimal, *, digits: int = 3) -> Decimal:
+    """Return an estimate to so many significant digits: 12,151.847711 is about 12,200."""
+    return Context(prec=digits, rounding=ROUND_HALF_UP).plus(value)
 
 
 def exact_text(value: Fraction) -> str:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
 
+from apps.engine.decimals import about
 from apps.invoicing.paper.words import Words, locale_of
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def of_anomaly(row: Anomaly, words: Words, name: str) -> str:
     said = {
         "when": words.minute(row.worst_hour),
         "seen": words.number(row.seen),
-        "low": words.number(row.low),
-        "high": words.number(row.high),
+        "low": words.number(about(row.low)),
+        "high": words.number(about(row.high)),
         "meter": name,
     }
     if row.direction == "spike":

@@ -8,7 +8,7 @@ from babel.numbers import get_territory_currencies
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apps.engine.decimals import NotADecimal, decimal_of, exact_text, places_of, plain
+from apps.engine.decimals import NotADecimal, about, decimal_of, exact_text, places_of, plain
 from apps.engine.money import (
     EXPONENTS,
     CurrencyMismatch,
@@ -200,3 +200,11 @@ def test_an_exact_text_loses_nothing(value: Fraction) -> None:
 def test_an_exact_text_is_a_decimal_when_it_can_be() -> None:
     texts = [exact_text(Fraction(n, d)) for n, d in ((1, 8), (-3, 2), (31, 3), (7, 1), (0, 5))]
     assert texts == ["0.125", "-1.5", "31/3", "7", "0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("12151.847711", "12200"), ("7.364045", "7.36"), ("0.0012355", "0.00124"), ("70", "70")],
+)
+def test_an_estimate_has_three_digits(value: str, text: str) -> None:
+    assert plain(about(Decimal(value))) == text

@@ -20,7 +20,7 @@ from apps.backoffice.admin.asking import Answers, Ask, Question, act, ask, colum
 from apps.backoffice.admin.panels import Fact, Panel
 from apps.backoffice.admin.screen import BigScreen, Screen
 from apps.core import clock
-from apps.engine.decimals import plain
+from apps.engine.decimals import about, plain
 from apps.tenants.models import Organization
 from apps.usage import selectors as usage
 from apps.watch import services, sightings
@@ -84,6 +84,10 @@ def limit_text(percent: bool, limit: Decimal, currency: str) -> str:
     return f"{plain(limit)} %" if percent else cells.money(int(limit), currency)
 
 
+def _band(row: Anomaly) -> str:
+    return f"{plain(about(row.low))} to {plain(about(row.high))}"
+
+
 def _decided(row: Anomaly) -> str:
     return f"This anomaly is {row.status} and waits for no decision."
 
@@ -121,7 +125,7 @@ class AnomalyScreen(BigScreen):
     @column("Seen, expected")
     def seen_of(self, row: Anomaly) -> object:
         """What was seen, beside the band."""
-        return f"{plain(row.seen)}, {plain(row.low)} to {plain(row.high)}"
+        return f"{plain(row.seen)}, {_band(row)}"
 
     @column("Mostly")
     def mostly(self, row: Anomaly) -> object:
@@ -145,7 +149,7 @@ class AnomalyScreen(BigScreen):
             Fact("Severity", cells.badge(row.severity, TONES[row.severity])),
             Fact("Organization", cells.link_to(row.organization)),
             Fact("Seen in the worst hour", plain(row.seen)),
-            Fact("Expected", f"{plain(row.expected)} ({plain(row.low)} to {plain(row.high)})"),
+            Fact("Expected", f"{plain(about(row.expected))} ({_band(row)})"),
             Fact("Off by", f"{plain(row.score)} spreads"),
             Fact("Compared with", f"{row.get_basis_display()}, {row.samples} of them"),
             Fact("Mostly", _cause(row) or cells.EMPTY),
