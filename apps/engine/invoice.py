@@ -7,7 +7,7 @@ billed already, and a line that was lost is proposed again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -272,7 +272,7 @@ def propose_changes(
 
 def subtract_billed(proposals: Iterable[Proposal], billed: Collection[BilledKey]) -> list[Proposal]:
     """The proposals that no standing invoice bills yet, in their order."""
-    known = frozenset(billed)
+    known = billed if isinstance(billed, Set) else frozenset(billed)
     return [line for line in proposals if line.billed_key not in known]
 
 

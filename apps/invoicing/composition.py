@@ -134,8 +134,10 @@ def _beyond(line: Composed, billed: _Billed) -> Composed:
     When usage was taken back since, less than nothing is left: then what was paid too much is given
     back, at the part of the prices that was left after the discounts of those invoices.
     """
+    if line.kind != LineKind.ARREARS:
+        return line
     before = billed.progressive(line)
-    if line.kind != LineKind.ARREARS or not before.amount:
+    if not before.amount:
         return line
     if line.amount.minor < before.amount and before.discount:
         return given_back(line, before.net, Fraction(before.net, before.amount))
@@ -431,12 +433,15 @@ class _Billed:
 
     def progressive(self, line: Composed) -> Progressed:
         """Return what progressive invoices billed of the line's item and period."""
-        found = self._progressive[line.item_id or 0, line.period.start].values()
+        found = self._revisions(line).values()
         return Progressed(sum(one.amount for one in found), sum(one.discount for one in found))
 
     def last_progressive(self, line: Composed) -> int:
         """Return the revision of the latest of them that stands."""
-        return max(self._progressive[line.item_id or 0, line.period.start], default=0)
+        return max(self._revisions(line), default=0)
+
+    def _revisions(self, line: Composed) -> Mapping[int, Progressed]:
+        return self._progressive.get((line.item_id or 0, line.period.start), {})
 
     def of(self, item: Item, period: Period) -> Billed:
         """Return what was really billed of an item for the period."""

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK = 300
+CHUNK = 600
 
 
 @dataclass(frozen=True, slots=True)
