@@ -10,6 +10,7 @@ import pytest
 from apps.core import rls
 from apps.engine.money import Money
 from apps.invoicing import books, selectors, services
+from apps.invoicing.books import proving
 from apps.payments import services as payments
 from apps.subscriptions import services as subscriptions
 from apps.tenants.models import Organization
@@ -375,8 +376,9 @@ def test_an_alteration_of_what_goes_with_invoices_is_named(
 
 
 def test_several_processes_find_what_one_finds(
-    committed_db: str, books_of_two_months: Organization
+    committed_db: str, books_of_two_months: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(proving, "CHUNK", 1)
     as_superuser(committed_db, f"UPDATE invoicing_invoiceline SET amount = 1 {ONE_LINE}")
     alone, together = books.verify(), books.verify(jobs=2)
     assert alone == together

@@ -47,8 +47,8 @@ def verify(
     """Prove all the books, or one organization's invoices and events; opens its own scopes.
 
     Reads in chunks of one snapshot each, so it may run while invoices are made; `jobs` processes
-    share the chunks. The audit chains, the ledger and the numbers are proven only when all
-    organizations are.
+    share the chunks where there are several, under the conditions of `core.processes.pool`. The
+    audit chains, the ledger and the numbers are proven only when all organizations are.
     """
     parts = chain(_proofs(organization_id), _invoices(organization_id))
     invoices = lines = 0
@@ -94,6 +94,9 @@ def _shared(parts: Iterable[Part], jobs: int) -> Iterator[Proven]:
         yield from map(prove, parts)
         return
     parts = list(parts)  # read before the processes begin: they take no connection along
+    if sum(part.proof == "invoices" for part in parts) < 2:
+        yield from map(prove, parts)
+        return
     with processes.pool(jobs) as pool:
         yield from pool.map(prove, parts)
 

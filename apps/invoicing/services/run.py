@@ -76,7 +76,8 @@ def bill_due(  # noqa: PLR0913 - the ways in which a run may differ
     organization_ids: Collection[int] | None = None,
     jobs: int = 1,
 ) -> BillingReport:
-    """Bill every subscription and boundary up to `as_of`, oldest first: numbers follow time.
+    """Bill every subscription and boundary up to `as_of`, oldest first: numbers follow time, at
+    least those of one process.
 
     A run may be repeated, doubled or killed at any point: the cursor moves in the transaction that
     writes the invoice, the database refuses a second one, and runs share the work. Drafts whose
