@@ -12,7 +12,7 @@ from apps.invoicing.composition import Composed, compose, compose_changes
 from apps.invoicing.document import ONE_OFF, Document
 from apps.invoicing.purse import Purse
 from apps.invoicing.singles import cost
-from apps.subscriptions import changes
+from apps.subscriptions import changes, guards
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.changes import Behaviour, Considered, Wish
 from apps.subscriptions.facts import SubscriptionFacts
@@ -64,6 +64,7 @@ def quote_change(
     considered = changes.consider(
         facts, wish, behaviour=behaviour, at=at, effective_at=effective_at
     )
+    guards.check(considered.before, considered.after, considered.effective_at)
     before, after = facts, considered.after
     owed = _at_once(after, at) if considered.bills_now else []
     purse = Purse(tenants.organization(facts.organization_id))

@@ -35,6 +35,19 @@ class QuantityChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeCalledOff:
+    """A scheduled change will not be carried out; `effective_at` (ISO 8601) is when it was to be.
+
+    It was called off by somebody, or had become impossible when its time came.
+    """
+
+    subscription_id: str
+    organization_id: int
+    change_id: str
+    effective_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriptionChanged:
     """What was agreed changed: the action, and from which instant on (ISO 8601)."""
 

@@ -21,7 +21,7 @@ from apps.engine.prices import parse_terms
 from apps.plans import selectors as plans
 from apps.plans.offers import coupon_rules
 from apps.plans.selectors import PriceTerms, VersionTerms
-from apps.subscriptions import changes, states
+from apps.subscriptions import changes, guards, states
 from apps.subscriptions.changes import Considered
 from apps.subscriptions.facts import (
     ChangeFacts,
@@ -55,6 +55,7 @@ __all__ = [
     "facts",
     "get",
     "has_moved",
+    "has_scheduled",
     "next_due",
     "of_organization",
     "on_plan",
@@ -225,7 +226,11 @@ def preview(
     Raises what that would, NotFound too.
     """
     found = get(subscription_id, organization_id=organization_id)
-    return changes.consider(found, wish, behaviour=behaviour, at=at, effective_at=effective_at)
+    considered = changes.consider(
+        found, wish, behaviour=behaviour, at=at, effective_at=effective_at
+    )
+    guards.check(considered.before, considered.after, considered.effective_at)
+    return considered
 
 
 def preview_cancel(
@@ -304,6 +309,11 @@ def on_plan(plan_id: int, *, after: int = 0, limit: int = 200) -> list[Subscript
         plan_version__plan_id=plan_id, status__in=states.LIVE, pk__gt=after
     )
     return facts(rows.order_by("pk")[:limit])
+
+
+def has_scheduled(subscription_id: int) -> bool:
+    """Whether a change of the subscription (its integer id) is still to come."""
+    return Change.objects.filter(subscription_id=subscription_id, status="scheduled").exists()
 
 
 def changes_of(subscription_id: int) -> list[ChangeFacts]:

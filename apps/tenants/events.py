@@ -14,6 +14,14 @@ class MemberInvited:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberRemoved:
+    """A person (`user`, an integer id) left an organization, or was made to."""
+
+    organization_id: int
+    user: int
+
+
+@dataclass(frozen=True, slots=True)
 class TestClockMoved:
     """A sandbox's clock was set forward; instants are ISO 8601."""
 

@@ -227,6 +227,26 @@ def members(organization_id: int) -> Sequence[Membership]:
     return sorted(rows, key=lambda row: (roles.ROLES.index(row.role), row.user.email))
 
 
+def find_member(
+    organization_id: int, reference: str, *, application_id: int | None = None
+) -> User | None:
+    """Return the member with this public id or e-mail, or whom the application calls so."""
+    mine = User.objects.filter(memberships__organization_id=organization_id)
+    if application_id is not None:
+        external = ExternalId.objects.filter(
+            organization_id=organization_id,
+            application_id=application_id,
+            kind=ExternalId.Kind.USER,
+            external_id=reference,
+        )
+        known = mine.filter(pk__in=external.values("user_id")).first()
+        if known is not None:
+            return known
+    if "@" in reference:
+        return mine.filter(email__iexact=reference).first()
+    return mine.filter(public_id=reference).first()
+
+
 def open_invitations(organization_id: int, *, at: datetime) -> Sequence[Invitation]:
     """Return the invitations that may still be accepted."""
     return list(

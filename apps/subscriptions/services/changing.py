@@ -19,7 +19,7 @@ from apps.core.errors import NotFound
 from apps.engine.decimals import plain
 from apps.engine.prices import Terms
 from apps.plans import selectors as plans
-from apps.subscriptions import selectors, states
+from apps.subscriptions import guards, selectors, states
 from apps.subscriptions.changes import (
     IMPOSSIBLE,
     AddItem,
@@ -37,7 +37,7 @@ from apps.subscriptions.changes import (
     wish_of,
 )
 from apps.subscriptions.errors import WrongState
-from apps.subscriptions.events import QuantityChanged, SubscriptionChanged
+from apps.subscriptions.events import ChangeCalledOff, QuantityChanged, SubscriptionChanged
 from apps.subscriptions.facts import SubscriptionFacts
 from apps.subscriptions.models import Change, Subscription
 from apps.subscriptions.services.rows import go, lock, mine, record, store
@@ -94,6 +94,7 @@ def change(
     considered = consider(facts, wish, behaviour=behaviour, at=at, effective_at=effective_at)
     if not considered.changes or _is_scheduled(facts, considered):
         return facts
+    guards.check(considered.before, considered.after, considered.effective_at)
     kept = _keep(row, considered, actor=actor, at=at, quote=quote, reason=reason)
     if considered.waits:
         told = {"action": wish.action, "effective_at": considered.effective_at.isoformat()}
@@ -301,6 +302,9 @@ def call_off(row: Subscription, found: Change, *, actor: Actor, at: datetime) ->
     found.save(update_fields=["status", "settled_at"])
     told = {"id": found.public_id, "action": found.action}
     record(row, "subscription.change_called_off", actor, at, after=told)
+    moment = found.effective_at.isoformat()
+    fact = ChangeCalledOff(row.public_id, row.organization_id, found.public_id, moment)
+    outbox.emit(fact, at=at, organization_id=row.organization_id)
 
 
 def apply_due(row: Subscription, *, as_of: datetime, actor: Actor, at: datetime) -> int:
@@ -359,6 +363,7 @@ def _apply(row: Subscription, found: Change, *, actor: Actor, at: datetime) -> N
             at=found.effective_at,
             effective_at=found.effective_at,
         )
+        guards.check(considered.before, considered.after, considered.effective_at)
     except IMPOSSIBLE:  # another change came first, and nothing is left of what this one was for
         call_off(row, found, actor=actor, at=at)
         return
@@ -376,7 +381,8 @@ def _carry_out(
     row: Subscription, considered: Considered, *, actor: Actor, at: datetime
 ) -> SubscriptionFacts:
     wish = considered.wish
-    facts = store(row, considered.before, considered.after, at=at)
+    moment = considered.effective_at
+    facts = store(row, considered.before, considered.after, at=at, moment=moment)
     before, after = _told(considered)
     record(row, TOLD[wish.action], actor, at, before=before, after=after)
     if isinstance(wish, Resume):
@@ -386,8 +392,8 @@ def _carry_out(
         key = considered.before.licensed(wish.key, at=considered.effective_at).item.key
         quantity = QuantityChanged(row.public_id, row.organization_id, key, plain(wish.quantity))
         outbox.emit(quantity, at=at, organization_id=row.organization_id)
-    moment = considered.effective_at.isoformat()
-    fact = SubscriptionChanged(row.public_id, row.organization_id, wish.action, moment)
+    since = moment.isoformat()
+    fact = SubscriptionChanged(row.public_id, row.organization_id, wish.action, since)
     outbox.emit(fact, at=at, organization_id=row.organization_id)
     return facts
 

@@ -12,7 +12,7 @@ from apps.core import outbox
 from apps.core.actor import Actor, require
 from apps.core.errors import NotFound
 from apps.engine.agreement import QuantityStep as Step
-from apps.subscriptions import selectors
+from apps.subscriptions import guards, selectors
 from apps.subscriptions.events import SubscriptionStatusChanged
 from apps.subscriptions.facts import During, ItemFacts, PhaseFacts, SubscriptionFacts
 from apps.subscriptions.models import Phase, QuantityStep, Subscription, SubscriptionItem
@@ -38,11 +38,17 @@ def mine(subscription_id: str, *, actor: Actor) -> Subscription:
 
 
 def store(
-    row: Subscription, before: SubscriptionFacts, after: SubscriptionFacts, *, at: datetime
+    row: Subscription,
+    before: SubscriptionFacts,
+    after: SubscriptionFacts,
+    *,
+    at: datetime,
+    moment: datetime | None = None,
 ) -> SubscriptionFacts:
     """Write what is other after than before, and return the facts as they are stored now.
 
-    What ends is written before what begins, so that no two rows overlap at any time.
+    What ends is written before what begins, so that no two rows overlap at any time. Rooms above
+    follow in the same transaction; `moment` is from when it counts, where that is not `at`.
     """
     _store_phases(row, before, after)
     _store_items(row, before, after, at=at)
@@ -63,7 +69,9 @@ def store(
             "pause_at",
         ]
     )
-    return selectors.by_id(row.pk)
+    stored = selectors.by_id(row.pk)
+    guards.follow(before, stored, moment or at)
+    return stored
 
 
 def write_phase(row: Subscription, phase: PhaseFacts) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from apps.tenants.services.checks import COUNTRIES
+from apps.tenants.services.checks import COUNTRIES, check_email
 from apps.tenants.services.clocks import attach_test_clock, create_test_clock, set_test_clock
+from apps.tenants.services.external_ids import map_external_id, map_external_user
 from apps.tenants.services.issuers import change_billing_entity, define_billing_entity
 from apps.tenants.services.keys import (
     LAST_USED_GRAIN,
@@ -18,12 +19,12 @@ from apps.tenants.services.organizations import (
     define_application,
     lock,
     lock_free,
-    map_external_id,
     update_organization,
 )
 from apps.tenants.services.people import (
     accept_invitation,
     add_member,
+    admit,
     change_password,
     change_role,
     create_user,
@@ -45,11 +46,13 @@ __all__ = [
     "TaxIdChecks",
     "accept_invitation",
     "add_member",
+    "admit",
     "attach_test_clock",
     "change_billing_entity",
     "change_billing_terms",
     "change_password",
     "change_role",
+    "check_email",
     "create_api_key",
     "create_organization",
     "create_test_clock",
@@ -60,6 +63,7 @@ __all__ = [
     "lock",
     "lock_free",
     "map_external_id",
+    "map_external_user",
     "note_key_use",
     "recheck_tax_id",
     "remove_member",

@@ -16,7 +16,7 @@ from apps.core.errors import Conflict, Invalid, NotFound
 from apps.engine.money import UnknownCurrency, exponent
 from apps.tenants import selectors, vat
 from apps.tenants.errors import PayerRing, SlugTaken
-from apps.tenants.models import Application, BillingEntity, ExternalId, Organization
+from apps.tenants.models import Application, BillingEntity, Organization
 from apps.tenants.services.checks import check_country, check_email, clean_region
 
 SLUG = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
@@ -262,31 +262,4 @@ def define_application(
     row.name, row.industry = name, industry
     row.save()
     audit.record(action=action, target=row.public_id, actor=actor, at=at, after=wanted)
-    return row
-
-
-@transaction.atomic
-def map_external_id(
-    organization_id: int, *, application: str, external_id: str, actor: Actor, at: datetime
-) -> ExternalId:
-    """Let the application's id stand for the organization; safe to repeat."""
-    require("manage_organization", actor=actor, organization_id=organization_id)
-    app = selectors.find_application(application)
-    if app is None:
-        raise NotFound(f"There is no application '{application}'.", param="application")
-    row, created = ExternalId.objects.get_or_create(
-        organization_id=organization_id,
-        application=app,
-        kind=ExternalId.Kind.ORGANIZATION,
-        external_id=external_id,
-    )
-    if created:
-        audit.record(
-            action="external_id.mapped",
-            target=row.public_id,
-            actor=actor,
-            at=at,
-            organization_id=organization_id,
-            after={"application": application, "external_id": external_id},
-        )
     return row

@@ -15,7 +15,7 @@ from apps.core.actor import Actor, require
 from apps.core.errors import Invalid, NotFound
 from apps.tenants import roles, selectors
 from apps.tenants.errors import AlreadyMember, LastOwner
-from apps.tenants.events import MemberInvited
+from apps.tenants.events import MemberInvited, MemberRemoved
 from apps.tenants.models import Invitation, Membership, User
 from apps.tenants.services.checks import check_email
 from apps.tenants.services.organizations import lock
@@ -123,6 +123,28 @@ def _join(
 
 
 @transaction.atomic
+def admit(
+    organization_id: int,
+    *,
+    email: str,
+    user: User | None,
+    password: str,
+    name: str,
+    at: datetime,
+) -> User:
+    """Let whom an address belongs to in as a member: a known user, or with a new account.
+
+    Rooms above call this for somebody who has proved that the address is theirs. Needs the ops
+    scope. Who is a member stays what they are. Raises Invalid and AlreadyMember as signing up does.
+    """
+    person = user or _new_user(email, password=password, name=name)
+    if not Membership.objects.filter(organization_id=organization_id, user=person).exists():
+        actor = Actor("user", person.public_id, roles.MEMBER, organization_id)
+        _join(organization_id, user_id=person.pk, role=roles.MEMBER, actor=actor, at=at)
+    return person
+
+
+@transaction.atomic
 def change_role(membership_id: str, *, role: str, actor: Actor, at: datetime) -> Membership:
     """Give a member another role. Raises LastOwner when no owner would be left."""
     row = _lock_member(membership_id, actor=actor)
@@ -145,6 +167,8 @@ def remove_member(membership_id: str, *, actor: Actor, at: datetime) -> None:
     _keep_an_owner(row)
     _record_member(row, "member.removed", actor, at, before={"role": row.role})
     row.delete()
+    fact = MemberRemoved(row.organization_id, row.user_id)
+    outbox.emit(fact, at=at, organization_id=row.organization_id)
 
 
 def _lock_member(membership_id: str, *, actor: Actor) -> Membership:
