@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "apps.entitlements",
     "apps.licensing",
     "apps.payments",
+    "apps.seats",
     "apps.watch",
     "apps.notifications",
     "apps.api",

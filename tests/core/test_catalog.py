@@ -97,6 +97,7 @@ DEFINER = {
     "invoicing_ledger_balance": "checks at the commit, when no scope need be open any more",
     "invoicing_note_balance": "checks at the commit, when no scope need be open any more",
     "invoicing_take_numbers": "takes the next numbers from a counter that tenants only read",
+    "seats_verify": "answers every login of every product, before a scope is open",
     "plans_redeem": "counts the use of a coupon, whose row tenants only read",
     "tenants_belongings": "a person's organizations, before one is chosen",
     "tenants_key_holder": "the holder of a key, before a scope is open",

@@ -19,6 +19,7 @@ from apps.payments import services as payments
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
 from apps.plans.offers import CouponRules, TaxRules
+from apps.seats import services as seats
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions.models import Change, Discount, Subscription
 from apps.tenants import selectors as tenant_selectors
@@ -189,6 +190,9 @@ def _at_home(organization_id: int) -> None:
         organization_id, code=COUPON.code, subscription_id=first.public_id, actor=ACTOR, at=OPENING
     )
     subscriptions.add_item(first.public_id, plan=HELD, actor=ACTOR, at=NOW)
+    seats.assign_seat(
+        first.public_id, person="guest@prove.example", item="seats", actor=ACTOR, at=NOW
+    )
     _limited(organization_id, first.public_id)
 
 
