@@ -30,6 +30,7 @@ from apps.api.v1 import (
     spend_caps,
     subscriptions,
     usage,
+    verifying,
     watching,
 )
 
@@ -110,6 +111,7 @@ v1 = [
     path("licences/<str:licence>/revoke", licences.RevokeLicence.as_view()),
     path("instances/<str:instance>/block", licences.BlockInstance.as_view()),
     path("instances/<str:instance>/unblock", licences.UnblockInstance.as_view()),
+    path("verify-seat", verifying.VerifySeat.as_view()),
     path("usage", usage.Usage.as_view()),
     path("usage/reports", devices.Reports.as_view()),
     path("usage/reports/latest", devices.LatestReports.as_view()),
@@ -165,7 +167,11 @@ well_known = [
     path("licence-revocations.jwt", licences.revocations, name="licence-revocations"),
 ]
 
+# As the seat-based system of before spelled it, at the root.
+rooted = [path("verify-seat", verifying.FormerVerifySeat.as_view())]
+
 urlpatterns = [
+    *rooted,
     path("api/v1/", include(v1)),
     path("api/", include(former)),
     path(".well-known/", include(well_known)),

@@ -9,7 +9,8 @@ ROLES = (OWNER, BILLING_ADMIN, ADMIN, MEMBER)
 
 _member = frozenset({"use_seat", "view_usage"})
 _admin = _member | {
-    "assign_seats", "invite_members", "view_members", "view_licences", "manage_licences",
+    "assign_seats", "view_seats", "invite_members", "view_members", "view_licences",
+    "manage_licences",
 }  # fmt: skip
 _billing = _admin | {"manage_billing", "view_invoices", "view_audit"}
 _owner = _billing | {"manage_organization", "manage_api_keys", "manage_roles"}
@@ -54,6 +55,9 @@ SCOPE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     "invoices:write": frozenset({"write_invoices"}),
     "licences:read": frozenset({"view_licences"}),
     "licences:write": frozenset({"manage_licences"}),
+    "seats:read": frozenset({"view_seats"}),
+    "seats:write": frozenset({"assign_seats"}),
+    "seats:verify": frozenset({"verify_seats"}),
 }
 SCOPES = tuple(SCOPE_CAPABILITIES)
 # What the same scopes allow besides, when the key belongs to the platform and to no organization.

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.db.models import Model
 
-from apps.api.urls import former, v1
+from apps.api.urls import former, rooted, v1
 from apps.audit.models import AuditEntry
 from apps.core import rls
 from apps.core.ids import new_id
@@ -274,6 +274,14 @@ PROBES: dict[str, Probe] = {
     "list_anomalies": Probe({"?organization": ORGANIZATION, "?starting_after": ANOMALY}),
     "get_anomaly": Probe({"anomaly": ANOMALY}),
     "acknowledge_anomaly": Probe({"anomaly": ANOMALY}, body={}),
+    "verify_seat": Probe(
+        {"/external_org_id": ORGANIZATION},
+        body={"user_id": "u", "application_slug": "gateway", "external_org_id": "nobody"},
+    ),
+    "former_verify_seat": Probe(
+        {"/externalOrgId": ORGANIZATION},
+        body={"userId": "u", "applicationSlug": "gateway", "externalOrgId": "nobody"},
+    ),
     "list_refunds": Probe({"credit_note": NOTE}),
     "record_refund": Probe({"credit_note": NOTE}, body={}, ok=403),
 }
@@ -411,7 +419,7 @@ def everything(world: World) -> list[list[Any]]:
 def test_every_operation_has_a_row_here() -> None:
     served = {
         getattr(view, method).operation.id
-        for entry in [*v1, *former]
+        for entry in [*v1, *former, *rooted]
         for view in [entry.callback.cls]  # type: ignore[attr-defined]
         for method in ("get", "post", "patch", "put", "delete")
         if hasattr(getattr(view, method, None), "operation")
@@ -441,6 +449,10 @@ def test_a_foreign_id_is_as_unknown_as_a_made_up_one(api: Api, stranger: World) 
             assert (status, body["data"]) == (200, []), (name, place)
         elif name == "check_access":
             assert (status, body["reason"]) == (200, "unknown_organization")  # never an error
+        elif name == "verify_seat":
+            assert (status, body["reason"]) == (200, "unknown_organization")
+        elif name == "former_verify_seat":
+            assert (status, body["hasAccess"]) == (200, False)
         elif is_the_platforms(name):
             assert (status, body["code"]) == (403, "platform_key_needed"), (name, place)
         elif "{" in operations()[name][1]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db.backends.postgresql import base
-from psycopg import Cursor, OperationalError, pq
+from psycopg import Connection, Cursor, OperationalError, pq
+from psycopg.errors import error_from_result as psycopg_error
 
 from apps.core import rls
 from apps.core.postgres import loaders
 
 # Acknowledged is stored, whatever the server's configuration says.
 DURABLE = "SET LOCAL synchronous_commit = on; "
+# What each connection has prepared beside its cursors: the name by the text.
+_prepared: WeakKeyDictionary[Connection[Any], dict[str, bytes]] = WeakKeyDictionary()
 OK = {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}
 
 
@@ -67,6 +72,34 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.ensure_connection()
         with self.wrap_database_errors:
             return self._prepare_cursor(kind(self.connection))  # type: ignore[attr-defined]
+
+    def run_prepared(self, sql: str, parameters: Sequence[str | None]) -> list[bytes | None]:
+        """Return the fields of a statement's one row, as text, with nothing in between.
+
+        libpq alone costs a third of what a cursor does. The statement is prepared the first time on
+        a connection, unless nothing may be (a pooler that forgets): then it is planned every time.
+        """
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        values = [None if value is None else value.encode() for value in parameters]
+        with self.wrap_database_errors:
+            result = self._answer(sql, values)
+            if result.status != pq.ExecStatus.TUPLES_OK:
+                raise psycopg_error(result)
+        return [result.get_value(0, column) for column in range(result.nfields)]
+
+    def _answer(self, sql: str, values: Sequence[bytes | None]) -> Any:
+        pgconn = self.connection.pgconn
+        if self.connection.prepare_threshold is None:
+            return pgconn.exec_params(sql.encode(), values)
+        known = _prepared.setdefault(self.connection, {})
+        if sql not in known:
+            name = f"hot_{len(known)}".encode()
+            made = pgconn.prepare(name, sql.encode())
+            if made.status != pq.ExecStatus.COMMAND_OK:
+                return made
+            known[sql] = name
+        return pgconn.exec_prepared(known[sql], values)
 
     def apply_scope(self) -> None:
         """Apply the scope of this context to the transaction that is open."""
