@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 
 from apps.core import clock, rls
 from apps.seats import selectors, services
@@ -200,6 +201,20 @@ def test_a_book_is_written_by_a_thread_of_its_own() -> None:
 
     Book(write, pause=0.01).note(7, NOW, before=None)
     assert done.wait(5)
+
+
+@pytest.mark.committed
+def test_outside_a_transaction_the_question_is_prepared_and_survives_its_loss(
+    committed_db: str,
+) -> None:
+    unknown = ask()
+    assert unknown.reason is Reason.UNKNOWN_APPLICATION
+    assert ask() == unknown
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'hot\\_%'")
+        assert cursor.fetchone() == (1,)
+        cursor.execute("DEALLOCATE ALL")
+    assert ask() == unknown
 
 
 # --- over HTTP ------------------------------------------------------------------------------------

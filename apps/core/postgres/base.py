@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from hashlib import blake2b
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from django.db.backends.postgresql import base
-from psycopg import Connection, Cursor, OperationalError, pq
+from psycopg import Cursor, OperationalError, pq
 from psycopg.errors import error_from_result as psycopg_error
 
 from apps.core import rls
@@ -15,9 +16,13 @@ from apps.core.postgres import loaders
 
 # Acknowledged is stored, whatever the server's configuration says.
 DURABLE = "SET LOCAL synchronous_commit = on; "
-# What each connection has prepared beside its cursors: the name by the text.
-_prepared: WeakKeyDictionary[Connection[Any], dict[str, bytes]] = WeakKeyDictionary()
+NOT_PREPARED = b"26000"  # SQLSTATE
 OK = {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK}
+
+
+@cache
+def _name_of(sql: str) -> bytes:
+    return f"hot_{blake2b(sql.encode(), digest_size=8).hexdigest()}".encode()
 
 
 class PreparedCursor(Cursor[tuple[Any, ...]]):
@@ -89,17 +94,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return [result.get_value(0, column) for column in range(result.nfields)]
 
     def _answer(self, sql: str, values: Sequence[bytes | None]) -> Any:
-        pgconn = self.connection.pgconn
-        if self.connection.prepare_threshold is None:
+        connection, pgconn = self.connection, self.connection.pgconn
+        # In a transaction a statement that is not there would abort it; and a pooler forgets them.
+        idle = pgconn.transaction_status == pq.TransactionStatus.IDLE
+        if not idle or connection.prepare_threshold is None:
             return pgconn.exec_params(sql.encode(), values)
-        known = _prepared.setdefault(self.connection, {})
-        if sql not in known:
-            name = f"hot_{len(known)}".encode()
-            made = pgconn.prepare(name, sql.encode())
-            if made.status != pq.ExecStatus.COMMAND_OK:
-                return made
-            known[sql] = name
-        return pgconn.exec_prepared(known[sql], values)
+        name = _name_of(sql)
+        result = pgconn.exec_prepared(name, values)
+        if result.error_field(pq.DiagnosticField.SQLSTATE) != NOT_PREPARED:
+            return result
+        made = pgconn.prepare(name, sql.encode())  # new here, or psycopg has dropped all there were
+        return pgconn.exec_prepared(name, values) if made.status in OK else made
 
     def apply_scope(self) -> None:
         """Apply the scope of this context to the transaction that is open."""
