@@ -38,6 +38,7 @@ REFERENCES = {
     "reservation": "Public id (`rsv_…`) of the reservation.",
     "licence": "Public id (`lic_…`) of the licence.",
     "instance": "Public id (`ins_…`) of the instance.",
+    "seat": "Public id (`seat_…`) of the seat.",
     "spend_cap": "Public id (`cap_…`) of the spend cap.",
 }
 REFUSALS = {

@@ -39,6 +39,8 @@ from apps.payments.models import Payment
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
 from apps.plans.offers import CouponRules
+from apps.seats import services as seats
+from apps.seats.models import Seat
 from apps.subscriptions import services as agreements
 from apps.subscriptions.changes import ChangeQuantity
 from apps.subscriptions.models import Change, Discount, QuantityStep, Subscription
@@ -61,6 +63,7 @@ CORRECTION = "correction"
 REPORT = "report"
 RESERVATION, SPEND_CAP = "reservation", "spend_cap"
 LICENCE, INSTANCE = "licence", "instance"
+SEAT = "seat"
 RULE, ALERT, ANOMALY = "alert_rule", "alert", "anomaly"
 PREFIXES = {
     ORGANIZATION: "org",
@@ -79,6 +82,7 @@ PREFIXES = {
     SPEND_CAP: "cap",
     LICENCE: "lic",
     INSTANCE: "ins",
+    SEAT: "seat",
     RULE: "ar",
     ALERT: "al",
     ANOMALY: "an",
@@ -274,6 +278,22 @@ PROBES: dict[str, Probe] = {
     "list_anomalies": Probe({"?organization": ORGANIZATION, "?starting_after": ANOMALY}),
     "get_anomaly": Probe({"anomaly": ANOMALY}),
     "acknowledge_anomaly": Probe({"anomaly": ANOMALY}, body={}),
+    "list_seats": Probe({"?organization": ORGANIZATION, "?starting_after": SEAT}),
+    "get_seat": Probe({"seat": SEAT}),
+    "revoke_seat": Probe({"seat": SEAT}, body={}),
+    "reassign_seat": Probe({"seat": SEAT}, body={"person": "else@acme.example"}),
+    "resend_seat_claim": Probe({"seat": SEAT}, body={}),
+    "list_subscription_seats": Probe({"subscription": SUBSCRIPTION, "?starting_after": SEAT}),
+    "assign_seat": Probe(
+        {"subscription": SUBSCRIPTION}, body={"person": "new@acme.example"}, ok=201
+    ),
+    "assign_seats_in_bulk": Probe(
+        {"subscription": SUBSCRIPTION}, body={"csv": "person\nnew@acme.example\n"}
+    ),
+    "list_seat_pools": Probe({"subscription": SUBSCRIPTION}),
+    "preview_seats": Probe({"subscription": SUBSCRIPTION}, body={"count": 1}),
+    "buy_seats": Probe({"subscription": SUBSCRIPTION}, body={"count": 1}),
+    "set_auto_expand": Probe({"subscription": SUBSCRIPTION}, body={"up_to": 20}),
     "verify_seat": Probe(
         {"/external_org_id": ORGANIZATION},
         body={"user_id": "u", "application_slug": "gateway", "external_org_id": "nobody"},
@@ -299,6 +319,7 @@ OTHERS: Mapping[str, type[Model]] = {
     LICENCE: License,
     INSTANCE: Instance,
     REPORT: DeviceReport,
+    SEAT: Seat,
     RULE: AlertRule,
     ALERT: Alert,
     ANOMALY: Anomaly,
@@ -357,6 +378,7 @@ def make(world: World) -> None:
     billing.issue_credit_note(
         world.second_invoice, reason="other", total=Decimal("1.00"), actor=STAFF, at=NOW
     )
+    seats.assign_seat(subscription, person="guest@acme.example", actor=STAFF, at=NOW)
     limit(world)
     usage.report_devices(world.id, report=NewReport("plant-1", 2, 5), actor=STAFF, at=NOW)
     worlds.send(world.organization, [worlds.event("late", worlds.START + timedelta(days=20))])

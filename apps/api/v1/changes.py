@@ -381,21 +381,12 @@ class Changes(_Changing):
             wish=self.wish(wanted),
             behaviour=Behaviour(wanted["behaviour"]),
             effective_at=wanted.get("effective_at"),
-            confirmed=_confirmed(wanted.get("quoted"), row.currency),
+            confirmed=confirmed(wanted.get("quoted"), row.currency),
             reason=wanted["reason"],
             actor=self.actor,
             at=self.at,
         )
-        quote = QuoteView(done.quoted, row.public_id, row.organization.public_id)
-        outcome = OutcomeView(seen(done.facts, self.at), quote, self._shown(done.invoice))
-        return self.answer(OutcomeShape, outcome)
-
-    def _shown(self, invoice: Invoice | None) -> View | None:
-        """Return the invoice, unless it is a draft and the caller not the platform."""
-        if invoice is None:
-            return None
-        hidden = invoice.status == Invoice.Status.DRAFT and not self.caller.is_platform
-        return None if hidden else invoice_view(invoicing.get(invoice.public_id))
+        return self.answer(OutcomeShape, outcome_of(done, row, self))
 
 
 class OneChange(_Changing):
@@ -445,12 +436,26 @@ class Schedule(_Changing):
         return self.answer(SubscriptionShape, seen(facts, self.at))
 
 
+def outcome_of(done: billing.Changed, row: Subscription, view: ApiView) -> OutcomeView:
+    """Return what became of a change; a draft that it made is shown to the platform alone."""
+    quote = QuoteView(done.quoted, row.public_id, row.organization.public_id)
+    return OutcomeView(seen(done.facts, view.at), quote, _shown(done.invoice, view))
+
+
+def _shown(invoice: Invoice | None, view: ApiView) -> View | None:
+    if invoice is None:
+        return None
+    hidden = invoice.status == Invoice.Status.DRAFT and not view.caller.is_platform
+    return None if hidden else invoice_view(invoicing.get(invoice.public_id))
+
+
+def confirmed(quoted: Mapping[str, Any] | None, currency: str) -> Confirmed | None:
+    """Return what was shown before somebody confirmed, where they say it."""
+    return None if quoted is None else Confirmed(Money(quoted["amount"], currency), quoted["at"])
+
+
 def _fault(said: str, code: str) -> list[serializers.ErrorDetail]:
     return [serializers.ErrorDetail(said, code=code)]
-
-
-def _confirmed(quoted: Mapping[str, Any] | None, currency: str) -> Confirmed | None:
-    return None if quoted is None else Confirmed(Money(quoted["amount"], currency), quoted["at"])
 
 
 def _version(view: ApiView, wanted: Mapping[str, Any]) -> VersionTerms:

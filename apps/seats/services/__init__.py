@@ -10,11 +10,13 @@ from apps.seats.services.assigning import (
     revoke_seat,
 )
 from apps.seats.services.buying import buy_seats, release_seats
+from apps.seats.services.filing import apply_bulk, preview_bulk
 from apps.seats.services.losing import end_member, end_seats, keep_seats, restore_seats
 from apps.seats.services.pools import set_auto_expand
 from apps.seats.services.seeing import note_seen
 
 __all__ = [
+    "apply_bulk",
     "assign_seat",
     "buy_seats",
     "claim_seat",
@@ -22,6 +24,7 @@ __all__ = [
     "end_seats",
     "keep_seats",
     "note_seen",
+    "preview_bulk",
     "reassign_seat",
     "release_seats",
     "resend_claim",
