@@ -52,16 +52,6 @@ class Holdings:
         found = [self.held(key) for key in sorted(keys)]
         return [one for one in found if isinstance(one, Held)]
 
-    def granted_by(self, facts: SubscriptionFacts) -> list[Held]:
-        """Return what is held of every feature that this subscription grants anything of, by key.
-
-        Where another one grants more of a feature, that is what is held.
-        """
-        keys = {key for owner, key in self.overrides if owner == facts.id}
-        keys |= {grant.key for version in _versions(facts, self.at) for grant in version.grants}
-        found = [self.held(key) for key in sorted(keys)]
-        return [one for one in found if isinstance(one, Held)]
-
     def metered(self) -> list[Held]:
         """Return what is held of every limit that a meter counts against, by key."""
         keys = {key for _, key in self.overrides}

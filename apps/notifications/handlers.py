@@ -16,6 +16,8 @@ from apps.invoicing.events import CreditNoteIssued, InvoiceFinalized, InvoicePai
 from apps.invoicing.paper.words import Words
 from apps.notifications import watching
 from apps.notifications.mailer import Attachment, send
+from apps.seats import selectors as seats
+from apps.seats.events import SeatInvited
 from apps.subscriptions import selectors as subscriptions
 from apps.tenants import selectors as tenants
 from apps.tenants.events import MemberInvited
@@ -43,6 +45,25 @@ def mail_invitation(fact: MemberInvited) -> None:
             "role": invitation.get_role_display(),
             "link": f"{settings.API_BASE_URL}/portal/invitations/{token}/",
             "expires_at": invitation.expires_at,
+        },
+    )
+
+
+@on(SeatInvited)
+def mail_seat(fact: SeatInvited) -> None:
+    """Send the link that claims a seat, unless it was claimed or withdrawn meanwhile."""
+    seat = seats.seat_for_mail(fact.seat_id)
+    if seat is None:
+        return
+    send(
+        "seat",
+        to=seat.email,
+        cause=fact.seat_id,
+        locale=seat.organization.locale,
+        context={
+            "organization": seat.organization.name,
+            "application": seat.application.name,
+            "link": f"{settings.API_BASE_URL}/portal/seats/claim/{seats.claim_token(seat)}/",
         },
     )
 

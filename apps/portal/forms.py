@@ -25,6 +25,7 @@ from apps.tenants import roles
 from apps.tenants.services import COUNTRIES
 
 MOST_SEATS = 1_000_000
+MOST_BYTES = 200_000
 LOCALES = ("en", "en-GB", "de", "de-AT", "de-CH", "es", "fr", "it", "ja", "nl", "pt-BR", "sv")
 KEY_LIFETIMES = (
     ("", _("Never")),
@@ -124,6 +125,47 @@ class ChangeForm(forms.Form):
         """What was asked for, where something is counted."""
         found = self.cleaned_data.get("quantity")
         return None if found is None else Decimal(found)
+
+
+class AssignForm(forms.Form):
+    """Whom a seat is for."""
+
+    person = forms.CharField(
+        label=_("Who?"),
+        max_length=220,
+        help_text=_("A member's e-mail, or an address to send a link to."),
+    )
+
+
+class BulkForm(forms.Form):
+    """A file of seats to give and to take: as it is chosen, or as it was checked."""
+
+    csv = forms.FileField(label=_("CSV file"), required=False)
+    checked = forms.CharField(required=False, widget=forms.HiddenInput, strip=False)
+
+    @property
+    def text(self) -> str:
+        """What the file says."""
+        return str(self.cleaned_data["checked"])
+
+    def clean(self) -> dict[str, Any]:
+        """Read the chosen file; it is text in UTF-8."""
+        found = super().clean() or {}
+        chosen = found.get("csv")
+        if chosen is not None:
+            found["checked"] = _as_text(chosen.read(MOST_BYTES + 1))
+        if not found.get("checked"):
+            self.add_error("csv", gettext("Choose a file."))
+        return found
+
+
+def _as_text(raw: bytes) -> str:
+    if len(raw) > MOST_BYTES:
+        raise forms.ValidationError(gettext("The file is too large."))
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise forms.ValidationError(gettext("The file is not text in UTF-8.")) from None
 
 
 class CancelForm(forms.Form):

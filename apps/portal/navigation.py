@@ -39,6 +39,7 @@ SECTIONS = (
     Section("usage", _("Usage"), "chart", "view_usage", "portal:usage"),
     Section("alerts", _("Alerts"), "alert", "view_invoices", "portal:alerts"),
     Section("plan", _("Plan"), "layers", "manage_billing", "portal:plan"),
+    Section("seats", _("Seats"), "check", "assign_seats", "portal:people"),
     Section("invoices", _("Invoices"), "receipt", "view_invoices", "portal:invoices"),
     Section("credit", _("Credit"), "wallet", "view_invoices", "portal:credit"),
     Section("details", _("Billing details"), "building", "manage_organization", "portal:details"),

@@ -51,9 +51,21 @@ FIXED = (
     gettext_noop("There is nothing to license. The subscription is unpaid."),
     gettext_noop("There is nothing to license. The subscription is paused."),
     gettext_noop("There is nothing to license. The subscription has ended."),
+    gettext_noop("The seat is nobody's any more; assign another one."),
+    gettext_noop("Nobody is waited for: the seat is claimed, or released."),
+    gettext_noop("This link is not valid; ask for a new one."),
+    gettext_noop("This seat was claimed or withdrawn; ask for another one."),
+    gettext_noop("The first line names the columns: person and action."),
 )
 # Sentences with values: the values are taken over into the translation.
 FILLED = (
+    gettext_noop("All %(bought)s seats of '%(item)s' are assigned: buy more, or revoke one."),
+    gettext_noop("This seat is for %(email)s; sign in as that user."),
+    gettext_noop(
+        "%(assigned)s seats of '%(item)s' are assigned, and %(left)s would be left: revoke "
+        "%(count)s first, or say which ones to release."
+    ),
+    gettext_noop("The subscription is %(status)s: its seats cannot be given to anybody now."),
     gettext_noop("'%(name)s' is over."),
     gettext_noop("'%(name)s' is used up or was withdrawn."),
     gettext_noop("'%(name)s' is not meant for this plan."),

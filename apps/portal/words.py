@@ -114,6 +114,9 @@ SCOPES: Words = {
     "organizations:read": _("Read this organization"),
     "licences:read": _("Fetch and verify licences"),
     "licences:write": _("Revoke licences, block installations"),
+    "seats:read": _("Read who has a seat"),
+    "seats:write": _("Assign and revoke seats"),
+    "seats:verify": _("Ask whether somebody may use an application"),
 }
 LICENCE_STATES: Words = {
     "valid": _("Good"),
@@ -179,6 +182,12 @@ ACTIONS: Words = {
     "anomaly.acknowledged": _("Saw unusual usage"),
     "anomaly.ignored": _("Ignored unusual usage"),
     "anomaly.resolved": _("Dealt with unusual usage"),
+    "seat.assigned": _("Assigned a seat"),
+    "seat.offered": _("Offered a seat to an address"),
+    "seat.offered_again": _("Sent the link to a seat again"),
+    "seat.claimed": _("Claimed a seat"),
+    "seat.released": _("Released a seat"),
+    "pool.auto_expand_set": _("Set how far seats grow by themselves"),
     "billing.parked": _("Billing set aside"),
     "billing.released": _("Billing taken up again"),
 }
