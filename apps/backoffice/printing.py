@@ -15,6 +15,7 @@ from apps.invoicing.models import Charge, Correction, Invoice
 from apps.invoicing.paper.arithmetic import Sum, working
 from apps.invoicing.paper.words import Words
 from apps.invoicing.quoting import Quoted
+from apps.seats.models import Seat
 from apps.subscriptions.facts import ChangeFacts
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.usage.selectors import EvidenceEvent
@@ -127,6 +128,21 @@ def subscription_json(slug: str, facts: SubscriptionFacts) -> dict[str, Any]:
             key: number_json(value)
             for key, value in facts.quantities(max(clock.now(), facts.started_at)).items()
         },
+    }
+
+
+def seat_json(row: Seat) -> dict[str, Any]:
+    """Return a seat as JSON."""
+    return {
+        "id": row.public_id,
+        "person": row.email if row.user is None else row.user.email,
+        "application": row.application.slug,
+        "item": row.pool.item,
+        "status": row.status,
+        "since": iso(row.during.lower),
+        "until": None if row.during.upper is None else iso(row.during.upper),
+        "last_seen_at": None if row.last_seen_at is None else iso(row.last_seen_at),
+        "because": row.because,
     }
 
 

@@ -32,6 +32,7 @@ from apps.backoffice.admin.licensing import InstanceScreen, LicenseScreen, Signi
 from apps.backoffice.admin.payments import PaymentScreen
 from apps.backoffice.admin.plans import FeatureScreen, PlanScreen
 from apps.backoffice.admin.screen import Screen
+from apps.backoffice.admin.seats import PoolScreen, SeatScreen
 from apps.backoffice.admin.subscriptions import SubscriptionScreen
 from apps.backoffice.admin.taxes import TaxRateScreen
 from apps.backoffice.admin.tenants import (
@@ -74,6 +75,7 @@ from apps.invoicing.models import (
 from apps.licensing.models import Instance, License, SigningKey
 from apps.payments.models import Payment, Refund
 from apps.plans.models import Coupon, Feature, Plan, PromotionCode, TaxRate
+from apps.seats.models import Pool, Seat
 from apps.subscriptions.models import Subscription
 from apps.tenants import selectors as tenants
 from apps.tenants import services
@@ -118,6 +120,8 @@ SCREENS: dict[type[Model], type[Screen]] = {
     License: LicenseScreen,
     Instance: InstanceScreen,
     SigningKey: SigningKeyScreen,
+    Seat: SeatScreen,
+    Pool: PoolScreen,
     Invoice: InvoiceScreen,
     Charge: ChargeScreen,
     Payment: PaymentScreen,

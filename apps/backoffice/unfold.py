@@ -54,6 +54,8 @@ NAVIGATION = [
         _list("Subscriptions", "autorenew", "subscriptions_subscription"),
         _list("Overrides", "tune", "entitlements_override"),
         _list("Spend caps", "speed", "entitlements_spendcap"),
+        _list("Seats", "event_seat", "seats_seat"),
+        _list("Seat pools", "groups", "seats_pool"),
         _list("Reservations", "pending_actions", "entitlements_reservation"),
         _list("Licences", "verified_user", "licensing_license", "licences"),
         _list("Instances", "dns", "licensing_instance", "licences"),

@@ -64,6 +64,7 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
     list_fullwidth = True
     list_before_template = "admin/backoffice/tabs.html"
 
+    has_assign_seats_permission = _holds("assign_seats")
     has_manage_api_keys_permission = _holds("manage_api_keys")
     has_manage_billing_permission = _holds("manage_billing")
     has_manage_catalog_permission = _holds("manage_catalog")
