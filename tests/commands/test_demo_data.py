@@ -10,6 +10,8 @@ from apps.backoffice.demo import showcase
 from apps.core import clock, rls
 from apps.invoicing import books
 from apps.invoicing import selectors as invoicing
+from apps.seats import selectors as seats
+from apps.seats.verifying import verify
 from apps.tenants import selectors as tenants
 from apps.tenants import services as tenant_services
 from apps.usage import devices
@@ -48,8 +50,22 @@ def test_the_world_is_alive_and_a_second_call_changes_nothing(committed_db: str)
     _check_what_each_customer_shows()
     _check_the_month_of_the_real_trace()
     _check_what_is_watched()
+    _check_who_may_sit()
     assert books.verify().hold
     assert set(build(TODAY + timedelta(days=2)).made) == {"events"}
+
+
+def _check_who_may_sit() -> None:
+    for person in ("user_123", "user_128"):
+        found = verify(
+            person, application="healos", organization="hospital_456", caller=None, at=TODAY
+        )
+        assert (found.has_access, found.subscription_status) == (True, "active")
+    with rls.ops_scope("test: look at the seats"):
+        mercy = tenants.get_organization("mercy").pk
+        [pool] = seats.pools(mercy, at=TODAY)
+        assert (pool.bought, pool.assigned, pool.used) == (8, 6, 4)
+        assert len(seats.idle(mercy, at=TODAY)) == 2
 
 
 def _check_that_it_looks_alive() -> None:

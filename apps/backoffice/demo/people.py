@@ -31,6 +31,7 @@ LOGINS: tuple[Login, ...] = (
     Login("admin@acme.example", "Ada Minh", "acme", ADMIN),
     Login("member@acme.example", "Mika Members", "acme", MEMBER),
     Login("owner@globex.example", "Greta Globig", "globex", OWNER),
+    Login("owner@mercy.example", "Marge Mercer", "mercy", OWNER),
     Login("owner@initech.example", "Ichiro Tanaka", "initech", OWNER),
     Login("staff@countinghouse.example", "Stella Staffer", group="Admin"),
     Login("finance@countinghouse.example", "Finn Ance", group="Finance"),

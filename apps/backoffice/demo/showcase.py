@@ -68,6 +68,7 @@ CUSTOMERS: tuple[Customer, ...] = (
     ),
     Customer("vandelay", "Vandelay Industries", "UTC", "US", "en", "", "129 W 81st St\nNew York"),
     Customer("monarch", "Monarch Surveys", "UTC", "US", "en", "", "1 Canyon Road\nMoab, UT"),
+    Customer("mercy", "Mercy Hospital", "UTC", "US", "en", "hs", "9 Hill Road\nPortland, OR"),
 )  # fmt: skip
 
 
@@ -152,6 +153,12 @@ def _monarch(teller: Teller, monarch: Organization) -> list[SubscriptionFacts]:
     return [teller.subscribe(monarch, "atlas-metered", start=teller.ago(monarch, days=9))]
 
 
+def _mercy(teller: Teller, mercy: Organization) -> list[SubscriptionFacts]:
+    """Eight seats of HealOS, tried for two weeks and paid since; `seating` says who sits there."""
+    start = teller.ago(mercy, months=2, days=3)
+    return [teller.subscribe(mercy, "healos-team", start=start, seats=8)]
+
+
 AGREEMENTS: dict[str, Callable[[Teller, Organization], list[SubscriptionFacts]]] = {
     "wonka": _wonka,
     "moulin": _moulin,
@@ -159,4 +166,5 @@ AGREEMENTS: dict[str, Callable[[Teller, Organization], list[SubscriptionFacts]]]
     "nakatomi": _nakatomi,
     "vandelay": _vandelay,
     "monarch": _monarch,
+    "mercy": _mercy,
 }
