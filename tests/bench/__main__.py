@@ -31,8 +31,9 @@ GROUPS = {
     "portal_overview": "portal",
     "live_seen": "live",
     "live_look": "live",
+    "verify_seat": "verify",
 }
-ALIASES = {"invoices": "invoice_run", "ingest": "ingest_1000"}
+ALIASES = {"invoices": "invoice_run", "ingest": "ingest_1000", "verify": "verify_seat"}
 
 
 def main() -> int:

@@ -1,13 +1,15 @@
-"""The web server that is measured, with two more addresses: the limit, and the typical door.
+"""The web server that is measured, with more addresses: the limits, and the typical doors.
 
 `/bench/copy` is the same request up to the store, which is COPY into a table like the real one, as
 superuser: no row-level security, no duplicates looked for, no digests. `/bench/alone` stores single
 events as they come, one transaction each. `/bench/typical` is what a team writes first: the default
-middleware, a serializer, the ORM.
+middleware, a serializer, the ORM. `/bench/nothing` is a view of the default stack that reads the
+JSON and does nothing; `/bench/typical-verify` asks about a seat as a team writes it first.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Sequence
@@ -17,8 +19,9 @@ from typing import Any, cast
 import psycopg
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
-from django.http import HttpRequest
+from django.http import HttpRequest, JsonResponse
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -33,6 +36,9 @@ from apps.api.door import ApiView  # noqa: E402
 from apps.api.forms import MEDIA_TYPES, read_events  # noqa: E402
 from apps.api.reading import streamed_body  # noqa: E402
 from apps.core import clock  # noqa: E402
+from apps.seats.models import Seat  # noqa: E402
+from apps.subscriptions.models import Subscription  # noqa: E402
+from apps.tenants.models import Application, ExternalId  # noqa: E402
 from apps.usage import selectors  # noqa: E402
 from apps.usage.checking import Door, NewEvent, dedupe_key  # noqa: E402
 from apps.usage.models import Event  # noqa: E402
@@ -133,9 +139,61 @@ def _typical_row(owner: int, said: dict[str, Any]) -> Event:
     )
 
 
+@csrf_exempt
+def nothing(request: HttpRequest) -> JsonResponse:
+    """Read the JSON, and answer."""
+    asked = json.loads(request.body)
+    return JsonResponse({"has_access": False, "user_id": asked["user_id"]})
+
+
+class QuestionSerializer(serializers.Serializer[Any]):
+    """The typical door's rules for the question about a seat."""
+
+    user_id = serializers.CharField(max_length=200)
+    application_slug = serializers.CharField(max_length=100)
+    external_org_id = serializers.CharField(max_length=200)
+
+
+class TypicalVerify(Typical):
+    """The typical door to the question: a serializer and a query a step, in one transaction."""
+
+    def post(self, request: Request) -> Response:
+        """Look up the application, the organization, the person, the seat, the subscription."""
+        door = QuestionSerializer(data=request.data)
+        door.is_valid(raise_exception=True)
+        asked = door.validated_data
+        application = Application.objects.get(slug=asked["application_slug"])
+        organization = ExternalId.objects.select_related("organization").get(
+            application=application, kind="organization", external_id=asked["external_org_id"]
+        )
+        person = ExternalId.objects.get(
+            organization=organization.organization,
+            application=application,
+            kind="user",
+            external_id=asked["user_id"],
+        )
+        seat = Seat.objects.get(
+            organization=organization.organization,
+            application=application,
+            user_id=person.user_id,
+            status="active",
+        )
+        subscription = Subscription.objects.get(pk=seat.subscription_id)
+        return Response(
+            {
+                "has_access": subscription.status in ("trialing", "active", "past_due"),
+                "seat_id": seat.public_id,
+                "subscription_status": subscription.status,
+                "expires_at": subscription.next_boundary_at,
+            }
+        )
+
+
 lean.HOT_PATHS = {
     **lean.HOT_PATHS,
     ("POST", "/bench/copy"): lean.Operation("usage:write", copy_events),
     ("POST", "/bench/alone"): lean.Operation("usage:write", store_alone),
 }
+urls.urlpatterns.insert(0, path("bench/nothing", nothing))
+urls.urlpatterns.insert(0, path("bench/typical-verify", TypicalVerify.as_view()))
 urls.urlpatterns.insert(0, path("bench/typical", Typical.as_view()))

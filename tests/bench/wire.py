@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import statistics
 import subprocess
 import threading
 import time
@@ -60,19 +61,44 @@ def burst(port: int, path: str, loads: Sequence[Load]) -> float:
     return rate(sum(len(one.bodies) for one in loads), partial(_join, clients))
 
 
+def latencies(port: int, path: str, loads: Sequence[Load]) -> tuple[float, float]:
+    """Return the median and the 99th percentile of how long answers take, in milliseconds, when
+    every client sends its own at once.
+    """
+    gate, found = threading.Barrier(len(loads) + 1), list[float]()
+    clients = [
+        threading.Thread(target=_client, args=(port, path, one, gate, found)) for one in loads
+    ]
+    for client in clients:
+        client.start()
+    gate.wait()
+    _join(clients)
+    cuts = statistics.quantiles(found, n=100)
+    return cuts[49], cuts[98]
+
+
 def _join(clients: Sequence[threading.Thread]) -> None:
     for client in clients:
         client.join()
 
 
-def _client(port: int, path: str, load: Load, gate: threading.Barrier) -> None:
+def _client(
+    port: int,
+    path: str,
+    load: Load,
+    gate: threading.Barrier,
+    took: list[float] | None = None,
+) -> None:
     requests = [_request(path, load.key, body) for body in load.bodies]
     with socket.create_connection((HOST, port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         gate.wait()
         for request in requests:
+            sent = time.perf_counter()
             connection.sendall(request)
             _read_answer(connection)
+            if took is not None:
+                took.append((time.perf_counter() - sent) * 1000)
 
 
 def _request(path: str, key: str, body: bytes) -> bytes:
