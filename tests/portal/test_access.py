@@ -17,15 +17,15 @@ from tests.portal import world
 from tests.portal.conftest import signed_in
 from tests.portal.world import Customer
 
-OPEN = {"login", "logout", "choose", "theme", "invitation"}
+OPEN = {"login", "logout", "choose", "theme", "invitation", "claim_seat"}
 PAGES = [
     "", "usage/", "alerts/", "plan/", "invoices/", "details/", "licences/", "team/", "developers/",
-    "activity/",
+    "activity/", "seats/",
 ]  # fmt: skip
 SEEN_BY = {
     "OWNER": set(PAGES),
     "BILLING_ADMIN": set(PAGES) - {"details/", "developers/"},
-    "ADMIN": {"", "usage/", "licences/", "team/"},
+    "ADMIN": {"", "usage/", "licences/", "team/", "seats/"},
     "MEMBER": {"", "usage/"},
 }
 
