@@ -24,7 +24,15 @@ MOST_SEATS = changes.MAX_QUANTITY
 
 
 def lock(pool_id: int) -> Pool:
-    """Lock a pool's row: after the organization's and the subscription's, before the record's."""
+    """Lock a pool's row: after the organization's and the subscription's, before the record's.
+
+    Those two are held as well, so that who locks them, and then the pool, is not waited for.
+    """
+    owner, subscription = Pool.objects.values_list("organization_id", "subscription_id").get(
+        pk=pool_id
+    )
+    tenants.hold(owner)
+    subscriptions.hold(subscription)
     rows = Pool.objects.select_for_update(of=("self",), no_key=True)
     return rows.select_related("subscription").get(pk=pool_id)
 

@@ -37,7 +37,7 @@ from apps.subscriptions.services.ending import (
     resume,
     uncancel,
 )
-from apps.subscriptions.services.rows import lock
+from apps.subscriptions.services.rows import hold, lock
 from apps.subscriptions.services.starting import Begin, extend_trial, reactivate, subscribe
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "check_discount",
     "end_trial",
     "extend_trial",
+    "hold",
     "lock",
     "lock_many",
     "migrate_to_version",

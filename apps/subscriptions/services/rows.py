@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
 from psycopg.types.range import TimestamptzRange
 
 from apps.audit import services as audit
@@ -18,10 +19,20 @@ from apps.subscriptions.facts import During, ItemFacts, PhaseFacts, Subscription
 from apps.subscriptions.models import Phase, QuantityStep, Subscription, SubscriptionItem
 from apps.tenants import services as tenants
 
+HOLD = "SELECT FROM subscriptions_subscription WHERE id = %s FOR KEY SHARE"
+
 
 def lock(subscription_id: int) -> Subscription:
     """Lock the subscription's row: after the organization's, before an invoice's."""
     return Subscription.objects.select_for_update().get(pk=subscription_id)
+
+
+def hold(subscription_id: int) -> None:
+    """Keep anybody from locking the subscription's row until the transaction ends; many may at
+    once. After the organization's, before any lock of a room above: see `tenants.hold`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD, [subscription_id])
 
 
 def mine(subscription_id: str, *, actor: Actor) -> Subscription:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import available_timezones
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from apps.audit import services as audit
 from apps.core.actor import Actor, require
@@ -19,6 +19,7 @@ from apps.tenants.errors import PayerRing, SlugTaken
 from apps.tenants.models import Application, BillingEntity, Organization
 from apps.tenants.services.checks import check_country, check_email, clean_region
 
+HOLD = "SELECT FROM tenants_organization WHERE id = %s FOR KEY SHARE"
 SLUG = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 EDITABLE = (
     "name", "legal_name", "email", "address", "city", "postcode", "region", "country", "tax_id",
@@ -37,6 +38,16 @@ def lock(organization_id: int) -> Organization:
     if found is None:
         raise NotFound("There is no such organization.")
     return found
+
+
+def hold(organization_id: int) -> None:
+    """Keep the organization's row from being locked until the transaction ends; many may do so.
+
+    Who writes rows of an organization under a lock of their own takes this first: keys are checked
+    at the commit, which would wait for who holds the organization and waits for that lock.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD, [organization_id])
 
 
 def lock_free(organization_ids: Collection[int]) -> set[int]:
