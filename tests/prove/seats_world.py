@@ -24,7 +24,7 @@ from tests.prove.ground import ask, superuser
 ACTOR = operator("prove")
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
-SEATS, PEOPLE, ADDRESSES = 10, 12, 12
+SEATS, PEOPLE, ADDRESSES = 10, 4, 20
 CATALOG = """\
 currency: USD
 applications: [{slug: healos, name: HealOS}]
@@ -42,7 +42,7 @@ def load() -> None:
 
 
 class Story:
-    """A new clinic with ten seats, a dozen members, and a dozen addresses."""
+    """A new clinic with ten seats, four members, and twenty addresses."""
 
     def __init__(self) -> None:
         slug = f"clinic-{next(_numbers)}"
