@@ -545,10 +545,11 @@ class Account:
     def _usage(self, one: Owned, behind: Lap, kind: str = "arrears") -> Iterator[Line]:
         """What was used beyond what was billed of it before the period was over."""
         if max(one.start, behind.start) < _end_in(one, behind):
-            cents = self._used(one, behind) - self.progressed.get((id(one), behind.start), 0)
-            yield Line(one, kind, cents)
+            used = self._used(one, behind, over=kind == "arrears")
+            yield Line(one, kind, used - self.progressed.get((id(one), behind.start), 0))
 
-    def _used(self, one: Owned, behind: Lap) -> int:
+    def _used(self, one: Owned, behind: Lap, *, over: bool = True) -> int:
+        """What the usage of a period costs; its minimum is owed when the period is over."""
         start, end = max(one.start, behind.start), _end_in(one, behind)
         count = sum(start <= at < end for at in self.calls.values())
         terms = {key: value for key, value in one.price.items() if key in TERMS}
@@ -558,6 +559,7 @@ class Account:
             Used(Fraction(count)),
             Fraction(one.price.get("included", 0)),
             rules={key: one.price[key] for key in bounds if key in one.price},
+            last=over,
         )
         return self._minor(line(asked))
 
