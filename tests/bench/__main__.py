@@ -29,6 +29,8 @@ GROUPS = {
     "ingest_hot": "ingest",
     "rollup": "ingest",
     "portal_overview": "portal",
+    "licence_issue": "licences",
+    "licence_check": "licences",
     "live_seen": "live",
     "live_look": "live",
     "verify_seat": "verify",

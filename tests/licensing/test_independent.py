@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from apps.core import rls
+from apps.core import crypto, rls
 from apps.licensing import selectors, services, signer
 from apps.licensing.selectors import LicenseFacts
 from apps.subscriptions.selectors import SubscriptionFacts
@@ -78,7 +78,7 @@ def forged(found: LicenseFacts) -> str:
 
 
 def _another_key() -> str:
-    return signer.crypto.seal(signer.generate("EdDSA").private_pem)
+    return crypto.seal(signer.generate("EdDSA").private_pem)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "EdDSA"])

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from countinghouse.errors import (
     BadSignature,
     ConnectionFailed,
+    LicenceError,
     LicenceExpired,
     LicenceNotYetValid,
     LicenceRevoked,
@@ -230,30 +231,29 @@ class LicenceValidator:
             raise RevocationsOutdated("The list of revoked licences is missing or outdated.")
 
     def _signed(self, token: str, kind: str) -> Mapping[str, Any]:
-        try:
-            header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError as error:
-            raise MalformedLicence(str(error)) from None
-        if header.get("typ") != kind:
-            raise MalformedLicence(f"This is no {kind}.")
-        return self._checked(token, self._keys_for(header.get("kid")))
-
-    def _keys_for(self, kid: object) -> list[Key]:
-        """Return the key of that id, and those without an id."""
-        found = [key for key in self._keys if key.kid in ("", kid)]
-        if not found:
-            raise UnknownKey("No key at hand signed this; refresh, or give this instance the key.")
-        return found
-
-    def _checked(self, token: str, keys: Sequence[Key]) -> Mapping[str, Any]:
-        for key in keys:
+        for key in self._keys:
             try:  # the algorithm is the key's own: what the token says of it does not count
-                return jwt.decode(
+                found = jwt.decode_complete(
                     token, key.public, algorithms=[key.algorithm], options=SIGNATURE_ONLY
                 )
             except jwt.PyJWTError:
                 continue
-        raise BadSignature("The signature is not by this key.")
+            if found["header"].get("typ") != kind:
+                raise MalformedLicence(f"This is no {kind}.")
+            return dict(found["payload"])
+        raise self._why_not(token, kind)
+
+    def _why_not(self, token: str, kind: str) -> LicenceError:
+        """Return why no key at hand signed it."""
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError as error:
+            return MalformedLicence(str(error))
+        if header.get("typ") != kind:
+            return MalformedLicence(f"This is no {kind}.")
+        if not any(key.kid in ("", header.get("kid")) for key in self._keys):
+            return UnknownKey("No key at hand signed this: refresh, or give this instance the key.")
+        return BadSignature("The signature is not by this key.")
 
     def _read_list(self, token: str) -> Revocations:
         claims = self._signed(token.strip(), REVOCATIONS_TYPE)
