@@ -35,6 +35,15 @@ def opened(sealed: str) -> str:
         raise CannotOpen("None of ENCRYPTION_KEYS opens it; put back the one it had.") from None
 
 
+def opens(sealed: str) -> bool:
+    """Tell whether one of ENCRYPTION_KEYS opens it."""
+    try:
+        opened(sealed)
+    except CannotOpen:
+        return False
+    return True
+
+
 def resealed(sealed: str) -> str:
     """Return the same secret sealed with the first key. Raises CannotOpen."""
     return seal(opened(sealed))

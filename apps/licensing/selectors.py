@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 
-from apps.core import rls
+from apps.core import crypto, rls
 from apps.core.ids import is_public_id
 from apps.entitlements import selectors as entitlements
 from apps.entitlements.decisions import SENTENCES as REASONS
@@ -342,6 +342,16 @@ def public_keys(at: datetime) -> list[PublicKey]:
         for row in rows
     ]
     return sorted(found, key=lambda one: one.status != SigningKey.Status.SIGNING)
+
+
+def keys_out_of_reach() -> list[str]:
+    """Return the ids of the keys whose private part none of ENCRYPTION_KEYS opens.
+
+    Needs the ops scope. Retired keys sign nothing any more and are not looked at.
+    """
+    kept = (SigningKey.Status.SIGNING, SigningKey.Status.NEXT)
+    rows = SigningKey.objects.filter(status__in=kept)
+    return [row.kid for row in rows if not crypto.opens(row.sealed_private_pem)]
 
 
 # --- verdicts -----------------------------------------------------------------------------------

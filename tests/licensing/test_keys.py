@@ -164,6 +164,8 @@ def test_without_its_encryption_key_nothing_is_opened_and_nothing_changes(
     with rls.ops_scope("test: seal anew"), pytest.raises(CannotOpen):
         services.reseal_signing_keys(actor=STAFF, at=NOW)
     assert world.keys()[0].sealed_private_pem == sealed
+    with rls.ops_scope("test: look"):
+        assert selectors.keys_out_of_reach() == [world.keys()[0].kid]
 
 
 def test_the_list_of_revoked_licences_is_signed_and_forgets_what_has_ended(

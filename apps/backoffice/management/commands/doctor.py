@@ -23,6 +23,7 @@ from apps.backoffice.commands import now
 from apps.core import checks, outbox, rls
 from apps.invoicing import pdf
 from apps.invoicing import selectors as invoicing
+from apps.licensing import selectors as licensing
 from apps.usage import selectors as usage
 from apps.usage.models import Event
 
@@ -56,7 +57,7 @@ class Command(BaseCommand):
 
     help = (
         "Check settings, database, isolation, migrations, queue, cache, usage, event store, outbox,"
-        " printing and disk. Exit code 1 when something fails; warnings leave it 0."
+        " licences, printing and disk. Exit code 1 when something fails; warnings leave it 0."
     )
     examples = "  manage.py doctor\n  manage.py doctor --format json"
 
@@ -195,6 +196,16 @@ def _billing() -> Iterator[Finding]:
         yield Finding(OK, "nothing set aside")
 
 
+def _licences() -> Iterator[Finding]:
+    with rls.ops_scope("doctor: licences"):
+        closed, keys = licensing.keys_out_of_reach(), len(licensing.signing_keys())
+    if closed:
+        advice = "Put back the key that sealed it in ENCRYPTION_KEYS, or run rotate_keys."
+        yield Finding(FAIL, f"the key {closed[0]} cannot be opened", advice)
+    else:
+        yield Finding(OK, f"{keys} keys" if keys else "no key yet: the first licence makes one")
+
+
 def _printing() -> Iterator[Finding]:
     fonts = typst.Fonts(include_system_fonts=False, font_paths=[str(pdf.LATIN)])
     if "Inter" not in fonts.families():
@@ -231,6 +242,7 @@ CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "event store": _event_store,
     "outbox": _outbox,
     "billing": _billing,
+    "licences": _licences,
     "printing": _printing,
     "mail": _mail,
     "disk": _disk,
