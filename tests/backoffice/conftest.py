@@ -16,6 +16,7 @@ from apps.entitlements import services as entitlements
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Parked
 from apps.invoicing.services import Split, run
+from apps.licensing import services as licensing
 from apps.payments import services as payments
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog, read_catalog
@@ -157,6 +158,7 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
         payments.record_refund(note.public_id, actor=STAFF, at=NOW)
         limit(world)
         usage.report_devices(world.id, report=NewReport("plant", 2, 5), actor=STAFF, at=NOW)
+        licensing.issue_license(world.id, instance="plant", actor=STAFF, at=NOW)
 
 
 def limit(world: World) -> None:

@@ -10,6 +10,7 @@ from apps.backoffice.demo import showcase
 from apps.core import clock, rls
 from apps.invoicing import books
 from apps.invoicing import selectors as invoicing
+from apps.licensing import selectors as licensing
 from apps.seats import selectors as seats
 from apps.seats.verifying import verify
 from apps.tenants import selectors as tenants
@@ -48,6 +49,7 @@ def test_the_world_is_alive_and_a_second_call_changes_nothing(committed_db: str)
     assert second == {**first, "made": {}}
     _check_that_it_looks_alive()
     _check_what_each_customer_shows()
+    _check_that_plants_are_licensed()
     _check_the_month_of_the_real_trace()
     _check_what_is_watched()
     _check_who_may_sit()
@@ -95,6 +97,16 @@ def _check_what_each_customer_shows() -> None:
     assert shown["nakatomi"][0].currency == "JPY"
     assert sum(one.credits_total for one in shown["vandelay"]) == 150_00
     assert {one.status for one in shown["monarch"]} == {"open"}
+
+
+def _check_that_plants_are_licensed() -> None:
+    with rls.ops_scope("test: look at the licences"):
+        initech = tenants.get_organization("initech").pk
+        found = licensing.current_licenses(initech, at=TODAY)
+    assert sorted((one.instance, one.plan) for one in found) == [
+        ("osaka-1", "professional"),
+        ("tokyo-1", "professional"),
+    ]
 
 
 def _check_the_month_of_the_real_trace() -> None:
