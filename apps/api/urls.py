@@ -166,6 +166,8 @@ former = [
     path("usage/cleanup", devices.FormerCleanup.as_view()),
     path("usage/<str:organization>", devices.FormerHistory.as_view()),
     path("usage/<str:organization>/latest", devices.FormerLatest.as_view()),
+    path("customers", licences.FormerJoining.as_view()),
+    path("customers/<str:organization>", licences.FormerOneCustomer.as_view()),
     path("licenses/public-key", licences.FormerPublicKey.as_view()),
     path("licenses/verify", licences.FormerVerify.as_view()),
     path("licenses/<str:organization>", licences.FormerCurrent.as_view()),

@@ -153,6 +153,24 @@ def test_an_upgrade_is_in_the_licence_that_is_fetched_next(shop: None, platform:
     assert (old["valid"], old["licence"]["state"]) == (True, "superseded")
 
 
+def test_customers_join_at_the_former_address_too(shop: None, platform: Api) -> None:
+    body = {"company_name": "Pied Piper", "email": "billing@piper.example"}
+    made = platform.post("/api/customers", body)
+    assert made.status_code == 201
+    customer = made.json()["customer_id"]
+    assert claims_of(made.json()["license"])["customerId"] == customer
+    assert made.json()["trial_ends_at"] == "2023-12-24T12:00:00Z"
+    listed = platform.get("/api/customers", {"limit": 1}).json()
+    assert [one["customer_id"] for one in listed["customers"]] == [customer]
+    following = {"starting_after": listed["next_cursor"]}
+    assert [one["company_name"] for one in platform.get("/api/customers", following).json()[
+        "customers"
+    ]] == ["Acme"]  # fmt: skip
+    renamed = platform.patch(f"/api/customers/{customer}", {"company_name": "Hooli"}).json()
+    assert (renamed["company_name"], renamed["email"]) == ("Hooli", "billing@piper.example")
+    assert platform.get(f"/api/customers/{customer}").json() == renamed
+
+
 def test_the_former_addresses_answer_in_the_former_words(api: Api) -> None:
     key = api.get("/api/licenses/public-key").json()["public_key"]
     token = api.get("/api/licenses/acme").json()["license"]

@@ -233,6 +233,12 @@ PROBES: dict[str, Probe] = {
     "block_instance": Probe({"instance": INSTANCE}, body={}),
     "unblock_instance": Probe({"instance": INSTANCE}, body={}),
     "sign_up_customer": Probe(body={"name": "Initech"}, ok=403),
+    "former_list_customers": Probe({"?starting_after": ORGANIZATION}),
+    "former_create_customer": Probe(
+        body={"company_name": "Initech", "email": "pay@initech.example"}, ok=403
+    ),
+    "former_get_customer": Probe({"organization": ORGANIZATION}),
+    "former_update_customer": Probe({"organization": ORGANIZATION}, body={"company_name": "Taken"}),
     "former_get_license": Probe({"organization": ORGANIZATION}),
     "former_get_public_key": Probe(),
     "former_verify_license": Probe(body={"license": "none"}),

@@ -60,6 +60,7 @@ def paths(acme: Customer, link: str) -> list[str]:
     subscription = acme.subscription.public_id
     with rls.tenant_scope(acme.organization.pk):
         watched(acme.organization.pk, meter="ai_requests", actor=STAFF, at=world.NOW)
+    world.sign_licence(acme, "plant-1")
     return [
         "/portal/",
         "/portal/usage/",

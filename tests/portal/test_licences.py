@@ -6,11 +6,7 @@ import pytest
 from django.test import Client
 
 from apps.core import rls
-from apps.entitlements import services as entitlements
 from apps.licensing.models import Instance, License
-from apps.plans import services as plans
-from apps.plans.catalog import parse_catalog
-from apps.subscriptions.models import Subscription
 from apps.usage import services as usage
 from apps.usage.devices import NewReport
 from tests.conftest import STAFF
@@ -19,18 +15,11 @@ from tests.portal.test_money_pages import text
 from tests.portal.world import NOW, Customer
 
 PAGE = "/portal/licences/"
-DEVICES = "features: [{key: max_devices, kind: limit, name: Devices}]"
 
 
 @pytest.fixture
 def owner(acme: Customer) -> Client:
     """The owner of a customer with fifty devices."""
-    with rls.ops_scope("test"):
-        plans.load_catalog(parse_catalog(DEVICES, source="devices.yaml"), actor=STAFF, at=NOW)
-        facts = Subscription.objects.filter(organization=acme.organization)[0]
-        entitlements.override_entitlement(
-            facts.public_id, feature="max_devices", value=50, reason="x", actor=STAFF, at=NOW
-        )
     return signed_in(acme.owner)
 
 

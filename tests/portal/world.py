@@ -12,6 +12,7 @@ from django.test import Client
 
 from apps.core import rls
 from apps.invoicing import services as invoicing
+from apps.licensing import services as licensing
 from apps.payments import services as payments
 from apps.plans import services as plans
 from apps.plans.catalog import read_catalog
@@ -21,6 +22,7 @@ from apps.tenants import services as tenants
 from apps.tenants.models import Organization, User
 from apps.usage import services as usage
 from apps.usage.checking import NewEvent
+from apps.usage.devices import NewReport
 from tests.conftest import STAFF
 
 START = datetime(2023, 11, 1, tzinfo=UTC)
@@ -115,6 +117,14 @@ def confirmation(client: Client, path: str) -> dict[str, str]:
         r'<input type="hidden" name="(\w+)" value="([^"]*)"', response.content.decode()
     )
     return {name: value for name, value in hidden if not name.startswith("csrf")}
+
+
+def sign_licence(customer: Customer, instance: str) -> None:
+    """Sign a licence for an installation that has reported its devices."""
+    owner = customer.organization.pk
+    with rls.tenant_scope(owner):
+        usage.report_devices(owner, report=NewReport(instance, 2, 5), actor=STAFF, at=NOW)
+        licensing.issue_license(owner, instance=instance, actor=STAFF, at=NOW)
 
 
 def history() -> Customer:

@@ -42,6 +42,7 @@ from apps.licensing import selectors, services
 from apps.licensing.models import LONGEST_GRACE, LONGEST_LIFETIME, Instance, License, SigningKey
 from apps.licensing.selectors import SENTENCES, InstanceFacts, LicenseFacts, Terms
 from apps.licensing.services import NewCustomer
+from apps.tenants import services as tenants
 from apps.tenants.models import Organization
 
 TAG, FORMER_TAG = "Licences", "Former addresses"
@@ -188,6 +189,46 @@ class FormerRevoked(Shape):
 
     status = serializers.CharField(default="success")
     revoked = serializers.IntegerField()
+
+
+class FormerCustomer(Shape):
+    """A customer in the former spelling."""
+
+    customer_id = serializers.CharField(source="public_id")
+    company_name = serializers.CharField(source="name")
+    email = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class FormerCustomers(Shape):
+    """A page of customers in the former spelling, newest first."""
+
+    customers = FormerCustomer(many=True)
+    next_cursor = serializers.CharField(
+        allow_null=True, help_text="`starting_after` of the next page; null: there is none"
+    )
+
+
+class FormerSignedUp(Shape):
+    """A customer that joined, in the former spelling."""
+
+    customer_id = serializers.CharField(source="organization.public_id")
+    trial_ends_at = serializers.DateTimeField(source="subscription.trial_end", allow_null=True)
+    license = serializers.CharField(source="license.token")
+
+
+class FormerCustomerBody(Body):
+    """Who joins, in the former spelling."""
+
+    company_name = Text(max_length=200)
+    email = Text(max_length=254)
+
+
+class FormerCustomerChange(Body):
+    """What to change, in the former spelling; what is left out stays."""
+
+    company_name = Text(max_length=200, required=False)
+    email = Text(max_length=254, required=False)
 
 
 class WhichLicence(Query):
@@ -519,6 +560,78 @@ class FormerRevoke(ApiView):
         self.body()
         done = services.revoke_all_licenses(row.pk, actor=self.actor, at=row.time(self.at))
         return self.answer(FormerRevoked, {"status": "success", "revoked": done})
+
+
+class FormerJoining(ApiView):
+    """Where customers joined and were listed."""
+
+    @operation(
+        "former_list_customers",
+        tag=FORMER_TAG,
+        scope="organizations:read",
+        query=ListQuery,
+        answers={200: FormerCustomers},
+    )
+    def get(self, request: Request) -> Response:
+        """List customers at the former address.
+
+        As `GET /api/v1/organizations`.
+        """
+        own = self.actor.organization_id
+        rows = Organization.objects.all() if own is None else Organization.objects.filter(pk=own)
+        found = page(rows, self.query(), among=rows)
+        following = found.next_cursor if found.has_more else None
+        seen = {"customers": found.rows, "next_cursor": following}
+        return self.answer(FormerCustomers, seen)
+
+    @operation(
+        "former_create_customer",
+        tag=FORMER_TAG,
+        scope=WRITE,
+        platform_only=True,
+        body=FormerCustomerBody,
+        answers={201: FormerSignedUp},
+    )
+    def post(self, request: Request) -> Response:
+        """Create a customer with trial and licence at the former address.
+
+        As `POST /api/v1/customers`.
+        """
+        said = self.body()
+        new = NewCustomer(said["company_name"], said["email"])
+        joined = services.sign_up(new, actor=self.actor, at=self.at)
+        return self.answer(FormerSignedUp, joined, status=201)
+
+
+class FormerOneCustomer(ApiView):
+    """Where one was."""
+
+    passes_over_parameters = True  # as it always did: nobody updates who asks here
+
+    @operation(
+        "former_get_customer",
+        tag=FORMER_TAG,
+        scope="organizations:read",
+        answers={200: FormerCustomer},
+    )
+    def get(self, request: Request, organization: str) -> Response:
+        """Get a customer at the former address."""
+        return self.answer(FormerCustomer, self.organization(organization))
+
+    @operation(
+        "former_update_customer",
+        tag=FORMER_TAG,
+        scope="organizations:write",
+        body=FormerCustomerChange,
+        answers={200: FormerCustomer},
+    )
+    def patch(self, request: Request, organization: str) -> Response:
+        """Change a customer's name or address of mail at the former address."""
+        row, said = self.organization(organization), self.body()
+        named = {"company_name": "name", "email": "email"}
+        changes = {named[key]: value for key, value in said.items()}
+        done = tenants.update_organization(row.pk, changes=changes, actor=self.actor, at=self.at)
+        return self.answer(FormerCustomer, done)
 
 
 # --- for everybody --------------------------------------------------------------------------------
