@@ -149,7 +149,10 @@ class LicenseScreen(BigScreen):
 
     def panels(self, request: HttpRequest, row: License) -> Sequence[Panel]:
         """Show what it grants, and every claim."""
-        granted = [*row.claims["features"].items(), *row.claims["limits"].items()]
+        granted = [
+            *sorted(row.claims["features"].items()),
+            *sorted(row.claims["limits"].items()),
+        ]
         said = [(cells.code(name), json.dumps(value)) for name, value in granted]
         claims = [(cells.code(name), cells.code(json.dumps(v))) for name, v in row.claims.items()]
         return [

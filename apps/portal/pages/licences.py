@@ -127,7 +127,10 @@ def _page(
 
 def _shown(request: PortalRequest, one: LicenseFacts) -> Shown:
     state = one.state(request.at)
-    granted = [*one.claims["features"].items(), *one.claims["limits"].items()]
+    granted = [
+        *sorted(one.claims["features"].items()),
+        *sorted(one.claims["limits"].items()),
+    ]
     return Shown(one, state, KINDS.get(state, "void"), str(LICENCE_STATES[state]), granted)
 
 
