@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
 
 from apps.backoffice.access import actor_of, time_of
 from apps.backoffice.admin import cells
@@ -192,7 +193,7 @@ class LicenseScreen(BigScreen):
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 
 
-def _state(row: License) -> object:
+def _state(row: License) -> SafeString:
     at = row.organization.time(clock.now())
     word = selectors.license_facts(row).state(at)
     return cells.badge(word, TONES[word])
