@@ -42,12 +42,12 @@ class InstantsLoader(RangeLoader[datetime]):
         """Read `["…","…")`; whatever looks otherwise is left to the driver."""
         text = bytes(data).decode()
         lower, comma, upper = text[1:-1].partition(",")
+        if not comma:
+            return super().load(data)
         try:
-            if comma:
-                return Range(_bound(lower), _bound(upper), text[0] + text[-1])
-        except ValueError:
-            pass  # of no datetime of Python's: the driver says so
-        return super().load(data)
+            return Range(_bound(lower), _bound(upper), text[0] + text[-1])
+        except ValueError:  # of no datetime of Python's: the driver says so
+            return super().load(data)
 
 
 def _bound(text: str) -> datetime | None:
