@@ -55,6 +55,22 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("LIVE_MAX_PER_ORGANIZATION", "100", "of these, for one organization"),
     Variable("API_BASE_URL", "", "public address of this system; default http://localhost:PORT"),
     Variable("ALLOWED_HOSTS", "", "comma-separated host names; required in production"),
+    Variable(
+        "CLERK_PUBLISHABLE_KEY", "", "pk_live_…: takes the session tokens of this Clerk instance"
+    ),
+    Variable(
+        "CLERK_JWT_KEY", "", "its public key (PEM); empty = fetched from Clerk and kept", True
+    ),
+    Variable(
+        "CLERK_AUTHORIZED_PARTIES",
+        "",
+        "comma-separated origins whose tokens count (azp), https://app.example.com; empty = any",
+    ),
+    Variable("CLERK_AUDIENCE", "", "comma-separated `aud` of a JWT template; empty = none"),
+    Variable("OIDC_ISSUER", "", "takes the access tokens of this issuer: their `iss`, exactly"),
+    Variable("OIDC_JWKS_URL", "", "where its public keys are"),
+    Variable("OIDC_AUDIENCE", "", "comma-separated `aud`: what the issuer calls this system"),
+    Variable("OIDC_AUTHORIZED_PARTIES", "", "comma-separated `azp`: which of its clients count"),
     Variable("DATABASE_URL", "", "PostgreSQL 16+ as the run-time login; empty = embedded", True),
     Variable("DATABASE_OWNER_URL", "", "the same database as its owner, for migrations", True),
     Variable(

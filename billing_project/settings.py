@@ -11,7 +11,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
 from apps.backoffice.unfold import UNFOLD as UNFOLD
 from apps.core import broker
-from billing_project import environment
+from billing_project import environment, issuers
 from billing_project.environment import BASE_DIR, read, read_bool, read_int, read_list
 
 environment.load_dotenv()
@@ -163,6 +163,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 AUTH_PASSWORD_VALIDATORS[1]["OPTIONS"] = {"min_length": 10}  # type: ignore[assignment]
+TOKEN_ISSUERS = issuers.token_issuers()
 
 # --- Language, time, files ----------------------------------------------------------------------
 LANGUAGE_CODE = "en"
@@ -295,7 +296,7 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- The doors ----------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.api.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.core.errors import Conflict, DomainError, NotFound
+from apps.core.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 
 
 class SlugTaken(Conflict):
@@ -53,3 +53,35 @@ class ClockGoesBack(Conflict):
     """A test clock only goes forward."""
 
     code = "clock_goes_back"
+
+
+class InvalidToken(DomainError):
+    """The token is malformed, not its issuer's, or not for this system."""
+
+    code = "invalid_token"
+    status = 401
+
+
+class TokenExpired(InvalidToken):
+    """The token has expired."""
+
+    code = "token_expired"
+
+
+class KeysUnavailable(DomainError):
+    """The token's issuer does not show its keys; the same request may be sent again."""
+
+    code = "keys_unavailable"
+    status = 503
+
+
+class NotAMember(Forbidden):
+    """The token names nobody who belongs to the organization."""
+
+    code = "not_a_member"
+
+
+class OrganizationNeeded(Invalid):
+    """The person belongs to several organizations, and the request names none."""
+
+    code = "organization_needed"

@@ -314,6 +314,46 @@ class Application(Row):
         return self.name
 
 
+class TokenIssuer(Row):
+    """Somebody else whose tokens say who calls: Clerk, or any issuer of OpenID Connect."""
+
+    class Kind(models.TextChoices):
+        CLERK = "clerk", "Clerk"
+        OIDC = "oidc", "OpenID Connect"
+
+    public_id = PublicIdField("tki")
+    issuer = models.CharField(max_length=255, unique=True, db_collation="C", help_text="`iss`")
+    kind = models.CharField(max_length=10, choices=Kind)
+    application = models.ForeignKey(
+        Application,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="whose external ids it names; nobody: any application's",
+    )
+    application_id: int | None
+    audiences = models.JSONField(default=list, help_text="`aud`: one of these")
+    authorized_parties = models.JSONField(default=list, help_text="`azp`: one of these")
+    jwks_url = models.CharField(max_length=500, blank=True, default="")
+    public_key = models.TextField(blank=True, default="", help_text="PEM; needs no network")
+    role_map = models.JSONField(default=dict, help_text="{its role: ours}")
+    matches_email = models.BooleanField(
+        default=False, help_text="an address that it has verified makes somebody ours"
+    )
+    disabled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["issuer"]
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(jwks_url="", public_key=""), name="token_issuer_has_keys"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.issuer
+
+
 class ExternalId(TenantRow):
     """What a product application calls an organization or a user of ours."""
 

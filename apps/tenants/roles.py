@@ -7,12 +7,12 @@ from collections.abc import Mapping
 OWNER, BILLING_ADMIN, ADMIN, MEMBER = "OWNER", "BILLING_ADMIN", "ADMIN", "MEMBER"
 ROLES = (OWNER, BILLING_ADMIN, ADMIN, MEMBER)
 
-_member = frozenset({"use_seat", "view_usage"})
+_member = frozenset({"use_seat", "view_usage", "view_plans", "view_subscriptions"})
 _admin = _member | {
     "assign_seats", "view_seats", "invite_members", "view_members", "view_licences",
     "manage_licences",
 }  # fmt: skip
-_billing = _admin | {"manage_billing", "view_invoices", "view_audit"}
+_billing = _admin | {"manage_billing", "view_invoices", "view_audit", "view_organization"}
 _owner = _billing | {"manage_organization", "manage_api_keys", "manage_roles"}
 
 ROLE_CAPABILITIES: Mapping[str, frozenset[str]] = {
@@ -20,6 +20,17 @@ ROLE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     BILLING_ADMIN: _billing,
     ADMIN: _admin,
     MEMBER: _member,
+}
+
+# What other systems call their roles, in ours: Clerk's own two, and "billing" beside them. Clerk's
+# admin may do everything in his organization. A token's role never adds to what the member holds.
+FOREIGN_ROLES: Mapping[str, str] = {
+    "owner": OWNER,
+    "admin": OWNER,
+    "billing": BILLING_ADMIN,
+    "billing_admin": BILLING_ADMIN,
+    "member": MEMBER,
+    "basic_member": MEMBER,
 }
 
 _support = frozenset({
@@ -44,7 +55,7 @@ STAFF_CAPABILITIES: Mapping[str, frozenset[str]] = {
 
 # What an API key's scopes allow. `write` scopes do not include `read`: least privilege.
 SCOPE_CAPABILITIES: Mapping[str, frozenset[str]] = {
-    "organizations:read": frozenset({"view_platform"}),
+    "organizations:read": frozenset({"view_organization"}),
     "organizations:write": frozenset({"manage_organization"}),
     "plans:read": frozenset({"view_plans"}),
     "subscriptions:read": frozenset({"view_subscriptions"}),

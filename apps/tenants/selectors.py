@@ -14,6 +14,7 @@ from django.db.models import Q
 
 from apps.core import ids, statements
 from apps.core.actor import Actor
+from apps.core.errors import NotFound
 from apps.tenants import places, roles
 from apps.tenants.errors import InvitationInvalid, UnknownOrganization
 from apps.tenants.models import (
@@ -245,6 +246,15 @@ def find_member(
     if "@" in reference:
         return mine.filter(email__iexact=reference).first()
     return mine.filter(public_id=reference).first()
+
+
+def get_member(organization_id: int, email: str) -> Membership:
+    """Return the member with this e-mail, with the user; raises NotFound."""
+    rows = Membership.objects.filter(organization_id=organization_id).select_related("user")
+    found = rows.filter(user__email__iexact=email).first()
+    if found is None:
+        raise NotFound(f"{email} is no member of this organization.", param="email")
+    return found
 
 
 def open_invitations(organization_id: int, *, at: datetime) -> Sequence[Invitation]:

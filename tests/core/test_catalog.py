@@ -28,6 +28,7 @@ PLATFORM = {
     "tenants_application",
     "tenants_billingentity",
     "tenants_testclock",
+    "tenants_tokenissuer",
     "usage_epoch",
     "usage_meter",
     "usage_shipment",

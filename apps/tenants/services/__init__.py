@@ -39,10 +39,16 @@ from apps.tenants.services.tax_ids import (
     verify_tax_id,
     verify_tax_ids,
 )
+from apps.tenants.services.token_issuers import (
+    IssuerTerms,
+    define_token_issuer,
+    disable_token_issuer,
+)
 
 __all__ = [
     "COUNTRIES",
     "LAST_USED_GRAIN",
+    "IssuerTerms",
     "NewKey",
     "TaxIdChecks",
     "accept_invitation",
@@ -60,6 +66,8 @@ __all__ = [
     "create_user",
     "define_application",
     "define_billing_entity",
+    "define_token_issuer",
+    "disable_token_issuer",
     "hold",
     "invite_member",
     "lock",
