@@ -1,4 +1,4 @@
-"""Who calls: the API key in the Authorization header, before any scope is open."""
+"""Who calls: the API key or the token in the Authorization header, before any scope is open."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from rest_framework.request import Request
 from apps.api.errors import InvalidKey, KeyExpired, KeyRevoked, MissingKey
 from apps.core import clock, rls
 from apps.core.actor import Actor
-from apps.tenants import selectors, services
+from apps.tenants import bearers, selectors, services
+from apps.tenants.errors import NotAMember
 from apps.tenants.selectors import KeyHolder
 
 LONGEST_KEY = 200
+LONGEST_REFERENCE = 220
+ORGANIZATION = "HTTP_X_ORGANIZATION"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The program behind a request: what DRF calls its user."""
+    """Who is behind a request, a program or a person: what DRF calls its user.
 
-    holder: KeyHolder
+    `holder` is the API key's, None for a person with a token.
+    """
+
+    actor: Actor
+    holder: KeyHolder | None = None
     is_authenticated: bool = True
 
     @property
-    def actor(self) -> Actor:
-        """Who acts."""
-        return self.holder.actor
-
-    @property
     def public_id(self) -> str:
-        """The key's public id, for the log."""
+        """The key's or the person's public id, for the log."""
         return self.actor.id
 
     @property
@@ -53,17 +55,16 @@ def caller_of(request: Request) -> Caller:
     """Return who calls; DRF keeps it as the request's user."""
     found: Any = request.user
     if not isinstance(found, Caller):
-        raise TypeError("this request was not authenticated by an API key")
+        raise TypeError("this request was not authenticated")
     return found
 
 
-class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer bk_…`; keys are never read from anywhere else."""
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer` with an API key or a token; neither is read from anywhere else."""
 
-    def authenticate(self, request: Request) -> tuple[Caller, KeyHolder]:
-        """Return the caller, or raise one of the 401 refusals."""
-        caller = identify(request._request, clock.now())
-        return caller, caller.holder
+    def authenticate(self, request: Request) -> tuple[Caller, None]:
+        """Return the caller, or raise one of the refusals."""
+        return identify(request._request, clock.now()), None
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge of a 401."""
@@ -71,18 +72,39 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 def identify(request: HttpRequest, at: datetime) -> Caller:
-    """Return who calls, with the use of the key noted; raises one of the 401 refusals."""
-    caller = Caller(_good(_holder(request), at))
-    _note_use(caller, at)
+    """Return who calls; raises a 401, and for tokens what `bearers` refuses.
+
+    The use of a key is noted. A token's person is looked up in a transaction of its own, and its
+    issuer is asked for keys, if need be, before that.
+    """
+    given = _credential(request)
+    if "." in given:  # keys have none
+        claims = bearers.claims_of(given, at=at)
+        with rls.ops_scope("api: who a token names"):
+            return Caller(bearers.bearer(claims, organization=_organization(request)).actor)
+    holder = _good(_holder(given), at)
+    caller = Caller(holder.actor, holder)
+    _note_use(caller, holder, at)
     return caller
 
 
-def _holder(request: HttpRequest) -> KeyHolder:
+def _credential(request: HttpRequest) -> str:
     given = request.META.get("HTTP_AUTHORIZATION", "")
-    scheme, _, key = given.partition(" ")
-    if not given or scheme.lower() != "bearer" or not key.strip():
-        raise MissingKey("Send an API key: 'Authorization: Bearer bk_…'.")
-    key = key.strip()
+    scheme, _, credential = given.partition(" ")
+    if scheme.lower() != "bearer" or not credential.strip():
+        raise MissingKey("Send an API key or a token: 'Authorization: Bearer bk_…'.")
+    return str(credential).strip()
+
+
+def _organization(request: HttpRequest) -> str:
+    """Return which organization a person wants to work for: an id, a slug or an `ext:` id."""
+    given = str(request.META.get(ORGANIZATION, "")).strip()
+    if len(given) > LONGEST_REFERENCE or not given.isprintable():
+        raise NotAMember("This token names no member of the organization.")
+    return given
+
+
+def _holder(key: str) -> KeyHolder:
     plausible = key.isascii() and key.isprintable() and len(key) <= LONGEST_KEY
     holder = selectors.key_holder(key) if plausible else None
     if holder is None:
@@ -98,9 +120,9 @@ def _good(holder: KeyHolder, at: datetime) -> KeyHolder:
     return holder
 
 
-def _note_use(caller: Caller, at: datetime) -> None:
+def _note_use(caller: Caller, holder: KeyHolder, at: datetime) -> None:
     """Note the use in a transaction of its own: a key's requests must not wait for each other."""
-    last = caller.holder.last_used_at
+    last = holder.last_used_at
     if last is None or at - last >= services.LAST_USED_GRAIN:
         with caller.scope():
-            services.note_key_use(caller.holder, at=at)
+            services.note_key_use(holder, at=at)

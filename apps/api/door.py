@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.api import errors
-from apps.api.authentication import ApiKeyAuthentication, Caller, caller_of
+from apps.api.authentication import LONGEST_REFERENCE, BearerAuthentication, Caller, caller_of
 from apps.api.idempotency import answered_once
 from apps.api.pagination import Page
 from apps.api.permissions import HasScope, operation_of
@@ -36,7 +36,6 @@ from apps.tenants.errors import UnknownOrganization
 from apps.tenants.models import Organization
 
 M = TypeVar("M", bound=Model)
-LONGEST_REFERENCE = 220
 EXTERNAL = "ext:"
 READS = {"GET", "HEAD"}
 
@@ -58,7 +57,7 @@ class OneAnswer(BaseContentNegotiation):
 class ApiView(APIView):
     """A resource's address. Handlers are declared with `@operation`."""
 
-    authentication_classes = [ApiKeyAuthentication]
+    authentication_classes = [BearerAuthentication]
     permission_classes = [HasScope]
     content_negotiation_class = OneAnswer
     renderer_classes = [JSONRenderer]

@@ -192,7 +192,8 @@ def headers_of(refusal: DomainError) -> dict[str, str]:
     if refusal.status == MissingKey.status:
         given = "" if isinstance(refusal, MissingKey) else ', error="invalid_token"'
         return {"WWW-Authenticate": 'Bearer realm="api"' + given}
-    return TRY_AGAIN if isinstance(refusal, Unavailable | InFlight) else {}
+    again = refusal.status == Unavailable.status or isinstance(refusal, InFlight)
+    return TRY_AGAIN if again else {}
 
 
 def problem(refusal: DomainError, request: HttpRequest) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from apps.api.admission import Admission
-from apps.api.authentication import Caller
-from apps.api.door import LONGEST_REFERENCE
+from apps.api.authentication import LONGEST_REFERENCE, Caller
 from apps.api.errors import EventsRejected, printable, problem
 from apps.api.forms import MEDIA_TYPES, read_events
 from apps.api.gathering import Gathering

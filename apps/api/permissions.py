@@ -1,4 +1,4 @@
-"""Whether a key may call an operation: every operation names the one scope that it needs."""
+"""Whether a caller may: every operation names the one scope that a key, or a role, needs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 
 from apps.api.authentication import Caller, caller_of
 from apps.api.errors import MethodNotAllowed, MissingScope, PlatformKeyNeeded
+from apps.core.actor import require
 from apps.tenants.roles import SCOPE_CAPABILITIES
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ def operation_of(view: APIView, method: str) -> Operation | None:
 
 
 def require_scope(caller: Caller, scope: str) -> None:
-    """Raise MissingScope unless the caller's key has the scope; an empty one everybody has."""
-    if scope and not SCOPE_CAPABILITIES[scope] <= caller.actor.capabilities:
+    """Raise MissingScope unless the caller's key has the scope; an empty one everybody has.
+
+    A person has what their role allows in the portal too: Forbidden names what is missing.
+    """
+    missing = SCOPE_CAPABILITIES[scope] - caller.actor.capabilities if scope else None
+    if missing and caller.holder is None:
+        require(min(missing), actor=caller.actor)
+    if missing:
         raise MissingScope(f"This needs an API key with the scope '{scope}'.", scope=scope)

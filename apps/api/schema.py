@@ -195,10 +195,10 @@ class ApiSchema(AutoSchema):
         return [{name: [declared.scope] for name in requirement} for requirement in found]
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """The API key in the document."""
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """The API key, or the token, in the document."""
 
-    target_class = "apps.api.authentication.ApiKeyAuthentication"
+    target_class = "apps.api.authentication.BearerAuthentication"
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
@@ -206,6 +206,10 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {
             "type": "http",
             "scheme": "bearer",
-            "bearerFormat": "bk_live_… or bk_test_…",
-            "description": "An API key of an organization, or of the platform.",
+            "bearerFormat": "bk_live_…, bk_test_… or a JWT",
+            "description": (
+                "An API key of an organization or of the platform, whose scopes decide; or a"
+                " person's token, whose role in the organization decides. Who belongs to several"
+                " names one in the header `X-Organization`, unless the token does."
+            ),
         }
