@@ -44,6 +44,7 @@ from apps.backoffice.admin.tenants import (
     TestClockScreen,
     UserScreen,
 )
+from apps.backoffice.admin.token_issuers import TokenIssuerScreen
 from apps.backoffice.admin.usage import (
     DeviceReportScreen,
     EventScreen,
@@ -86,6 +87,7 @@ from apps.tenants.models import (
     Membership,
     Organization,
     TestClock,
+    TokenIssuer,
     User,
 )
 from apps.usage.models import (
@@ -105,6 +107,7 @@ SCREENS: dict[type[Model], type[Screen]] = {
     User: UserScreen,
     ApiKey: ApiKeyScreen,
     Application: ApplicationScreen,
+    TokenIssuer: TokenIssuerScreen,
     BillingEntity: BillingEntityScreen,
     TestClock: TestClockScreen,
     Plan: PlanScreen,

@@ -61,6 +61,7 @@ NAVIGATION = [
         _list("Instances", "dns", "licensing_instance", "licences"),
         _list("Members", "groups", "tenants_membership"),
         _list("API keys", "key", "tenants_apikey"),
+        _list("Token issuers", "verified_user", "tenants_tokenissuer"),
     ),
     _group(
         "Billing",

@@ -51,6 +51,7 @@ SUBJECTS = (
     "subscription",
     "test_clock",
     "tax_rate",
+    "token_issuer",
     "usage",
     "user",
     "watch",
