@@ -56,6 +56,17 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("API_BASE_URL", "", "public address of this system; default http://localhost:PORT"),
     Variable("ALLOWED_HOSTS", "", "comma-separated host names; required in production"),
     Variable(
+        "JWT_SECRET", "", "signs the API's access tokens; empty = derived from SECRET_KEY", True
+    ),
+    Variable(
+        "ENABLE_REGISTRATION",
+        "",
+        "true: anybody registers an organization; default: not in production",
+    ),
+    Variable(
+        "TRUSTED_PROXIES", "0", "proxies in front that add to X-Forwarded-For; 0 = it is not read"
+    ),
+    Variable(
         "CLERK_PUBLISHABLE_KEY", "", "pk_live_…: takes the session tokens of this Clerk instance"
     ),
     Variable(

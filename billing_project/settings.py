@@ -163,6 +163,9 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 AUTH_PASSWORD_VALIDATORS[1]["OPTIONS"] = {"min_length": 10}  # type: ignore[assignment]
+JWT_SECRET = read("JWT_SECRET")
+ENABLE_REGISTRATION = read_bool("ENABLE_REGISTRATION", default=not PRODUCTION)
+TRUSTED_PROXIES = read_int("TRUSTED_PROXIES")
 TOKEN_ISSUERS = issuers.token_issuers()
 
 # --- Language, time, files ----------------------------------------------------------------------

@@ -23,7 +23,7 @@ from apps.api import errors
 from apps.api.authentication import LONGEST_REFERENCE, BearerAuthentication, Caller, caller_of
 from apps.api.idempotency import answered_once
 from apps.api.pagination import Page
-from apps.api.permissions import HasScope, operation_of
+from apps.api.permissions import HasScope, IsDeclared, operation_of
 from apps.api.reading import raw_body, read_json
 from apps.api.schema import ApiSchema, Operation, Raw
 from apps.api.shapes import Query, Shape
@@ -230,6 +230,21 @@ class ApiView(APIView):
             "data": shape(list(seen), many=True).data,
         }
         return Response(body)
+
+
+class OpenView(ApiView):
+    """An address that nobody needs a key for. Its handlers open the scope that they need."""
+
+    authentication_classes = []
+    permission_classes = [IsDeclared]
+
+    def _serve(self) -> HttpResponseBase:
+        declared = self.operation
+        self._refuse_parameters(declared)
+        self.raw, self.media_type = raw_body(
+            self.request._request, media_types=declared.media_types
+        )
+        return self._handler()()
 
 
 class NoSuchPath(ApiView):

@@ -24,6 +24,7 @@ from rest_framework.response import Response
 from apps.core.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from apps.core.idempotency import InFlight
 from apps.core.middleware import request_id
+from apps.core.throttle import TooManyAttempts
 
 log = logging.getLogger(__name__)
 
@@ -192,6 +193,8 @@ def headers_of(refusal: DomainError) -> dict[str, str]:
     if refusal.status == MissingKey.status:
         given = "" if isinstance(refusal, MissingKey) else ', error="invalid_token"'
         return {"WWW-Authenticate": 'Bearer realm="api"' + given}
+    if isinstance(refusal, TooManyAttempts):
+        return {"Retry-After": str(refusal.extra["retry_after"])}
     again = refusal.status == Unavailable.status or isinstance(refusal, InFlight)
     return TRY_AGAIN if again else {}
 

@@ -26,9 +26,19 @@ class HasScope(BasePermission):
         if operation is None:
             raise MethodNotAllowed(f"This address does not take {request.method}.")
         caller = caller_of(request)
-        require_scope(caller, operation.scope)
+        require_scope(caller, operation.scope or "")
         if operation.platform_only and not caller.is_platform:
             raise PlatformKeyNeeded("This needs an API key of the platform.")
+        return True
+
+
+class IsDeclared(BasePermission):
+    """Let everybody in, as far as the address takes the method."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Return True or raise MethodNotAllowed."""
+        if operation_of(view, request.method or "") is None:
+            raise MethodNotAllowed(f"This address does not take {request.method}.")
         return True
 
 

@@ -54,6 +54,11 @@ REFUSALS = {
     "500": "Something went wrong on our side; nothing was changed.",
     "503": "The system is busy; send the same request again.",
 }
+TOO_MANY = "429"
+MEANINGS = {
+    **REFUSALS,
+    TOO_MANY: "There were too many attempts; wait as long as `Retry-After` says.",
+}
 READING = ("400", "401", "403", "404", "500", "503")
 KEY_HEADER = OpenApiParameter(
     HEADER,
@@ -82,13 +87,18 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a handler declares. Without a scope any key may call it."""
+    """What a handler declares. With an empty scope any key may call it, with none anybody."""
 
     id: str
-    scope: str
+    scope: str | None
     platform_only: bool
     query: type[Query] | None
     body: type[Body] | Raw | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a key."""
+        return self.scope is None
 
     @property
     def media_types(self) -> Sequence[str]:
@@ -102,8 +112,8 @@ class Operation:
 
     @property
     def takes_key(self) -> bool:
-        """Whether an Idempotency-Key has an effect."""
-        return self.writes and not isinstance(self.body, Raw)
+        """Whether an Idempotency-Key has an effect: keys belong to whoever calls, by name."""
+        return self.writes and not self.is_open and not isinstance(self.body, Raw)
 
 
 def operation(
@@ -111,7 +121,7 @@ def operation(
     *,
     tag: str,
     answers: Mapping[Any, Any],
-    scope: str = "",
+    scope: str | None = "",
     platform_only: bool = False,
     query: type[Query] | None = None,
     body: type[Body] | Raw | None = None,
@@ -144,7 +154,9 @@ def operation(
 
 def _description(rest: str, declared: Operation) -> str:
     told = "\n".join(line.strip() for line in rest.strip().splitlines())
-    needs = f"Needs the scope `{declared.scope}`." if declared.scope else "Needs no scope."
+    needs = "Needs no key." if declared.is_open else "Needs no scope."
+    if declared.scope:
+        needs = f"Needs the scope `{declared.scope}`."
     if declared.platform_only:
         needs += " Only keys of the platform may call it."
     return f"{told}\n\n{needs}".strip()
@@ -156,9 +168,9 @@ def _query_parameters(query: type[Query] | None) -> list[OpenApiParameter | type
 
 def _responses(answers: Mapping[Any, Any], declared: Operation) -> dict[Any, Any]:
     own = {str(status if isinstance(status, int) else status[0]) for status in answers}
-    codes = REFUSALS if declared.writes else READING
+    codes = (*REFUSALS, TOO_MANY) if declared.is_open else REFUSALS if declared.writes else READING
     refusals = {
-        (code, MEDIA_TYPE): OpenApiResponse(Problem, description=REFUSALS[code])
+        (code, MEDIA_TYPE): OpenApiResponse(Problem, description=MEANINGS[code])
         for code in codes
         if code not in own
     }
@@ -190,6 +202,8 @@ class ApiSchema(AutoSchema):
             getattr(self.view, self.method.lower(), None), "operation", None
         )
         found = super().get_auth()
+        if declared is not None and declared.is_open:
+            return [{}]
         if declared is None or not declared.scope:
             return found
         return [{name: [declared.scope] for name in requirement} for requirement in found]

@@ -9,6 +9,7 @@ from apps.api import pages
 from apps.api.door import NoSuchPath
 from apps.api.v1 import (
     access,
+    auth,
     changes,
     charges,
     corrections,
@@ -38,6 +39,10 @@ from apps.api.v1 import (
 FIVE_MINUTES = 300
 
 v1 = [
+    path("auth/register", auth.Register.as_view()),
+    path("auth/login", auth.Login.as_view()),
+    path("auth/refresh", auth.Refresh.as_view()),
+    path("auth/logout", auth.Logout.as_view()),
     path("me", me.Me.as_view()),
     path("organizations", organizations.Organizations.as_view()),
     path("organizations/<str:organization>", organizations.OneOrganization.as_view()),
@@ -160,8 +165,10 @@ v1 = [
     path("credit-notes/<str:credit_note>/refunds", credit_notes.Refunds.as_view()),
 ]
 
-# As the licence-based system of before spelled them.
+# As the systems of before spelled them.
 former = [
+    path("auth/register", auth.FormerRegister.as_view()),
+    path("auth/login", auth.FormerLogin.as_view()),
     path("usage/report", devices.FormerReport.as_view()),
     path("usage/cleanup", devices.FormerCleanup.as_view()),
     path("usage/<str:organization>", devices.FormerHistory.as_view()),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from apps.core import ids
 from apps.core.actor import Actor
-from apps.tenants import jwts, roles
-from apps.tenants.errors import InvalidToken, NotAMember, OrganizationNeeded
-from apps.tenants.models import ExternalId, Membership, Organization, TokenIssuer
+from apps.tenants import jwts, own_tokens, roles
+from apps.tenants.errors import InvalidToken, NotAMember, OrganizationNeeded, SessionOver
+from apps.tenants.models import ApiSession, ExternalId, Membership, Organization, TokenIssuer
 from apps.tenants.trust import Claims, Trust, believe
 
 EXTERNAL = "ext:"
@@ -35,6 +35,8 @@ def claims_of(text: str, *, at: datetime) -> Claims:
     """
     token = jwts.read(text)
     issuer = jwts.text_of(token.claims, "iss")
+    if issuer == own_tokens.issuer():
+        return own_tokens.believe(token, at=at)
     trust = _trust(issuer) if issuer else None
     if trust is None:
         raise InvalidToken("The token's issuer is not trusted here.")
@@ -102,9 +104,12 @@ def _memberships(claims: Claims) -> Sequence[Membership]:
 
     An organization's word for who somebody is counts in that organization alone: else its owner
     could say that a stranger is a member who belongs to others too. A verified address counts
-    where the organization has said nothing of the subject.
+    where the organization has said nothing of the subject, for a user who has shown it to us too:
+    else whoever registered with a stranger's address would share what the stranger sees.
     """
     rows = Membership.objects.filter(user__is_active=True).select_related("user")
+    if claims.session:
+        return list(rows.filter(user=_signed_in(claims)))
     mapped = _external_ids(claims.trust).filter(
         kind=ExternalId.Kind.USER, external_id=claims.subject
     )
@@ -112,7 +117,17 @@ def _memberships(claims: Claims) -> Sequence[Membership]:
     found = rows.filter(Exists(here.filter(user=OuterRef("user"))))
     if not claims.email:
         return list(found)
-    return [*found, *rows.filter(~Exists(here), user__email__iexact=claims.email)]
+    mine = Q(user__email__iexact=claims.email, user__email_verified_at__isnull=False)
+    return [*found, *rows.filter(mine, ~Exists(here))]
+
+
+def _signed_in(claims: Claims) -> int:
+    """Return who has the session, if it is open; raises SessionOver."""
+    open_ones = ApiSession.objects.filter(public_id=claims.session, revoked_at=None)
+    found = open_ones.filter(user__public_id=claims.subject).values_list("user_id", flat=True)
+    if (user_id := found.first()) is None:
+        raise SessionOver("This session is over; sign in again.")
+    return user_id
 
 
 def _organizations(trust: Trust, reference: str) -> set[int]:

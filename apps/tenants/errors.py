@@ -68,6 +68,25 @@ class TokenExpired(InvalidToken):
     code = "token_expired"
 
 
+class WrongCredentials(DomainError):
+    """The e-mail address or the password is wrong."""
+
+    code = "wrong_credentials"
+    status = 401
+
+
+class SessionOver(InvalidToken):
+    """The session was signed out, has expired, or never was."""
+
+    code = "session_over"
+
+
+class RefreshReused(InvalidToken):
+    """The refresh token came a second time; its session has ended."""
+
+    code = "refresh_reused"
+
+
 class KeysUnavailable(DomainError):
     """The token's issuer does not show its keys; the same request may be sent again."""
 

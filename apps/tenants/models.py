@@ -236,6 +236,9 @@ class User(AbstractBaseUser, PermissionsMixin, Row):
     name = models.CharField(max_length=200, blank=True, default="")
     is_staff = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
+    email_verified_at = models.DateTimeField(
+        null=True, help_text="empty: nobody has shown that the address is theirs"
+    )
 
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "email"
@@ -252,6 +255,36 @@ class User(AbstractBaseUser, PermissionsMixin, Row):
     def get_short_name(self) -> str:
         """Return the first word of the name."""
         return self.get_full_name().split(" ")[0]
+
+
+class ApiSession(Row):
+    """Somebody's sign-in at the API: as long as it is open, its tokens count."""
+
+    public_id = PublicIdField("ses")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="api_sessions")
+    user_id: int
+    expires_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    def is_good(self, at: datetime) -> bool:
+        """Tell whether its tokens count at this instant."""
+        return self.revoked_at is None and at < self.expires_at
+
+
+class RefreshToken(Row):
+    """What keeps a session open, once: stored as SHA-256, used ones to know them again."""
+
+    session = models.ForeignKey(ApiSession, on_delete=models.CASCADE, related_name="tokens")
+    session_id: int
+    hash = models.CharField(max_length=64, unique=True, db_collation="C")
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.session} ({'used' if self.used_at else 'good'})"
 
 
 class Membership(TenantRow):

@@ -47,7 +47,7 @@ class Claims:
     """What a verified token says: who, for which organization, and at most as what.
 
     `organization` and `role` (one of ours) are empty where the token says nothing of them; `email`
-    is the address that the issuer has verified, or empty.
+    is the address that the issuer has verified, or empty; `session` is our own, of our own tokens.
     """
 
     subject: str
@@ -56,6 +56,7 @@ class Claims:
     role: str
     expires_at: datetime
     trust: Trust
+    session: str = ""
 
 
 def believe(token: jwts.Token, trust: Trust, *, at: datetime) -> Claims:

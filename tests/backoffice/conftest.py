@@ -157,6 +157,8 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
         )
         payments.record_refund(note.public_id, actor=STAFF, at=NOW)
         limit(world)
+        terms = tenants.IssuerTerms(audiences=("billing",), jwks_url="https://id.example/jwks")
+        tenants.define_token_issuer("https://id.example", terms=terms, actor=STAFF, at=NOW)
         usage.report_devices(world.id, report=NewReport("plant", 2, 5), actor=STAFF, at=NOW)
         licensing.issue_license(world.id, instance="plant", actor=STAFF, at=NOW)
 

@@ -35,7 +35,12 @@ PLATFORM = {
     "watch_mark",
 }
 # The tenants' role has no right at all.
-PRIVATE = {"audit_audithead", "licensing_signing_key"}
+PRIVATE = {
+    "audit_audithead",
+    "licensing_signing_key",
+    "tenants_apisession",
+    "tenants_refreshtoken",
+}
 PRIVATE_PREFIX = "djstripe_"
 # Django's own: signing in, permissions of staff, migrations. No customer's facts are in them.
 FRAMEWORK = {

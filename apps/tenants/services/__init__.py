@@ -33,6 +33,15 @@ from apps.tenants.services.people import (
     remove_member,
     revoke_invitation,
 )
+from apps.tenants.services.sessions import (
+    Customer,
+    SignedIn,
+    refresh,
+    register,
+    sign_in,
+    sign_out,
+    sign_out_everywhere,
+)
 from apps.tenants.services.tax_ids import (
     TaxIdChecks,
     recheck_tax_id,
@@ -48,8 +57,10 @@ from apps.tenants.services.token_issuers import (
 __all__ = [
     "COUNTRIES",
     "LAST_USED_GRAIN",
+    "Customer",
     "IssuerTerms",
     "NewKey",
+    "SignedIn",
     "TaxIdChecks",
     "accept_invitation",
     "add_member",
@@ -76,10 +87,15 @@ __all__ = [
     "map_external_user",
     "note_key_use",
     "recheck_tax_id",
+    "refresh",
+    "register",
     "remove_member",
     "revoke_api_key",
     "revoke_invitation",
     "set_test_clock",
+    "sign_in",
+    "sign_out",
+    "sign_out_everywhere",
     "update_organization",
     "verify_tax_id",
     "verify_tax_ids",

@@ -16,7 +16,7 @@ from apps.core.errors import Invalid, NotFound
 from apps.tenants import roles, selectors
 from apps.tenants.errors import AlreadyMember, LastOwner
 from apps.tenants.events import MemberInvited, MemberRemoved
-from apps.tenants.models import Invitation, Membership, User
+from apps.tenants.models import ApiSession, Invitation, Membership, User
 from apps.tenants.services.checks import check_email
 from apps.tenants.services.organizations import lock
 
@@ -38,7 +38,7 @@ def create_user(
     Needs the ops scope. Raises Invalid for a weak password and AlreadyMember for a known e-mail.
     """
     require("manage_platform", actor=actor)
-    row = _new_user(email, password=password, name=name)
+    row = new_user(email, password=password, name=name, verified_at=at)
     row.is_staff = bool(groups)
     row.save(update_fields=["is_staff"])
     for group in groups or []:
@@ -57,6 +57,7 @@ def create_user(
 def change_password(user_id: str, *, password: str, actor: Actor, at: datetime) -> None:
     """Give a user another password: their own, or with manage_platform anybody's.
 
+    Whoever is signed in as them, in the portal or at the API, is no more.
     Raises Invalid for a weak one. Doors check the old password first.
     """
     if actor.id != user_id:
@@ -70,6 +71,7 @@ def change_password(user_id: str, *, password: str, actor: Actor, at: datetime) 
         raise Invalid(" ".join(error.messages), param="password") from None
     row.set_password(password)
     row.save(update_fields=["password"])
+    ApiSession.objects.filter(user=row, revoked_at=None).update(revoked_at=at)
     audit.record(action="user.password_changed", target=user_id, actor=actor, at=at)
 
 
@@ -80,9 +82,10 @@ def _group(name: str) -> int:
     return int(found.pk)
 
 
-def _new_user(email: str, *, password: str, name: str) -> User:
+def new_user(email: str, *, password: str, name: str, verified_at: datetime | None = None) -> User:
+    """Create a user. Raises Invalid for a weak password and AlreadyMember for a known e-mail."""
     check_email(email)
-    row = User(email=email.lower(), name=name)
+    row = User(email=email.lower(), name=name, email_verified_at=verified_at)
     try:
         validate_password(password, row)
     except ValidationError as error:
@@ -278,7 +281,7 @@ def accept_invitation(
     lock(invitation.organization_id)
     invitation = selectors.find_invitation(token, at=at)
     if user is None:
-        user = _new_user(invitation.email, password=password, name=name)
+        user = new_user(invitation.email, password=password, name=name, verified_at=at)
     elif user.email.lower() != invitation.email:
         raise Invalid(f"This invitation is for {invitation.email}; sign in as that user.")
     actor = Actor("user", user.public_id, invitation.role, invitation.organization_id)

@@ -26,8 +26,7 @@ class Command(BaseCommand):
         "  manage.py trust_issuer https://id.example --audience billing"
         " --jwks https://id.example/jwks.json\n"
         "  manage.py trust_issuer https://clerk.example --kind clerk --public-key clerk.pem"
-        " --parties https://app.example --application desk\n"
-        "  manage.py trust_issuer https://id.example --disable"
+        " --parties https://app.example --application desk"
     )
 
     def arguments(self, parser: CommandParser) -> None:

@@ -1,0 +1,200 @@
+"""Everything that changes who is signed in at the API: register, sign in, refresh, sign out."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.db import transaction
+from django.utils.text import slugify
+
+from apps.audit import services as audit
+from apps.core.actor import Actor, system
+from apps.core.errors import Forbidden, NotFound
+from apps.core.ids import ALPHABET
+from apps.core.throttle import Limit
+from apps.tenants import own_tokens, selectors
+from apps.tenants.errors import SessionOver, WrongCredentials
+from apps.tenants.models import ApiSession, Organization, RefreshToken, User
+from apps.tenants.services.organizations import create_organization
+from apps.tenants.services.people import add_member, new_user
+
+SESSION_LASTS = timedelta(days=30)
+# Of one account from one address, of one account, of one address.
+PAIR = Limit("sign-in", 5, 300)
+ACCOUNT = Limit("sign-in-account", 50, 3600)
+ADDRESS = Limit("sign-in-address", 100, 900)
+REGISTRATIONS = Limit("register", 20, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What somebody has who is signed in: tokens, shown this once, and until when they count."""
+
+    user: User
+    session: ApiSession
+    access: str
+    refresh: str
+    access_expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """The organization that somebody registers; an empty slug is made of the name."""
+
+    name: str
+    slug: str = ""
+    currency: str = "USD"
+    timezone: str = "UTC"
+    country: str = "US"
+
+
+@transaction.atomic
+def register(
+    email: str, *, password: str, name: str, customer: Customer, address: str, at: datetime
+) -> SignedIn:
+    """Create a user and their organization, whose owner they are, and sign them in.
+
+    Needs the ops scope. Raises Forbidden where ENABLE_REGISTRATION is off, TooManyAttempts,
+    Invalid for a weak password, AlreadyMember for a known address, and SlugTaken.
+    """
+    if not settings.ENABLE_REGISTRATION:
+        raise Forbidden("Nobody registers here on their own; ask for an invitation.")
+    REGISTRATIONS.spend(address, at=at)
+    actor = system("registration")
+    user = new_user(email, password=password, name=name)
+    organization = create_organization(
+        customer.slug or _free_slug(customer.name),
+        name=customer.name,
+        currency=customer.currency,
+        timezone=customer.timezone,
+        country=customer.country,
+        actor=actor,
+        at=at,
+    )
+    add_member(organization.pk, user_id=user.pk, role="OWNER", actor=actor, at=at)
+    audit.record(action="user.registered", target=user.public_id, actor=actor, at=at)
+    return _begin(user, organization.public_id, at)
+
+
+def sign_in(
+    email: str, *, password: str, address: str, at: datetime, organization: str = ""
+) -> SignedIn:
+    """Sign somebody in by password; `organization` (id or slug) is put into the access token.
+
+    Needs the ops scope. Raises TooManyAttempts, and WrongCredentials: the same, and as late, for an
+    unknown address, a wrong password and an account that is switched off. NotFound for an
+    organization that the person does not belong to.
+    """
+    account = email.strip().lower()
+    pair = f"{account}\n{address}"
+    for limit, who in ((ADDRESS, address), (ACCOUNT, account), (PAIR, pair)):
+        limit.spend(who, at=at)
+    user = authenticate(username=account, password=password)
+    if not isinstance(user, User):
+        raise WrongCredentials("The e-mail address or the password is wrong.")
+    PAIR.forgive(pair, at=at)
+    with transaction.atomic():
+        found = _begin(user, _belonging(user, organization), at)
+        _record(found.session, "user.signed_in", at)
+    return found
+
+
+@transaction.atomic
+def refresh(token: str, *, at: datetime, organization: str = "") -> SignedIn | None:
+    """Return new tokens for a refresh token, which is thereby used up. Needs the ops scope.
+
+    None for one that was used before: somebody else has it, so the session ends for both. That is
+    returned and not raised, because it has to be committed. Raises SessionOver, and NotFound for an
+    organization that the person does not belong to.
+    """
+    row = _lock_token(token)
+    session = row.session
+    if not session.is_good(at) or not session.user.is_active:
+        raise SessionOver("This session is over; sign in again.")
+    if row.used_at is not None:
+        _end([session], "user.session_stolen", at)
+        return None
+    row.used_at = at
+    row.save(update_fields=["used_at"])
+    return _renewed(session, _belonging(session.user, organization), at)
+
+
+@transaction.atomic
+def sign_out(token: str, *, at: datetime) -> None:
+    """End the session of a refresh token, used or not; safe to repeat. Needs the ops scope."""
+    session = _lock_token(token).session
+    if session.revoked_at is None:
+        _end([session], "user.signed_out", at)
+
+
+@transaction.atomic
+def sign_out_everywhere(user_id: int, *, at: datetime) -> int:
+    """End all of a user's sessions at the API and return how many there were. Ops scope."""
+    open_ones = ApiSession.objects.select_for_update().filter(user_id=user_id, revoked_at=None)
+    found = list(open_ones.select_related("user").order_by("id"))
+    _end(found, "user.signed_out", at)
+    return len(found)
+
+
+def _begin(user: User, organization: str, at: datetime) -> SignedIn:
+    session = ApiSession.objects.create(user=user, expires_at=at + SESSION_LASTS)
+    return _renewed(session, organization, at)
+
+
+def _renewed(session: ApiSession, organization: str, at: datetime) -> SignedIn:
+    secret = "rt_" + "".join(secrets.choice(ALPHABET) for _ in range(48))
+    RefreshToken.objects.create(session=session, hash=selectors.hash_key(secret))
+    session.expires_at, session.last_used_at = at + SESSION_LASTS, at
+    session.save(update_fields=["expires_at", "last_used_at"])
+    access = own_tokens.issue(
+        user=session.user.public_id, session=session.public_id, organization=organization, at=at
+    )
+    return SignedIn(session.user, session, access, secret, at + own_tokens.LASTS)
+
+
+def _lock_token(token: str) -> RefreshToken:
+    """Lock the session before its token: two who use one token at once take turns."""
+    found = RefreshToken.objects.filter(hash=selectors.hash_key(token)).first()
+    if found is None:
+        raise SessionOver("This refresh token is not known; sign in again.")
+    ApiSession.objects.select_for_update().get(pk=found.session_id)
+    return RefreshToken.objects.select_related("session__user").get(pk=found.pk)
+
+
+def _belonging(user: User, reference: str) -> str:
+    """Return the public id of an organization that the user belongs to; empty for none."""
+    if not reference:
+        return ""
+    for one in selectors.belongings(user.pk):
+        if reference in {one.public_id, one.slug}:
+            return one.public_id
+    raise NotFound("There is no such organization.", param="organization")
+
+
+def _free_slug(name: str) -> str:
+    """Return a slug made of a name, with a few random letters where it is taken."""
+    base = slugify(name)[:50].strip("-") or "organization"
+    if not Organization.objects.filter(slug=base).exists():
+        return base
+    return f"{base}-{''.join(secrets.choice(ALPHABET) for _ in range(6))}"
+
+
+def _end(sessions: list[ApiSession], action: str, at: datetime) -> None:
+    for session in sessions:
+        session.revoked_at = at
+        session.save(update_fields=["revoked_at"])
+        _record(session, action, at)
+
+
+def _record(session: ApiSession, action: str, at: datetime) -> None:
+    user = session.user
+    audit.record(
+        action=action,
+        target=session.public_id,
+        actor=Actor("user", user.public_id, "user"),
+        at=at,
+    )
