@@ -18,7 +18,6 @@ from apps.tenants import bearers, selectors, services
 from apps.tenants.errors import NotAMember
 from apps.tenants.selectors import KeyHolder
 
-LONGEST_KEY = 200
 LONGEST_REFERENCE = 220
 ORGANIZATION = "HTTP_X_ORGANIZATION"
 
@@ -105,8 +104,7 @@ def _organization(request: HttpRequest) -> str:
 
 
 def _holder(key: str) -> KeyHolder:
-    plausible = key.isascii() and key.isprintable() and len(key) <= LONGEST_KEY
-    holder = selectors.key_holder(key) if plausible else None
+    holder = selectors.key_holder(key) if selectors.is_key(key) else None
     if holder is None:
         raise InvalidKey("This API key is not known.")
     return holder

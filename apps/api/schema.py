@@ -40,6 +40,9 @@ REFERENCES = {
     "instance": "Public id (`ins_…`) of the instance.",
     "seat": "Public id (`seat_…`) of the seat.",
     "spend_cap": "Public id (`cap_…`) of the spend cap.",
+    "member": "Public id (`mem_…`) of the membership.",
+    "invitation": "Public id (`invt_…`) of the invitation.",
+    "api_key": "Public id (`key_…`) of the API key.",
 }
 REFUSALS = {
     "400": "The request is malformed, or names something unknown in its fields.",
@@ -112,8 +115,13 @@ class Operation:
 
     @property
     def takes_key(self) -> bool:
-        """Whether an Idempotency-Key has an effect: keys belong to whoever calls, by name."""
-        return self.writes and not self.is_open and not isinstance(self.body, Raw)
+        """Whether an Idempotency-Key has an effect.
+
+        Keys belong to whoever calls, by name; and an answer with a secret in it is not kept.
+        """
+        if self.is_open or self.body is None or isinstance(self.body, Raw):
+            return False
+        return self.body.replays
 
 
 def operation(

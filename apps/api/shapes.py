@@ -49,7 +49,9 @@ class Strict(Fields):
 
 
 class Body(Strict):
-    """A request's JSON body."""
+    """A request's JSON body; `replays` is False where the answer holds what must not be kept."""
+
+    replays: ClassVar[bool] = True
 
 
 class Query(Strict):

@@ -9,6 +9,7 @@ from apps.api import pages
 from apps.api.door import NoSuchPath
 from apps.api.v1 import (
     access,
+    api_keys,
     auth,
     changes,
     charges,
@@ -24,6 +25,7 @@ from apps.api.v1 import (
     lifecycle,
     lines,
     me,
+    members,
     organizations,
     outlook,
     payments,
@@ -44,6 +46,15 @@ v1 = [
     path("auth/refresh", auth.Refresh.as_view()),
     path("auth/logout", auth.Logout.as_view()),
     path("me", me.Me.as_view()),
+    path("members", members.Members.as_view()),
+    path("members/<str:member>", members.OneMember.as_view()),
+    path("members/<str:member>/transfer-ownership", members.TransferOwnership.as_view()),
+    path("invitations", members.Invitations.as_view()),
+    path("invitations/<str:invitation>/resend", members.ResendInvitation.as_view()),
+    path("invitations/<str:invitation>/revoke", members.RevokeInvitation.as_view()),
+    path("api-keys", api_keys.ApiKeys.as_view()),
+    path("api-keys/<str:api_key>/rotate", api_keys.RotateApiKey.as_view()),
+    path("api-keys/<str:api_key>/revoke", api_keys.RevokeApiKey.as_view()),
     path("organizations", organizations.Organizations.as_view()),
     path("organizations/<str:organization>", organizations.OneOrganization.as_view()),
     path(

@@ -17,6 +17,8 @@ FIXED = (
     gettext_noop("An organization keeps at least one owner; make somebody else owner first."),
     gettext_noop("An organization needs a name."),
     gettext_noop("A key must expire in the future."),
+    gettext_noop("This key works no longer; make a new one."),
+    gettext_noop("An owner hands over to somebody who is none."),
     gettext_noop("That moment lies in a period that has been billed."),
     gettext_noop("The subscription has ended; subscribe again."),
     gettext_noop("The subscription has ended already."),

@@ -117,6 +117,10 @@ SCOPES: Words = {
     "seats:read": _("Read who has a seat"),
     "seats:write": _("Assign and revoke seats"),
     "seats:verify": _("Ask whether somebody may use an application"),
+    "members:read": _("Read members and invitations"),
+    "members:write": _("Invite members and admins"),
+    "api_keys:read": _("Read what keys there are"),
+    "api_keys:write": _("Make, rotate and revoke keys that may no more than itself"),
 }
 LICENCE_STATES: Words = {
     "valid": _("Good"),

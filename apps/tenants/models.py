@@ -436,6 +436,10 @@ class ApiKey(Row):
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
+    rotated_from = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, related_name="+", help_text="what it replaces"
+    )
+    rotated_from_id: int | None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"

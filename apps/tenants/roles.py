@@ -13,7 +13,9 @@ _admin = _member | {
     "manage_licences",
 }  # fmt: skip
 _billing = _admin | {"manage_billing", "view_invoices", "view_audit", "view_organization"}
-_owner = _billing | {"manage_organization", "manage_api_keys", "manage_roles"}
+_owner = _billing | {
+    "manage_organization", "manage_api_keys", "view_api_keys", "manage_roles",
+}  # fmt: skip
 
 ROLE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     OWNER: _owner,
@@ -69,6 +71,10 @@ SCOPE_CAPABILITIES: Mapping[str, frozenset[str]] = {
     "seats:read": frozenset({"view_seats"}),
     "seats:write": frozenset({"assign_seats"}),
     "seats:verify": frozenset({"verify_seats"}),
+    "members:read": frozenset({"view_members"}),
+    "members:write": frozenset({"invite_members"}),
+    "api_keys:read": frozenset({"view_api_keys"}),
+    "api_keys:write": frozenset({"manage_api_keys"}),
 }
 SCOPES = tuple(SCOPE_CAPABILITIES)
 # What the same scopes allow besides, when the key belongs to the platform and to no organization.
@@ -76,6 +82,7 @@ PLATFORM_CAPABILITIES: Mapping[str, frozenset[str]] = {
     "organizations:write": frozenset({"manage_platform", "manage_terms"}),
     "invoices:write": frozenset({"manage_invoices", "record_payments"}),
     "licences:write": frozenset({"manage_licence_terms"}),
+    "members:write": frozenset({"manage_roles"}),
 }
 
 

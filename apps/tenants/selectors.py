@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +32,7 @@ from apps.tenants.models import (
 )
 
 INVITATION_SALT = "tenants.invitation"
+KEY = re.compile(r"bk_(?:live|test)_([0-9a-z]{38})([0-9a-z]{6})")
 ASK_AGAIN_AFTER = timedelta(hours=1)  # a register that did not answer
 PAYERS_ABOVE = """
 WITH RECURSIVE above(id) AS (
@@ -248,6 +251,15 @@ def find_member(
     return mine.filter(public_id=reference).first()
 
 
+def membership_of(organization_id: int, user_id: str) -> Membership:
+    """Return the membership of a user (a public id); raises NotFound."""
+    rows = Membership.objects.filter(organization_id=organization_id, user__public_id=user_id)
+    found = rows.first()
+    if found is None:
+        raise NotFound("There is no such member.")
+    return found
+
+
 def get_member(organization_id: int, email: str) -> Membership:
     """Return the member with this e-mail, with the user; raises NotFound."""
     rows = Membership.objects.filter(organization_id=organization_id).select_related("user")
@@ -301,6 +313,18 @@ def api_keys(organization_id: int | None) -> Sequence[ApiKey]:
     if organization_id is None:
         return list(ApiKey.objects.filter(organization=None).order_by("-id"))
     return list(ApiKey.objects.filter(organization_id=organization_id).order_by("-id"))
+
+
+def checksum(body: str) -> str:
+    """Return the six characters at the end of a key: a CRC-32 of its random part."""
+    check = zlib.crc32(body.encode())
+    return "".join(ids.ALPHABET[(check >> shift) & 31] for shift in range(25, -1, -5))
+
+
+def is_key(text: str) -> bool:
+    """Tell whether this is a key by its form and checksum, without asking the database."""
+    found = KEY.fullmatch(text)
+    return found is not None and checksum(found[1]) == found[2]
 
 
 def key_holder(key: str) -> KeyHolder | None:

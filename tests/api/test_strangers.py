@@ -44,7 +44,8 @@ from apps.seats.models import Seat
 from apps.subscriptions import services as agreements
 from apps.subscriptions.changes import ChangeQuantity
 from apps.subscriptions.models import Change, Discount, QuantityStep, Subscription
-from apps.tenants.models import Organization
+from apps.tenants import services as tenants
+from apps.tenants.models import ApiKey, Invitation, Membership, Organization
 from apps.tenants.roles import SCOPES
 from apps.usage import services as usage
 from apps.usage.devices import NewReport
@@ -64,6 +65,7 @@ REPORT = "report"
 RESERVATION, SPEND_CAP = "reservation", "spend_cap"
 LICENCE, INSTANCE = "licence", "instance"
 SEAT = "seat"
+MEMBER, INVITATION, API_KEY = "member", "invitation", "api_key"
 RULE, ALERT, ANOMALY = "alert_rule", "alert", "anomaly"
 PREFIXES = {
     ORGANIZATION: "org",
@@ -86,6 +88,9 @@ PREFIXES = {
     RULE: "ar",
     ALERT: "al",
     ANOMALY: "an",
+    MEMBER: "mem",
+    INVITATION: "invt",
+    API_KEY: "key",
 }
 LIMIT = "features: [{key: requests, kind: limit, meter: ai_requests}]"
 DEVICES = {"instance_id": "plant-1", "active_devices": 2, "total_devices": 5}
@@ -127,6 +132,22 @@ PROBES: dict[str, Probe] = {
     "logout": Probe(body={}),
     "former_register": Probe(body={}),
     "former_login": Probe(body={}),
+    "list_members": Probe({"?organization": ORGANIZATION, "?starting_after": MEMBER}),
+    "change_role": Probe({"member": MEMBER}, body={"role": "ADMIN"}, ok=403),
+    "remove_member": Probe({"member": MEMBER}, body={}, ok=403),
+    "transfer_ownership": Probe({"member": MEMBER}, body={"to": new_id("mem")}, ok=403),
+    "list_invitations": Probe({"?organization": ORGANIZATION, "?starting_after": INVITATION}),
+    "invite_member": Probe(
+        {"/organization": ORGANIZATION}, body={"email": "new@x.example", "role": "MEMBER"}, ok=201
+    ),
+    "resend_invitation": Probe({"invitation": INVITATION}, body={}, ok=201),
+    "revoke_invitation": Probe({"invitation": INVITATION}, body={}),
+    "list_api_keys": Probe({"?starting_after": API_KEY}),
+    "create_api_key": Probe(
+        {"/organization": ORGANIZATION}, body={"name": "x", "scopes": ["api_keys:write"]}, ok=201
+    ),
+    "rotate_api_key": Probe({"api_key": API_KEY}, body={}, ok=201),
+    "revoke_api_key": Probe({"api_key": API_KEY}, body={}),
     "list_organizations": Probe({"?starting_after": ORGANIZATION}),
     "create_organization": Probe(body={"slug": "initech", "name": "Initech"}, ok=403),
     "get_organization": Probe({"organization": ORGANIZATION}),
@@ -318,6 +339,9 @@ PROBES: dict[str, Probe] = {
     "record_refund": Probe({"credit_note": NOTE}, body={}, ok=403),
 }
 OTHERS: Mapping[str, type[Model]] = {
+    MEMBER: Membership,
+    INVITATION: Invitation,
+    API_KEY: ApiKey,
     CHANGE: Change,
     DISCOUNT: Discount,
     CHARGE: Charge,
@@ -379,6 +403,8 @@ def made(world: World) -> dict[str, str]:
 
 def make(world: World) -> None:
     """Schedule a change, redeem a coupon, charge, grant, record a payment, issue a note, heal."""
+    worlds.make_key(world.organization)
+    tenants.invite_member(world.id, email="guest@x.example", role="MEMBER", actor=STAFF, at=NOW)
     wish, code = ChangeQuantity(Decimal(7)), f"for-{world.organization.slug}"
     later, subscription = agreements.Behaviour.NEXT_PERIOD, world.subscription.public_id
     agreements.change(subscription, wish=wish, behaviour=later, actor=STAFF, at=NOW)

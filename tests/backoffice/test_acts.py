@@ -78,7 +78,8 @@ FINANCE_MAY_NOT = {
     "Organization.recheck_tax_id", "Organization.attach_clock", "BillingEntity.create",
     "TestClock.create", "TestClock.set_time", "Reservation.release", "DeviceReport.clean_up",
     "AlertRule.create", "Organization.licence_terms", "SigningKey.generate", "SigningKey.rotate",
-    "TokenIssuer.create", "TokenIssuer.edit", "TokenIssuer.disable",
+    "TokenIssuer.create", "TokenIssuer.edit", "TokenIssuer.disable", "ApiKey.rotate",
+    "Membership.hand_over",
 }  # fmt: skip
 
 

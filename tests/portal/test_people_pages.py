@@ -151,6 +151,41 @@ def test_a_key_is_shown_once_and_stops_when_revoked(acme: Customer, owner: Clien
     assert not holder.is_good(world.NOW)
 
 
+def test_a_key_is_rotated_and_its_heir_shown_once(acme: Customer, owner: Client) -> None:
+    made = owner.post("/portal/developers/", {"name": "ci", "scopes": ["usage:write"]})
+    with rls.tenant_scope(acme.organization.pk):
+        key = ApiKey.objects.get()
+    shown = owner.post(f"/portal/developers/{key.public_id}/rotate/")
+    old, new = (re.search(r"bk_test_[0-9a-z]{44}", page.content.decode()) for page in (made, shown))
+    assert old is not None
+    assert new is not None
+    assert new.group() != old.group()
+    key.refresh_from_db()
+    assert key.expires_at == world.NOW + timedelta(hours=24)
+    owner.post(f"/portal/developers/{key.public_id}/revoke/")
+    again = owner.post(f"/portal/developers/{key.public_id}/rotate/", follow=True)
+    assert "works no longer" in plain(again.content)
+
+
+def test_an_owner_hands_over_and_keeps_the_billing(acme: Customer, owner: Client) -> None:
+    heir = membership(acme, "MEMBER")
+    answer = owner.post(f"/portal/team/{heir}/transfer/", follow=True)
+    assert "has a new owner" in plain(answer.content)
+    assert roles_of(acme)["owner@acme.example"] == "BILLING_ADMIN"
+    assert sorted(roles_of(acme).values()).count("OWNER") == 1
+
+
+def test_an_invitation_is_sent_again(acme: Customer, owner: Client) -> None:
+    owner.post("/portal/team/", {"email": "new@x.example", "role": "MEMBER"})
+    with rls.tenant_scope(acme.organization.pk):
+        first = Invitation.objects.get(revoked_at=None)
+    owner.post(f"/portal/team/invitations/{first.public_id}/resend/")
+    with rls.tenant_scope(acme.organization.pk):
+        second = Invitation.objects.get(revoked_at=None)
+    assert second.email == first.email
+    assert second.pk != first.pk
+
+
 @pytest.mark.parametrize("scopes", [[], ["organizations:write"], ["everything"]])
 def test_a_key_for_nothing_or_for_the_platform_is_not_made(
     acme: Customer, owner: Client, scopes: list[str]

@@ -10,27 +10,8 @@ from rest_framework.response import Response
 from apps.api.door import ApiView
 from apps.api.schema import operation
 from apps.api.shapes import Choice, Kind, LiveMode, Shape, public_id
+from apps.api.v1.api_keys import ApiKeyShape
 from apps.tenants.models import ApiKey, Membership
-
-
-class ApiKeyShape(Shape):
-    """An API key, without the key."""
-
-    object = Kind("api_key")
-    id = public_id("key", source="public_id")
-    created_at = serializers.DateTimeField()
-    livemode = LiveMode()
-    name = serializers.CharField()
-    prefix = serializers.CharField(help_text="the start of the key, to recognise it by")
-    scopes = serializers.ListField(child=serializers.CharField())
-    organization = public_id(
-        "org",
-        source="organization.public_id",
-        allow_null=True,
-        default=None,
-        help_text="null: a key of the platform",
-    )
-    expires_at = serializers.DateTimeField(allow_null=True)
 
 
 class MemberShape(Shape):

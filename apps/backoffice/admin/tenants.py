@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,7 @@ from apps.tenants.models import (
     TestClock,
     User,
 )
+from apps.tenants.services import NewKey
 
 LATEST = 10
 ROLE_CHOICES = [(role.value, role.label) for role in Membership.Role]
@@ -190,6 +192,18 @@ class KeyForm(Question):
     )
 
 
+class RotateForm(Question):
+    """How long an old key goes on."""
+
+    overlap_hours = forms.IntegerField(
+        label="Hours that the old key goes on",
+        initial=24,
+        min_value=0,
+        max_value=168,
+        help_text="0: it is refused from now on.",
+    )
+
+
 class ExternalIdForm(Question):
     """What an application calls the organization."""
 
@@ -206,6 +220,18 @@ class RoleForm(Question):
     """Another role."""
 
     role = forms.ChoiceField(choices=ROLE_CHOICES)
+
+
+class SuccessorForm(Question):
+    """Who becomes owner; a subclass knows who there is."""
+
+    choices: Sequence[tuple[str, str]] = ()
+    successor = forms.ChoiceField(choices=(), label="New owner")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        chosen: Any = self.fields["successor"]
+        chosen.choices = self.choices
 
 
 class NewUserForm(Question):
@@ -732,19 +758,24 @@ def _ask_for_key(screen: Screen, request: HttpRequest, row: Organization | None)
         made = services.create_api_key(
             row.pk if row else None, **answers, actor=actor_of(request), at=clock.now()
         )
-        context = {
-            **screen.admin_site.each_context(request),
-            "opts": ApiKey._meta,
-            "title": f"API key for {whose}",
-            "secret": made.secret,
-            "key": made.row,
-            "back": back,
-        }
-        shown = TemplateResponse(request, "admin/backoffice/secret.html", context)
-        shown["Cache-Control"] = "no-store"
-        return shown
+        return _shown_once(screen, request, made, back=back)
 
     return ask(screen, request, question, run=run, back=back, row=row)
+
+
+def _shown_once(screen: Screen, request: HttpRequest, made: NewKey, *, back: str) -> HttpResponse:
+    """Return the only page that holds the key."""
+    context = {
+        **screen.admin_site.each_context(request),
+        "opts": ApiKey._meta,
+        "title": f"API key {made.row.name} for {made.row.organization or 'the platform'}",
+        "secret": made.secret,
+        "key": made.row,
+        "back": back,
+    }
+    shown = TemplateResponse(request, "admin/backoffice/secret.html", context)
+    shown["Cache-Control"] = "no-store"
+    return shown
 
 
 class ApiKeyScreen(Screen):
@@ -756,7 +787,7 @@ class ApiKeyScreen(Screen):
     search_fields = ("name", "^prefix", "organization__name", "^organization__slug")
     ordering = ("-id",)
     actions_list = ("create_platform_key",)
-    actions_detail = ("revoke",)
+    actions_detail = ("rotate", "revoke")
 
     @column("Starts with")
     def prefix_code(self, row: ApiKey) -> object:
@@ -795,12 +826,40 @@ class ApiKeyScreen(Screen):
             Fact("Last used", cells.when(row.last_used_at)),
             Fact("Expires", cells.when(row.expires_at)),
             Fact("Revoked", cells.when(row.revoked_at)),
+            Fact("Replaces", cells.link_to(row.rotated_from) if row.rotated_from else ""),
         ]
 
     @act("Create platform key", capability="manage_platform", icon="add")
     def create_platform_key(self, request: HttpRequest) -> HttpResponse:
         """Ask for a platform key's scopes."""
         return _ask_for_key(self, request, None)
+
+    @act(
+        "Rotate",
+        capability="manage_api_keys",
+        icon="autorenew",
+        applies=lambda row: row.is_good(clock.now()),
+        otherwise=lambda row: f"The key {row.name} works no longer; create a new one.",
+    )
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask how long the old key shall go on."""
+        row = self.row(request, object_id)
+        question = Ask(
+            f"Rotate {row.name}",
+            "A new key with the same scopes is made and shown once; both work until the old one"
+            " expires.",
+            "Rotate key",
+            RotateForm,
+        )
+
+        def run(answers: Answers) -> HttpResponse:
+            overlap = timedelta(hours=answers["overlap_hours"])
+            made = services.rotate_api_key(
+                row.public_id, overlap=overlap, actor=actor_of(request), at=clock.now()
+            )
+            return _shown_once(self, request, made, back=cells.url_of(row))
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 
     @act(
         "Revoke",
@@ -835,7 +894,7 @@ class MembershipScreen(Screen):
     list_filter = ("role",)
     search_fields = ("^user__email", "user__name", "organization__name", "^organization__slug")
     ordering = ("-id",)
-    actions_detail = ("change_role", "remove")
+    actions_detail = ("change_role", "hand_over", "remove")
 
     @column("Since", order="created_at")
     def since(self, row: Membership) -> object:
@@ -868,6 +927,37 @@ class MembershipScreen(Screen):
                 row.public_id, role=answers["role"], actor=actor_of(request), at=clock.now()
             )
             return f"{row.user} is {Membership.Role(answers['role']).label} now."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act(
+        "Hand over",
+        capability="manage_roles",
+        icon="swap_horiz",
+        applies=lambda row: row.role == roles.OWNER,
+        otherwise=lambda row: f"{row.user} is no owner and has nothing to hand over.",
+    )
+    def hand_over(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask who becomes owner in this one's place."""
+        row = self.row(request, object_id)
+        others = Membership.objects.filter(organization_id=row.organization_id)
+        others = others.exclude(role=roles.OWNER).select_related("user")
+        choices = [(one.public_id, str(one)) for one in others.order_by("user__email")]
+        question = Ask(
+            f"Hand over {row.organization}",
+            f"{row.user} becomes billing admin.",
+            "Hand over",
+            type("SuccessorForm", (SuccessorForm,), {"choices": choices}),
+        )
+
+        def run(answers: Answers) -> str:
+            heir = services.transfer_ownership(
+                row.public_id,
+                successor=answers["successor"],
+                actor=actor_of(request),
+                at=clock.now(),
+            )
+            return f"{heir.user} is owner now."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 

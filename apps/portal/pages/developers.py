@@ -1,4 +1,4 @@
-"""API keys: made and shown once, revoked."""
+"""API keys: made and shown once, rotated, revoked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from apps.core import clock
+from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.portal.access import PortalRequest, page
 from apps.portal.forms import KeyForm, Refusing
+from apps.portal.refusals import sentence
 from apps.tenants import selectors, services
 from apps.tenants.services import NewKey
 
@@ -24,8 +26,10 @@ def developers(request: PortalRequest) -> HttpResponse:
         return _show(request, KeyForm())
     form = KeyForm(request.POST)
     made = _make(request, form) if form.is_valid() else None
-    if made is None:
-        return _show(request, form, status=422)
+    return _show(request, form, status=422) if made is None else _shown_once(request, made)
+
+
+def _shown_once(request: PortalRequest, made: NewKey) -> HttpResponse:
     context = {
         "made": made,
         "base_url": settings.API_BASE_URL,
@@ -58,6 +62,19 @@ def _make(request: PortalRequest, form: KeyForm) -> NewKey | None:
             expires_at=at + timedelta(days=int(days)) if days else None,
         )
     return None
+
+
+@page("developers", "manage_api_keys", methods=("POST",))
+def rotate(request: PortalRequest, key: str) -> HttpResponse:
+    """Make a key that may do the same and show it; the old one works on for a day."""
+    try:
+        made = services.rotate_api_key(key, actor=request.actor, at=clock.now())
+    except (Forbidden, NotFound):
+        raise
+    except DomainError as refusal:
+        messages.error(request, sentence(refusal))
+        return redirect("portal:developers")
+    return _shown_once(request, made)
 
 
 @page("developers", "manage_api_keys", methods=("POST",))

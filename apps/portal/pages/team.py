@@ -95,6 +95,31 @@ def remove(request: PortalRequest, member: str) -> HttpResponse:
     return redirect("portal:team")
 
 
+@page("team", "manage_roles", methods=("POST",))
+def transfer(request: PortalRequest, member: str) -> HttpResponse:
+    """Make a member owner in the place of who asks, who becomes billing admin."""
+    mine = selectors.membership_of(request.organization.pk, request.actor.id)
+    try:
+        services.transfer_ownership(
+            mine.public_id, successor=member, actor=request.actor, at=clock.now()
+        )
+    except (Forbidden, NotFound):
+        raise
+    except DomainError as refusal:
+        messages.error(request, sentence(refusal))
+    else:
+        messages.success(request, _("The organization has a new owner; you are billing admin."))
+    return redirect("portal:team")
+
+
+@page("team", "invite_members", methods=("POST",))
+def resend(request: PortalRequest, invitation: str) -> HttpResponse:
+    """Invite again, by another mail."""
+    row = services.resend_invitation(invitation, actor=request.actor, at=clock.now())
+    messages.success(request, _("%(email)s is invited.") % {"email": row.email})
+    return redirect("portal:team")
+
+
 @page("team", "invite_members", methods=("POST",))
 def revoke(request: PortalRequest, invitation: str) -> HttpResponse:
     """Withdraw an invitation."""

@@ -8,10 +8,12 @@ from apps.tenants.services.external_ids import map_external_id, map_external_use
 from apps.tenants.services.issuers import change_billing_entity, define_billing_entity
 from apps.tenants.services.keys import (
     LAST_USED_GRAIN,
+    OVERLAP,
     NewKey,
     create_api_key,
     note_key_use,
     revoke_api_key,
+    rotate_api_key,
 )
 from apps.tenants.services.organizations import (
     change_billing_terms,
@@ -31,7 +33,9 @@ from apps.tenants.services.people import (
     create_user,
     invite_member,
     remove_member,
+    resend_invitation,
     revoke_invitation,
+    transfer_ownership,
 )
 from apps.tenants.services.sessions import (
     Customer,
@@ -57,6 +61,7 @@ from apps.tenants.services.token_issuers import (
 __all__ = [
     "COUNTRIES",
     "LAST_USED_GRAIN",
+    "OVERLAP",
     "Customer",
     "IssuerTerms",
     "NewKey",
@@ -90,12 +95,15 @@ __all__ = [
     "refresh",
     "register",
     "remove_member",
+    "resend_invitation",
     "revoke_api_key",
     "revoke_invitation",
+    "rotate_api_key",
     "set_test_clock",
     "sign_in",
     "sign_out",
     "sign_out_everywhere",
+    "transfer_ownership",
     "update_organization",
     "verify_tax_id",
     "verify_tax_ids",

@@ -12,7 +12,7 @@ from django.db import transaction
 from apps.audit import services as audit
 from apps.core import outbox
 from apps.core.actor import Actor, require
-from apps.core.errors import Invalid, NotFound
+from apps.core.errors import Conflict, Invalid, NotFound
 from apps.tenants import roles, selectors
 from apps.tenants.errors import AlreadyMember, LastOwner
 from apps.tenants.events import MemberInvited, MemberRemoved
@@ -174,6 +174,31 @@ def remove_member(membership_id: str, *, actor: Actor, at: datetime) -> None:
     outbox.emit(fact, at=at, organization_id=row.organization_id)
 
 
+@transaction.atomic
+def transfer_ownership(
+    membership_id: str, *, successor: str, actor: Actor, at: datetime
+) -> Membership:
+    """Make another member (a membership's public id) owner in place of this one, who becomes
+    billing admin. Returns the new owner.
+
+    Raises NotFound, and Conflict for who is no owner or is one already.
+    """
+    owner = _lock_member(membership_id, actor=actor)
+    rows = Membership.objects.filter(organization_id=owner.organization_id)
+    heir = rows.filter(public_id=successor).first()
+    if heir is None:
+        raise NotFound("There is no such member.", param="successor")
+    if owner.role != roles.OWNER or heir.role == roles.OWNER:
+        raise Conflict("An owner hands over to somebody who is none.")
+    for row, role in ((heir, roles.OWNER), (owner, roles.BILLING_ADMIN)):
+        before, row.role = row.role, role
+        row.save(update_fields=["role"])
+        _record_member(
+            row, "member.role_changed", actor, at, before={"role": before}, after={"role": role}
+        )
+    return heir
+
+
 def _lock_member(membership_id: str, *, actor: Actor) -> Membership:
     row = Membership.objects.filter(public_id=membership_id).first()
     if row is None:
@@ -250,14 +275,35 @@ def _refuse_known(organization_id: int, *, email: str, at: datetime) -> None:
 
 
 @transaction.atomic
-def revoke_invitation(invitation_id: str, *, actor: Actor, at: datetime) -> None:
-    """Withdraw an open invitation; its link stops working."""
-    row = Invitation.objects.filter(public_id=invitation_id, accepted_at=None).first()
+def resend_invitation(invitation_id: str, *, actor: Actor, at: datetime) -> Invitation:
+    """Offer the same again for 7 days, by another mail; the former link stops working.
+
+    Emits MemberInvited. Raises NotFound for one that was taken up or withdrawn.
+    """
+    row = _open_invitation(invitation_id, actor=actor)
+    row.revoked_at = at
+    row.save(update_fields=["revoked_at"])
+    return invite_member(row.organization_id, email=row.email, role=row.role, actor=actor, at=at)
+
+
+def _open_invitation(invitation_id: str, *, actor: Actor) -> Invitation:
+    rows = Invitation.objects.filter(public_id=invitation_id, accepted_at=None, revoked_at=None)
+    found = rows.first()
+    if found is not None:
+        lock(found.organization_id)  # as whoever invites and whoever accepts
+    row = rows.first()
     if row is None:
         raise NotFound("There is no such open invitation.")
     require("invite_members", actor=actor, organization_id=row.organization_id)
-    if row.role in {roles.OWNER, roles.BILLING_ADMIN}:  # nobody withdraws what they may not offer
+    if row.role in {roles.OWNER, roles.BILLING_ADMIN}:  # nobody touches what they may not offer
         require("manage_roles", actor=actor, organization_id=row.organization_id)
+    return row
+
+
+@transaction.atomic
+def revoke_invitation(invitation_id: str, *, actor: Actor, at: datetime) -> None:
+    """Withdraw an open invitation; its link stops working."""
+    row = _open_invitation(invitation_id, actor=actor)
     row.revoked_at = at
     row.save(update_fields=["revoked_at"])
     audit.record(
