@@ -25,10 +25,10 @@ from django.test import Client
 from apps.core import clock
 from apps.core.errors import DomainError
 from apps.live import access as live
-from apps.tenants import bearers, jwks
+from apps.tenants import bearers, jwks, jwts
 from tests.prove import ground, processes
 from tests.prove import tokens_world as world
-from tests.prove.tokens_attacks import ATTACKS, OF_A_SESSION
+from tests.prove.tokens_attacks import ATTACKS, OF_A_SESSION, OWN
 from tests.prove.tokens_mutants import MUTANTS, Weakened
 from tests.prove.tokens_world import NOW, Story
 from tests.prove.verdict import Verdict
@@ -90,6 +90,20 @@ def _attacks(story: Story, done: list[str]) -> Iterator[str]:
             done.append(name)
             if (status := ask(token)) != 401:
                 yield f"'{name}' gets {status} at {entry}"
+
+
+def _own(story: Story, done: list[str]) -> Iterator[str]:
+    """Tokens of our own count as long as their session, and nobody else signs in our name."""
+    for name, token, end in story.sessions(NOW):
+        yield from _expect(200, token, NOW, name, done)
+        for forge in OWN.values():
+            done.append(name)
+            forged = forge(jwts.read(token).claims, story.oidc)
+            yield from _expect(401, forged, NOW, "a forgery in our name", done)
+        later = NOW + timedelta(minutes=15, seconds=6)
+        yield from _expect(401, token, later, f"{name}, after a quarter of an hour", done)
+        end()
+        yield from _expect(401, token, NOW, f"{name}, whose session is over", done)
 
 
 def _people(story: Story, done: list[str]) -> Iterator[str]:
@@ -174,6 +188,7 @@ def _expect(status: int, token: str, at: datetime, said: str, done: list[str]) -
 PARTS: dict[str, Callable[[Story, list[str]], Iterator[str]]] = {
     "good": _good,
     "attacks": _attacks,
+    "own": _own,
     "people": _people,
     "rotation": _rotation,
     "outage": _outage,

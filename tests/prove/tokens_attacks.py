@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.issuers import (
@@ -284,6 +285,24 @@ ATTACKS: Mapping[str, Attack] = {
     "two organizations": _claims(org_id="org-1", o={"id": "org-2", "rol": "admin"}),
     "a role that nobody mapped": _claims(org_id="org-1", org_role="org:superuser"),
 }  # fmt: skip
+OWN_KEY = b"not the secret that is derived from ours"
+# In our own name, beside the ones above: `story` has somebody signed in with the session `ses`.
+OWN: Mapping[str, Callable[[Mapping[str, Any], Issuer], str]] = {
+    "our name, unsigned": lambda said, _: f"{encoded({'alg': 'none'})}.{encoded(said)}.",
+    "our name, another secret": lambda said, _: jwt.encode(dict(said), OWN_KEY, "HS256"),
+    "our name, an empty secret": lambda said, _: hmac_of(said, b""),
+    "our name, a trusted issuer's key": lambda said, issuer: signed(
+        said, _key(issuer)[1], "RS256", key_id=_key(issuer)[0]
+    ),
+}
+
+
+def hmac_of(claims: Mapping[str, Any], secret: bytes) -> str:
+    """Return a token signed with HS256 and any secret, however short."""
+    text = f"{encoded({'alg': 'HS256', 'typ': 'at+jwt'})}.{encoded(claims)}"
+    return f"{text}.{encoded(hmac.new(secret, text.encode(), hashlib.sha256).digest())}"
+
+
 # Of a session's tokens, as Clerk makes them, beside the ones above.
 OF_A_SESSION: Mapping[str, Attack] = {
     "no session": _session(sid=None),

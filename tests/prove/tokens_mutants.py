@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from apps.tenants import bearers, jwks, jwts, trust
+from apps.tenants import bearers, jwks, jwts, own_tokens, trust
+from apps.tenants.services import sessions
 from tests.prove.mutation import mutate
 
 
@@ -94,6 +95,27 @@ def _disabled() -> None:
     mutate(bearers, "_trust", (", disabled_at=None", ""))
 
 
+def _sessions_for_ever() -> None:
+    mutate(bearers, "_signed_in", (", revoked_at=None", ""))
+
+
+def _reused() -> None:
+    mutate(sessions, "refresh", ('_end([session], "user.session_stolen", at)', "pass"))
+
+
+def _our_name() -> None:
+    mutate(
+        own_tokens,
+        "believe",
+        ("if token.algorithm != ALGORITHM:", "if False:"),
+        (
+            "jwt.PyJWS(algorithms=[ALGORITHM]).decode("
+            "token.text, _secret(), algorithms=[ALGORITHM])",
+            "pass",
+        ),
+    )
+
+
 def _one_request_a_key() -> None:
     mutate(jwks, "_Shelf.takes_turn", ("abs(at - self.asked_at) < PAUSE", "False"))
 
@@ -144,6 +166,9 @@ MUTANTS = (
     Weakened("the token's role adds to the row's", _believed_role, "good"),
     Weakened("one organization's word counts in others", _word_counts_everywhere, "people"),
     Weakened("a disabled issuer counts", _disabled, "people"),
+    Weakened("a session that is over counts", _sessions_for_ever, "own"),
+    Weakened("a refresh token may come twice", _reused, "own"),
+    Weakened("anybody signs in our name", _our_name, "own"),
     Weakened("each unknown key asks the issuer", _one_request_a_key, "flood"),
     Weakened("a key set is fetched once", _never_renewed, "rotation"),
     Weakened("an outage of the issuer is ours", _short_memory, "outage"),

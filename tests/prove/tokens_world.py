@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -29,7 +30,7 @@ _numbers = itertools.count(1)
 
 def load() -> None:
     """Define the application that the issuers speak for, and make every key before forking."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # nobody signs in
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick
     with rls.ops_scope("prove: an application"):
         tenants.define_application("desk", name="Desk", actor=ACTOR, at=NOW)
     for name in ("issuer", "clerk"):
@@ -96,6 +97,29 @@ class Story:
                 f"an e-mail, verified {verified!r}",
                 self.clerk.token(at, sub="x", email=email, email_verified=verified, **session),
             )
+
+    def sessions(self, at: datetime) -> Iterator[tuple[str, str, Callable[[], object]]]:
+        """Yield who is signed in by password: name, access token, and how the session ends."""
+        for name, end in (("signed out", self._leave), ("signed out everywhere", self._leave_all)):
+            with rls.ops_scope("prove: sign in"):
+                found = tenants.sign_in(self.member.email, password=PASSWORD, address=name, at=at)
+            yield name, found.access, partial(end, found.refresh)
+        with rls.ops_scope("prove: sign in"):
+            found = tenants.sign_in(self.member.email, password=PASSWORD, address="x", at=at)
+        yield "stolen", found.access, partial(self._reuse, found.refresh)
+
+    def _leave(self, refresh: str) -> None:
+        with rls.ops_scope("prove: sign out"):
+            tenants.sign_out(refresh, at=NOW)
+
+    def _leave_all(self, refresh: str) -> None:
+        with rls.ops_scope("prove: sign out everywhere"):
+            tenants.sign_out_everywhere(self.member.pk, at=NOW)
+
+    def _reuse(self, refresh: str) -> None:
+        for _ in range(2):
+            with rls.ops_scope("prove: refresh"):
+                tenants.refresh(refresh, at=NOW)
 
     def changes(self) -> Iterator[tuple[str, Callable[[], object], int]]:
         """Yield what happens while a token of the owner lives, and what it then gets."""
