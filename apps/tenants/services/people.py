@@ -140,7 +140,7 @@ def admit(
     Rooms above call this for somebody who has proved that the address is theirs. Needs the ops
     scope. Who is a member stays what they are. Raises Invalid and AlreadyMember as signing up does.
     """
-    person = user or _new_user(email, password=password, name=name)
+    person = user or new_user(email, password=password, name=name, verified_at=at)
     if not Membership.objects.filter(organization_id=organization_id, user=person).exists():
         actor = Actor("user", person.public_id, roles.MEMBER, organization_id)
         _join(organization_id, user_id=person.pk, role=roles.MEMBER, actor=actor, at=at)
@@ -330,6 +330,9 @@ def accept_invitation(
         user = new_user(invitation.email, password=password, name=name, verified_at=at)
     elif user.email.lower() != invitation.email:
         raise Invalid(f"This invitation is for {invitation.email}; sign in as that user.")
+    elif user.email_verified_at is None:  # its link came to the address
+        user.email_verified_at = at
+        user.save(update_fields=["email_verified_at"])
     actor = Actor("user", user.public_id, invitation.role, invitation.organization_id)
     row = _join(
         invitation.organization_id, user_id=user.pk, role=invitation.role, actor=actor, at=at
