@@ -171,6 +171,7 @@ class RevokeApiKey(ApiView):
 def shown(made: NewKey) -> dict[str, Any]:
     """Return a key just made as its shape reads it."""
     row = made.row
+    row.refresh_from_db()  # the database has dated it
     names = ("public_id", "created_at", "name", "prefix", "scopes", "organization", "expires_at",
              "revoked_at", "last_used_at")  # fmt: skip
     return {**{name: getattr(row, name) for name in names}, "key": made.secret}

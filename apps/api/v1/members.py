@@ -62,7 +62,7 @@ class RoleBody(Body):
 class Successor(Body):
     """Who becomes owner."""
 
-    to = public_id("mem")
+    to = Text(max_length=40, help_text="the public id (`mem_…`) of another membership")
 
 
 class NewInvitation(Body):
@@ -200,6 +200,7 @@ class Invitations(ApiView):
             actor=self.actor,
             at=self.received_at,
         )
+        row.refresh_from_db()  # the database has dated it
         return self.answer(InvitationShape, row, status=201)
 
 
@@ -218,6 +219,7 @@ class ResendInvitation(ApiView):
         row = self.own(Invitation.objects.all(), invitation, "invitation")
         self.body()
         made = services.resend_invitation(row.public_id, actor=self.actor, at=self.received_at)
+        made.refresh_from_db()
         return self.answer(InvitationShape, made, status=201)
 
 
