@@ -11,7 +11,7 @@ from django.contrib.auth.models import PermissionsMixin
 from django.db import models
 from django.db.models import F, Q
 
-from apps.core.fields import CurrencyField, PublicIdField
+from apps.core.fields import CurrencyField, PublicIdField, TenantForeignKey
 from apps.core.models import Row, TenantRow
 from apps.engine.money import Money
 from apps.tenants import roles
@@ -436,9 +436,7 @@ class ApiKey(Row):
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
-    rotated_from = models.ForeignKey(
-        "self", on_delete=models.PROTECT, null=True, related_name="+", help_text="what it replaces"
-    )
+    rotated_from = TenantForeignKey("self", null=True, help_text="what it replaces")
     rotated_from_id: int | None
 
     def __str__(self) -> str:
