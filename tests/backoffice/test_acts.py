@@ -79,7 +79,7 @@ FINANCE_MAY_NOT = {
     "TestClock.create", "TestClock.set_time", "Reservation.release", "DeviceReport.clean_up",
     "AlertRule.create", "Organization.licence_terms", "SigningKey.generate", "SigningKey.rotate",
     "TokenIssuer.create", "TokenIssuer.edit", "TokenIssuer.disable", "ApiKey.rotate",
-    "Membership.hand_over",
+    "Membership.hand_over", "Seat.reassign", "Seat.revoke",
 }  # fmt: skip
 
 
