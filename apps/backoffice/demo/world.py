@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from apps.backoffice.demo import showcase, watching
+from apps.backoffice.demo import seating, showcase, watching
 from apps.backoffice.demo import usage as story
 from apps.backoffice.demo.people import LOGINS, PASSWORD
 from apps.backoffice.demo.showcase import Customer
@@ -183,6 +183,7 @@ class _Teller:
             self._settle([one for one in issued if one.organization_id == new["acme"].pk])
         if "initech" in new:
             self._install(new["initech"])
+        self.outcome.count("seats", seating.seat(new, actor=self.actor, at=self.at))
 
     def _install(self, initech: Organization) -> None:
         """Two plants run the device console themselves, by a licence for each."""
