@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from django.db import DataError, connection
@@ -19,7 +20,7 @@ MOMENTS = (
 )
 
 
-def _read(sql: str, *parameters: object) -> object:
+def _read(sql: str, *parameters: Any) -> object:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {sql}", parameters)
         return cursor.fetchone()[0]

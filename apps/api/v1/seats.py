@@ -10,7 +10,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.api.door import LONGEST_REFERENCE, ApiView
+from apps.api.authentication import LONGEST_REFERENCE
+from apps.api.door import ApiView
 from apps.api.pagination import ListQuery, page
 from apps.api.schema import operation
 from apps.api.shapes import (
