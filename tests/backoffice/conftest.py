@@ -20,6 +20,7 @@ from apps.licensing import services as licensing
 from apps.payments import services as payments
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog, read_catalog
+from apps.seats import services as seats
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions.selectors import Due
 from apps.tenants import services as tenants
@@ -161,6 +162,9 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
         tenants.define_token_issuer("https://id.example", terms=terms, actor=STAFF, at=NOW)
         usage.report_devices(world.id, report=NewReport("plant", 2, 5), actor=STAFF, at=NOW)
         licensing.issue_license(world.id, instance="plant", actor=STAFF, at=NOW)
+        seated = world.subscription.public_id
+        seats.assign_seat(seated, person=world.owner.email, actor=STAFF, at=NOW)
+        seats.assign_seat(seated, person="guest@acme.example", actor=STAFF, at=NOW)
 
 
 def limit(world: World) -> None:
