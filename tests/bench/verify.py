@@ -93,11 +93,11 @@ COPIES = (
     """INSERT INTO subscriptions_subscription SELECT (jsonb_populate_record(s, jsonb_build_object(
          'id', s.id + n, 'public_id', 'sub_bench_' || n,
          'organization_id', s.organization_id + n))).*
-       FROM (SELECT * FROM subscriptions_subscription LIMIT 1) s, generate_series(1, {count}) n""",
+       FROM subscriptions_subscription s, generate_series(1, {count}) n""",
     """INSERT INTO seats_pool SELECT (jsonb_populate_record(p, jsonb_build_object(
          'id', p.id + n, 'public_id', 'pool_bench_' || n, 'assigned', 0,
          'organization_id', p.organization_id + n, 'subscription_id', p.subscription_id + n))).*
-       FROM (SELECT * FROM seats_pool LIMIT 1) p, generate_series(1, {count}) n""",
+       FROM seats_pool p, generate_series(1, {count}) n""",
     """INSERT INTO tenants_user SELECT (jsonb_populate_record(u, jsonb_build_object(
          'id', u.id + n, 'public_id', 'usr_bench_' || n, 'email', n || '@bench.example'))).*
        FROM tenants_user u, generate_series(1, ({count} + 1) * {seats}) n
