@@ -108,11 +108,11 @@ def confirm(
         behaviour=behaviour,
         actor=request.actor,
         at=request.at,
-        confirmed=_confirmed(request, facts.currency),
+        confirmed=confirmed(request, facts.currency),
     )
 
 
-def _confirmed(request: PortalRequest, currency: str) -> Confirmed:
+def confirmed(request: PortalRequest, currency: str) -> Confirmed:
     """Read the quote from the form; one that is not there has never been shown."""
     try:
         at = datetime.fromisoformat(request.POST["quoted_at"])

@@ -175,7 +175,7 @@ class TypicalVerify(Typical):
         seat = Seat.objects.get(
             organization=organization.organization,
             application=application,
-            user_id=person.user_id,
+            user_id=cast("int", person.user_id),
             status="active",
         )
         subscription = Subscription.objects.get(pk=seat.subscription_id)

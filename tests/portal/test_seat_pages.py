@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -118,3 +120,16 @@ def test_a_foreign_seat_is_as_unknown_as_a_made_up_one(acme: Customer, stranger:
         assert visitor.post(f"/portal/seats/{one}/revoke/").status_code == 404
     assert visitor.post(f"{address(acme)}/assign/", {"person": "x@y.example"}).status_code == 404
     assert len(seats(acme)) == 1
+
+
+def test_a_seat_is_released_with_the_next_period_for_what_was_shown(acme: Customer) -> None:
+    owner = signed_in(acme.owner)
+    owner.post(f"{address(acme)}/assign/", {"person": acme.users["MEMBER"].email})
+    [seat] = seats(acme)
+    shown = owner.get(f"{address(acme)}/release/?seat={seat.public_id}")
+    assert "you pay $0.00 less" in plain(shown.content)  # three are included
+    said = dict(re.findall(r'name="(quoted_\w+)" value="([^"]+)"', shown.content.decode()))
+    done = owner.post(f"{address(acme)}/release/", {"seat": seat.public_id, **said})
+    assert done["Location"] == "/portal/seats/"
+    [leaving] = seats(acme)
+    assert leaving.leaves_at is not None

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.core.errors import DomainError, Forbidden, NotFound
+from apps.portal import quotes
 from apps.portal.access import PortalRequest, page
 from apps.portal.forms import AssignForm, BulkForm, refuse
 from apps.portal.refusals import sentence
@@ -21,6 +22,7 @@ from apps.seats import bulk, quoting, selectors, services
 from apps.seats.errors import BulkRefused
 from apps.seats.quoting import Advice
 from apps.seats.selectors import PoolFacts
+from apps.subscriptions import selectors as agreements
 from apps.subscriptions.errors import WrongState
 
 if TYPE_CHECKING:
@@ -128,6 +130,56 @@ def file(request: PortalRequest, subscription: str, item: str) -> HttpResponse:
     }
     status = UNPROCESSABLE if outlooks.wrong else 200
     return render(request, "portal/seats_file.html", context, status=status)
+
+
+@page("seats", "manage_billing", methods=("GET", "HEAD", "POST"))
+def release(request: PortalRequest, subscription: str, item: str) -> HttpResponse:
+    """Show what fewer seats save when these people go with the next period, and do it."""
+    asked = request.POST if request.method == "POST" else request.GET
+    chosen = asked.getlist("seat")[:MOST_SHOWN]
+    try:
+        if request.method == "POST":
+            return _released(request, subscription, item, chosen)
+        quote = quoting.quote_seats(
+            subscription,
+            count=-len(chosen),
+            item=item,
+            releasing=chosen,
+            at=request.at,
+            organization_id=request.organization.pk,
+        )
+    except (Forbidden, NotFound):
+        raise
+    except DomainError as refusal:
+        messages.error(request, sentence(refusal))
+        return redirect("portal:people")
+    rows = selectors.seats(request.organization.pk).filter(public_id__in=chosen)
+    context = {
+        "quote": quote,
+        "saves": -quote.amount,
+        "seats": list(rows),
+        "facts": quote.considered.before,
+        "at": request.at,
+    }
+    return render(request, "portal/seats_release.html", context)
+
+
+def _released(
+    request: PortalRequest, subscription: str, item: str, chosen: Sequence[str]
+) -> HttpResponse:
+    facts = agreements.get(subscription, organization_id=request.organization.pk)
+    done = services.release_seats(
+        subscription,
+        count=len(chosen),
+        seats=chosen,
+        item=item,
+        confirmed=quotes.confirmed(request, facts.currency),
+        actor=request.actor,
+        at=request.at,
+    )
+    on = {"date": request.formats.day(done.quoted.considered.effective_at, facts.timezone)}
+    messages.success(request, _("Scheduled for %(date)s. Until then you can call it off.") % on)
+    return redirect("portal:people")
 
 
 def _acted(
