@@ -97,6 +97,7 @@ def build(*, actor: Actor, at: datetime) -> Outcome:
     with rls.ops_scope("demo: people"):
         teller.people()
         teller.addresses(new)
+        teller.outcome.count("seats", seating.seat(new, actor=actor, at=teller.at))
     return teller.outcome
 
 
