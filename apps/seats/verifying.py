@@ -73,25 +73,32 @@ UNKNOWN = Access(False, Reason.UNKNOWN_USER, None, None, None, None, None)
 
 
 def verify(
-    user: str, *, application: str, organization: str, caller: int | None, at: datetime
+    user: str,
+    *,
+    application: str,
+    organization: str,
+    caller: int | None,
+    at: datetime,
+    seen: bool = True,
 ) -> Access:
     """Return whether a person may use an application of an organization now; never raises for what
     is unknown.
 
     Person and organization by public id or by the application's own id of them; `application` is
     its slug. `caller` is the only organization (integer id) that may be answered about; None: any.
+    Not `seen` is whom somebody else asks about.
     """
     if not all(map(_is_plain, (user, application, organization))):
         return UNKNOWN
     whose = None if caller is None else str(caller)
     said = (user, application, organization, whose, at.isoformat())
-    reason, seat, status, expires, key, owner, seen, moment = statements.one_row(ASK, said)
+    reason, seat, status, expires, key, owner, last, moment = statements.one_row(ASK, said)
     now = _instant(moment)
     if reason:
         about = None if owner is None else int(owner)
         return Access(False, Reason(reason), None, status, None, about, now)
-    if key is not None and now is not None:
-        BOOK.note(int(key), now, before=_instant(seen))
+    if seen and key is not None and now is not None:
+        BOOK.note(int(key), now, before=_instant(last))
     return Access(True, Reason.GRANTED, seat, status, _instant(expires), int(owner or 0), now)
 
 

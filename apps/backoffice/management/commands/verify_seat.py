@@ -38,6 +38,7 @@ class Command(BaseCommand):
             organization=options["organization"],
             caller=None,
             at=clock.now(),
+            seen=False,
         )
         shown = {
             "has_access": found.has_access,
