@@ -140,7 +140,7 @@ class Account:
     taken, by key. `credit` is what is left of every grant, in the order they are used. `sold_of`
     remembers what was billed of a price for a period. `counted` is the usage that was billed,
     `corrections` wait for the next bill. `settled` are the changes that were billed at once,
-    `progressed` what thresholds billed of a period's usage, `used` all usage ever billed,
+    `progressed` the lines that thresholds billed of a period's usage, `used` all usage ever billed,
     `billed_until` the last boundary billed. `notes` are the credit notes by their moment,
     `paid_out` is the money that went back.
     """
@@ -161,7 +161,7 @@ class Account:
     counted: list[Counted] = field(default_factory=list)
     corrections: list[Line] = field(default_factory=list)
     settled: set[tuple[int, datetime]] = field(default_factory=set)
-    progressed: dict[tuple[int, datetime], int] = field(default_factory=dict)
+    progressed: dict[tuple[int, datetime], list[Sold]] = field(default_factory=dict)
     used: int = 0
     billed_until: datetime = LONG_AGO
     paid_out: int = 0
@@ -364,7 +364,7 @@ class Account:
         all is `over` and no boundary is to come, the difference is billed now.
         """
         for one in self.counted:
-            now = self._used(one.owned, one.lap) - one.before
+            now = oracle.rounded(self._used(one.owned, one.lap) * one.sold.part) - one.before
             share = Fraction(one.sold.net, one.sold.gross) if one.sold.gross else WHOLE
             cents = oracle.rounded(now * share) - oracle.rounded(one.amount * share)
             if cents and one.sold.back_net:
@@ -379,7 +379,7 @@ class Account:
     def pass_thresholds(self, at: datetime) -> None:
         """Be billed for the usage so far when it has passed a threshold since it was billed last.
 
-        All that was ever used counts.
+        All that was ever used counts. What was taken back is given back when the period is over.
         """
         terms = THRESHOLDS.get(self.plan_at(at), {}).get(self.currency)
         ahead = (one for one in self.boundaries() if one[0] > self.billed_until)
@@ -391,11 +391,11 @@ class Account:
             for one in sorted(self.owned, key=lambda one: PLACES[one.key])
             if one.price["type"] == "metered"
             for line in self._usage(one, behind, "progressive")
-            if line.cents
         ]
         now = self.used + sum(line.cents for line in found)
         if self._last_level(terms, now) > self._last_level(terms, self.used):
-            self.bills[at] = self._bill(at, found, behind, None)
+            more = [line for line in found if line.cents > 0]
+            self.bills[at] = self._bill(at, more, behind, None)
 
     def _last_level(self, terms: dict[str, Any], used: int) -> int:
         """How many thresholds lie up to so much."""
@@ -458,11 +458,10 @@ class Account:
         if one.kind in ("proration", "one_off"):
             self.settled.add((id(one.owned), one.turn))
         if one.kind == "arrears" and behind is not None:
-            before = self.progressed.get((id(one.owned), behind.start), 0)
+            before = self._billed_before(one.owned, behind, net=one.part != WHOLE)
             self.counted.append(Counted(one.owned, behind, sold, one.cents, before))
         if one.kind == "progressive" and behind is not None:
-            place = (id(one.owned), behind.start)
-            self.progressed[place] = self.progressed.get(place, 0) + one.cents
+            self.progressed.setdefault((id(one.owned), behind.start), []).append(sold)
         if one.owned.price["type"] == "metered":
             self.used += one.cents
 
@@ -543,10 +542,23 @@ class Account:
             yield Line(one, "one_off", self._minor(one.full_price(1)), turn=one.start)
 
     def _usage(self, one: Owned, behind: Lap, kind: str = "arrears") -> Iterator[Line]:
-        """What was used beyond what was billed of it before the period was over."""
+        """What was used beyond what was billed of it before the period was over.
+
+        Where that was more than what is there now, it is given back as it was paid for.
+        """
         if max(one.start, behind.start) < _end_in(one, behind):
             used = self._used(one, behind, over=kind == "arrears")
-            yield Line(one, kind, used - self.progressed.get((id(one), behind.start), 0))
+            gross, net = (self._billed_before(one, behind, net=after) for after in (False, True))
+            if used < gross and net < gross:
+                part = Fraction(net, gross)
+                yield Line(one, kind, oracle.rounded(used * part) - net, part=part)
+            else:
+                yield Line(one, kind, used - gross)
+
+    def _billed_before(self, one: Owned, lap: Lap, *, net: bool) -> int:
+        """What thresholds billed of the usage of a period, before discounts or after them."""
+        sold = self.progressed.get((id(one), lap.start), [])
+        return sum(line.net if net else line.gross for line in sold)
 
     def _used(self, one: Owned, behind: Lap, *, over: bool = True) -> int:
         """What the usage of a period costs; its minimum is owed when the period is over."""
