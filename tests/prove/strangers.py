@@ -33,7 +33,7 @@ FORBIDDEN, NOT_FOUND, NOT_ALLOWED, BROKEN = 403, 404, 405, 500
 METHODS = {"portal/": ("GET", "POST"), "api/v1/": ("GET", "POST", "PATCH", "PUT", "DELETE")}
 # Words in an address that name something of the catalogue, which belongs to nobody.
 SHARED = {"meter": "calls", "plan": "wire", "code": "wire"}
-SECOND = {"key": "seats", **SHARED}
+SECOND = {"key": "seats", "item": "seats", **SHARED}
 # What pages take for `code`, by how their addresses end: anything else they refuse to everybody.
 ASKED = {"change/<str:code>/": OTHER_PLAN, "add/<str:code>/": OFFERED, "remove/<str:code>/": HELD}
 # Addresses that name two things of an organization's: the prefixes of their ids, by the words.
