@@ -60,6 +60,7 @@ def seats(request: PortalRequest) -> HttpResponse:
 @page("seats", "assign_seats", methods=("POST",))
 def assign(request: PortalRequest, subscription: str, item: str) -> HttpResponse:
     """Give a member, or whoever an address belongs to, a seat."""
+    agreements.get(subscription, organization_id=request.organization.pk)  # or 404
     form = AssignForm(request.POST, auto_id="assign_%s")
     if not form.is_valid():
         return _page(request, assign=form, status=UNPROCESSABLE)
@@ -101,6 +102,7 @@ def resend(request: PortalRequest, seat: str) -> HttpResponse:
 @page("seats", "assign_seats", methods=("POST",))
 def file(request: PortalRequest, subscription: str, item: str) -> HttpResponse:
     """Show what a file would do, row by row, and do it when that is confirmed."""
+    agreements.get(subscription, organization_id=request.organization.pk)  # or 404
     form = BulkForm(request.POST, request.FILES, auto_id="file_%s")
     if not form.is_valid():
         return _page(request, file=form, status=UNPROCESSABLE)
@@ -135,6 +137,7 @@ def file(request: PortalRequest, subscription: str, item: str) -> HttpResponse:
 @page("seats", "manage_billing", methods=("GET", "HEAD", "POST"))
 def release(request: PortalRequest, subscription: str, item: str) -> HttpResponse:
     """Show what fewer seats save when these people go with the next period, and do it."""
+    agreements.get(subscription, organization_id=request.organization.pk)  # or 404
     asked = request.POST if request.method == "POST" else request.GET
     chosen = asked.getlist("seat")[:MOST_SHOWN]
     try:
