@@ -36,13 +36,17 @@ def replay(explanation: Mapping[str, object]) -> int:
         now = replay(_mapping(explanation.get("now"), "now"))
         if "net_of_discounts" in explanation:
             now = round_half_away(now * _number(explanation, "net_of_discounts"))
-        return now - _whole(explanation, "before_minor")
+        return _paid(explanation, now - _whole(explanation, "before_minor"))
     exact = _exact(explanation)
     _claim(exact, explanation, "exact")
-    rounded = round_half_away(exact * 10 ** _whole(explanation, "exponent"))
-    if "paid_minor" in explanation:
-        rounded = max(rounded, -_whole(explanation, "paid_minor"))
-    return rounded
+    return _paid(explanation, round_half_away(exact * 10 ** _whole(explanation, "exponent")))
+
+
+def _paid(explanation: Mapping[str, object], amount: int) -> int:
+    """Return the amount; no more is given back than was paid and is not taken back already."""
+    if "paid_minor" not in explanation:
+        return amount
+    return max(amount, -_whole(explanation, "paid_minor"))
 
 
 def _exact(explanation: Mapping[str, object]) -> Fraction:

@@ -41,7 +41,7 @@ from apps.engine.prices import Dynamic, Percentage
 from apps.engine.rating import ratio
 from apps.engine.rules import matches
 from apps.invoicing.document import Line
-from apps.invoicing.models import Charge, Correction, CreditNoteLine, InvoiceLine
+from apps.invoicing.models import Charge, Correction, CreditNoteLine, Invoice, InvoiceLine
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.usage import selectors as usage
 
@@ -132,31 +132,44 @@ def _beyond(line: Composed, billed: _Billed) -> Composed:
     """Return the line less what progressive invoices have billed of it.
 
     When usage was taken back since, less than nothing is left: then what was paid too much is given
-    back, at the part of the prices that was left after the discounts of those invoices.
+    back, at the part of the prices that was left after the discounts of those invoices, and never
+    more than credit notes have left of them.
     """
-    if line.kind != LineKind.ARREARS:
-        return line
     before = billed.progressive(line)
-    if not before.amount:
+    if line.kind != LineKind.ARREARS or not before.amount:
         return line
-    if line.amount.minor < before.amount and before.discount:
-        return given_back(line, before.net, Fraction(before.net, before.amount))
-    return less_billed(line, before.amount)
+    if line.amount.minor >= before.amount:
+        return less_billed(line, before.amount)
+    share = before.share if before.discount else None
+    return given_back(line, before.net, share, before.left if before.credited else None)
 
 
 def less_billed(line: Composed, before: int) -> Composed:
     """Return the line less what was billed of it before, in minor units."""
-    amount = line.amount.minor - before
+    return given_back(line, before, None)
+
+
+def given_back(
+    line: Composed, before: int, share: Fraction | None, left: int | None = None
+) -> Composed:
+    """Return what there is of the line now, less what was billed of it before; minor units.
+
+    With a share both count after discounts, and none comes off any more. No more than what is
+    `left` of what was billed is given back; None where no credit note took anything of it.
+    """
+    whole = line.amount.minor if share is None else _net(line.amount.minor, share)
+    amount = whole - before if left is None else max(whole - before, -left)
     explained = difference(line.explanation, before, amount)
-    return replace(line, amount=Money(amount, line.amount.currency), explanation=explained)
-
-
-def given_back(line: Composed, before: int, share: Fraction) -> Composed:
-    """Return what is left of the line at its share after discounts, less what was billed net."""
-    amount = _net(line.amount.minor, share) - before
-    explained = difference(line.explanation, before, amount) | {"net_of_discounts": ratio(share)}
-    back = Money(amount, line.amount.currency)
-    return replace(line, amount=back, explanation=explained, discountable=False)
+    if share is not None:
+        explained["net_of_discounts"] = ratio(share)
+    if left is not None:
+        explained["paid_minor"] = left
+    return replace(
+        line,
+        amount=Money(amount, line.amount.currency),
+        explanation=explained,
+        discountable=line.discountable and share is None,
+    )
 
 
 def progressive_lines(facts: SubscriptionFacts) -> list[Composed]:
@@ -397,15 +410,62 @@ def billed_before(boundary: Boundary, invoice_id: int) -> BilledOf:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """What progressive invoices billed, and took off as discounts; minor units."""
+    """What progressive invoices billed, took off as discounts, and lost to credit notes since; all
+    in minor units.
+    """
 
     amount: int
     discount: int
+    credited: int = 0
 
     @property
     def net(self) -> int:
-        """What was left to pay of it."""
+        """What was left to pay of it after discounts."""
         return self.amount - self.discount
+
+    @property
+    def share(self) -> Fraction:
+        """The part of the price that discounts left; all of nothing."""
+        return Fraction(self.net, self.amount) if self.amount else Fraction(1)
+
+    @property
+    def left(self) -> int:
+        """What of it credit notes have not taken back."""
+        return max(0, self.net - self.credited)
+
+    @classmethod
+    def sum(cls, parts: Iterable[Progressed]) -> Progressed:
+        """Add up."""
+        found = list(parts)
+        return cls(
+            sum(one.amount for one in found),
+            sum(one.discount for one in found),
+            sum(one.credited for one in found),
+        )
+
+
+def progressed_before(line: InvoiceLine, *, invoice: Invoice | None = None) -> Progressed:
+    """Return what standing progressive invoices billed of the usage that a line bills.
+
+    With the line's `invoice` what had been billed when that was made: of an invoice that was voided
+    later too, and less what notes had taken back by then.
+    """
+    rows = InvoiceLine.objects.filter(
+        organization_id=line.organization_id,
+        item_id=line.item_id,
+        kind=PROGRESSIVE,
+        during=line.during,
+    )
+    back: Any = F("credited")
+    if invoice is None:
+        rows = rows.filter(live=True)
+    else:
+        back = _credited_before(invoice.pk)
+        rows = rows.filter(invoice_id__lt=invoice.pk).exclude(
+            invoice__voided_at__lte=invoice.finalized_at
+        )
+    found = rows.annotate(back=back).values_list("amount", "discount", "back")
+    return Progressed.sum(Progressed(amount, off, taken or 0) for amount, off, taken in found)
 
 
 class _Billed:
@@ -422,7 +482,8 @@ class _Billed:
         for item_id, kind, during, step_id, *sums in _standing(boundaries, before):
             amount, discount, revision, credited, share = sums
             if kind == PROGRESSIVE:
-                self._progressive[item_id, during.lower][revision] = Progressed(amount, discount)
+                found = Progressed(amount, discount, credited or 0)
+                self._progressive[item_id, during.lower][revision] = found
                 continue
             self.keys.add(BilledKey(item_id, kind, during.lower, during.upper, step_id))
             gross = Fraction(amount)
@@ -433,8 +494,7 @@ class _Billed:
 
     def progressive(self, line: Composed) -> Progressed:
         """Return what progressive invoices billed of the line's item and period."""
-        found = self._revisions(line).values()
-        return Progressed(sum(one.amount for one in found), sum(one.discount for one in found))
+        return Progressed.sum(self._revisions(line).values())
 
     def last_progressive(self, line: Composed) -> int:
         """Return the revision of the latest of them that stands."""
@@ -586,7 +646,7 @@ def _corrections(organization_ids: Collection[int]) -> Iterable[tuple[int, str, 
 
 def correction_line(row: Correction) -> Composed:
     """Return the difference that a correction found as a line, with all of its arithmetic."""
-    line = row.line
+    line, share = row.line, row.share_of(row.amount)
     return Composed(
         key=line.key,
         kind=CORRECTION,
@@ -595,11 +655,9 @@ def correction_line(row: Correction) -> Composed:
         period=Period(line.during.lower, line.during.upper),
         quantity=Decimal(row.quantity) - Decimal(row.quantity_before),
         amount=Money(row.net_difference, row.currency),
-        explanation=difference(
-            row.explanation, _net(row.amount_before, row.net_share), row.net_difference
-        )
+        explanation=difference(row.explanation, row.net_of(row.amount_before), row.net_difference)
         | {"corrects": line.public_id, "revision": row.revision}
-        | ({} if row.net_share == 1 else {"net_of_discounts": ratio(row.net_share)}),
+        | ({} if share == 1 else {"net_of_discounts": ratio(share)}),
         item_id=line.item_id,
         price_id=line.price_id,
         corrects_id=line.pk,

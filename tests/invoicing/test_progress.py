@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from apps.core import rls
@@ -10,6 +12,7 @@ from apps.invoicing.outlook import outlook
 from apps.invoicing.so_far import usage_so_far
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
+from apps.plans.offers import CouponRules
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions import services as agreements
 from apps.tenants import services as tenants
@@ -222,3 +225,43 @@ def test_a_draft_over_a_threshold_stands_once_its_period_is_billed(acme: Organiz
         row = services.refresh_draft(reference, actor=STAFF, at=day(7, 2))
     assert row is not None
     assert row.total == 12_00
+
+
+def usage_amounts(organization: Organization) -> list[int]:
+    """What the latest invoice says of calls: whatever comes to something."""
+    lines = shop.invoices(organization)[-1].lines
+    return [line.amount for line in lines if line.key == "calls" and line.amount]
+
+
+def test_what_a_note_gave_back_already_is_not_given_back_again(acme: Organization) -> None:
+    shop.call(acme, day(6, 2), 12, at=day(6, 3))
+    assert passed(6, 5) == [12_00]
+    with rls.tenant_scope(acme.pk):
+        number = str(shop.invoices(acme)[-1].number)
+        services.issue_credit_note(
+            number, reason="other", total=Decimal("9.00"), actor=STAFF, at=day(6, 5)
+        )
+    take_back(acme, 12, of=12)
+    shop.bill(day(7, 1))
+    # 12.00 were billed, 9.00 of it credited: the period comes to nothing, and 3.00 are left
+    assert usage_amounts(acme) == [-3_00]
+    assert books.verify().findings == ()
+
+
+def test_what_is_below_the_thresholds_goes_back_as_they_left_it(acme: Organization) -> None:
+    with rls.ops_scope("test: a coupon for one invoice"):
+        half = CouponRules(code="half", name="Half", percent=Decimal(50))
+        plans.define_coupon(half, actor=STAFF, at=shop.OPENED)
+    with rls.tenant_scope(acme.pk):
+        agreements.apply_discount(acme.pk, code="half", actor=STAFF, at=day(6, 2))
+    shop.call(acme, day(6, 2), 12, at=day(6, 3))
+    assert passed(6, 5) == [6_00]
+    shop.call(acme, day(6, 7), 2, at=day(6, 8))
+    shop.bill(day(7, 1))
+    assert usage_amounts(acme) == [2_00]
+    take_back(acme, 12, of=12)
+    services.heal_usage(actor=STAFF, at=day(7, 3))
+    shop.bill(day(8, 1))
+    # 2 calls at half of 1.00 are left of what 6.00 and 2.00 paid: 1.00 - 8.00
+    assert usage_amounts(acme) == [-7_00]
+    assert books.verify().findings == ()

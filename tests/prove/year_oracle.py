@@ -122,13 +122,16 @@ class Discounted:
 
 @dataclass(slots=True)
 class Counted:
-    """Usage that was billed: what for, as which line, what it came to last, beyond what."""
+    """Usage that was billed: what for, as which line, what it came to last, beyond what, and how
+    little it can come to where credit notes took of that.
+    """
 
     owned: Owned
     lap: Lap
     sold: Sold
     amount: int
     before: int
+    least: int | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -365,9 +368,9 @@ class Account:
         """
         for one in self.counted:
             now = oracle.rounded(self._used(one.owned, one.lap) * one.sold.part) - one.before
-            share = Fraction(one.sold.net, one.sold.gross) if one.sold.gross else WHOLE
-            cents = oracle.rounded(now * share) - oracle.rounded(one.amount * share)
-            if cents and one.sold.back_net:
+            now = now if one.least is None else max(now, one.least)
+            cents = self._net_of(one, now) - self._net_of(one, one.amount)
+            if cents and (one.sold.back_net or (cents < 0 and self._noted_before(one))):
                 continue
             one.amount = now
             if cents:
@@ -375,6 +378,20 @@ class Account:
         if over and self.corrections:
             self.bills[at] = self._bill(at, self.corrections, None, None)
             self.corrections = []
+
+    def _net_of(self, one: Counted, cents: int) -> int:
+        """What discounts leave of it; what is below nothing was sold by thresholds, at theirs."""
+        before = self.progressed.get((id(one.owned), one.lap.start), [])
+        gross = sum(line.gross for line in before)
+        share = Fraction(one.sold.net, one.sold.gross) if one.sold.gross else WHOLE
+        if cents < 0 and gross and one.sold.part == WHOLE:
+            share = Fraction(sum(line.net for line in before), gross)
+        return oracle.rounded(cents * share)
+
+    def _noted_before(self, one: Counted) -> bool:
+        """Whether credit notes took something of what thresholds billed of the same usage."""
+        before = self.progressed.get((id(one.owned), one.lap.start), [])
+        return any(line.back_net for line in before)
 
     def pass_thresholds(self, at: datetime) -> None:
         """Be billed for the usage so far when it has passed a threshold since it was billed last.
@@ -459,7 +476,10 @@ class Account:
             self.settled.add((id(one.owned), one.turn))
         if one.kind == "arrears" and behind is not None:
             before = self._billed_before(one.owned, behind, net=one.part != WHOLE)
-            self.counted.append(Counted(one.owned, behind, sold, one.cents, before))
+            left = self._not_given_back(one.owned, behind, -before, before)
+            capped = -before < left and one.cents in range(left, 0 if left else 1)
+            least = left if capped else None
+            self.counted.append(Counted(one.owned, behind, sold, one.cents, before, least))
         if one.kind == "progressive" and behind is not None:
             self.progressed.setdefault((id(one.owned), behind.start), []).append(sold)
         if one.owned.price["type"] == "metered":
@@ -551,9 +571,17 @@ class Account:
             gross, net = (self._billed_before(one, behind, net=after) for after in (False, True))
             if used < gross and net < gross:
                 part = Fraction(net, gross)
-                yield Line(one, kind, oracle.rounded(used * part) - net, part=part)
+                cents = oracle.rounded(used * part) - net
+                yield Line(one, kind, self._not_given_back(one, behind, cents, net), part=part)
+            elif used < gross:
+                yield Line(one, kind, self._not_given_back(one, behind, used - gross, gross))
             else:
                 yield Line(one, kind, used - gross)
+
+    def _not_given_back(self, one: Owned, lap: Lap, cents: int, net: int) -> int:
+        """No more goes back than credit notes have left of what thresholds billed."""
+        sold = self.progressed.get((id(one), lap.start), [])
+        return max(cents, -max(0, net - sum(line.back_net for line in sold)))
 
     def _billed_before(self, one: Owned, lap: Lap, *, net: bool) -> int:
         """What thresholds billed of the usage of a period, before discounts or after them."""

@@ -177,7 +177,11 @@ def _difference(explanation: Mapping[str, Any]) -> list[Part]:
         share = _number(str(explanation["net_of_discounts"]))
         parts.append(Part("What was paid of it after discounts", f"× {share}", (), ""))
     before = cells.money(int(explanation["before_minor"]), currency)
-    return [*parts, Part("Billed before, taken off", before, (), "")]
+    parts.append(Part("Billed before, taken off", before, (), ""))
+    if "paid_minor" in explanation:
+        left = cells.money(int(explanation["paid_minor"]), currency)
+        parts.append(Part("Given back at most: what credit notes left of it", left, (), ""))
+    return parts
 
 
 def _price_parts(explanation: Mapping[str, Any], share: str) -> list[Part]:

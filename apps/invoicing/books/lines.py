@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from django.db.models import Sum
-
 from apps.core.errors import DomainError
 from apps.engine.explanation import BrokenExplanation, replay
 from apps.engine.invoice import (
@@ -34,6 +32,7 @@ from apps.invoicing.composition import (
     billed_before,
     charge_line,
     correction_line,
+    progressed_before,
 )
 from apps.invoicing.models import Correction, CreditNoteLine, Invoice, InvoiceLine
 from apps.subscriptions import selectors as subscriptions
@@ -207,6 +206,9 @@ def _rated_again(line: InvoiceLine, row: Correction, known: Known) -> Iterator[s
     facts = known.agreements.get(0 if line.item is None else line.item.subscription_id)
     if counted is None or facts is None or _rests_on_seal(line, row, facts, known):
         return
+    share = row.explanation.get("net_of_billed_before")
+    if share and Fraction(share) != progressed_before(line, invoice=line.invoice).share:
+        yield f"progressive invoices left another part of the price than {share}"
     boundary = facts.agreement.cycle.index_at(line.during.lower) + 1
     proposals = _rated(facts, boundary, [(line.item_id or 0, row.explanation, counted)])
     proposal = proposals.get(_key(line))
@@ -263,8 +265,14 @@ def _against(
             f"give {due} for {proposal.quantity.normalize():f}"
         )
     before, share = _billed_before(line.explanation), _share_left(line.explanation)
-    if before and (before, share) != _progressive_before(row, line, after_discounts=share != 1):
+    if not before:
+        return
+    billed = progressed_before(line, invoice=row)
+    if (before, share) != ((billed.amount, 1) if share == 1 else (billed.net, billed.share)):
         yield f"it leaves out {before} as billed; progressive invoices billed another amount"
+    left = line.explanation.get("paid_minor", billed.left)
+    if left != billed.left:
+        yield f"it holds {left} for paid; credit notes left {billed.left}"
 
 
 def _expected(
@@ -338,32 +346,9 @@ def _share_left(explanation: Mapping[str, Any]) -> Fraction:
 def _due(proposal: Proposal, explanation: Mapping[str, Any]) -> int:
     """Return what the line bills of the proposal beyond what was billed before, in minor units."""
     whole = round_half_away(proposal.amount.minor * _share_left(explanation))
-    return whole - _billed_before(explanation)
-
-
-def _progressive_before(
-    row: Invoice, line: InvoiceLine, *, after_discounts: bool
-) -> tuple[int, Fraction]:
-    """Return what the progressive lines of the period before this one billed, standing or not.
-
-    Before discounts, or after them with the share that they left.
-
-    Those that were voided later had been billed then; those that were voided before had not: the
-    line of a void one is left out only when its invoice was void when this one was made.
-    """
-    earlier = InvoiceLine.objects.filter(
-        organization_id=row.organization_id,
-        item_id=line.item_id,
-        kind=PROGRESSIVE,
-        during=line.during,
-        invoice_id__lt=row.pk,
-    ).exclude(invoice__voided_at__lte=row.finalized_at)
-    sums = earlier.aggregate(billed=Sum("amount"), discount=Sum("discount"))
-    billed = int(sums["billed"] or 0)
-    if not after_discounts or not billed:
-        return billed, Fraction(1)
-    net = billed - int(sums["discount"])
-    return net, Fraction(net, billed)
+    due = whole - _billed_before(explanation)
+    left = explanation.get("paid_minor") if explanation.get("rule") == "difference" else None
+    return due if left is None else max(due, -left)
 
 
 def _key(line: InvoiceLine) -> BilledKey:

@@ -111,6 +111,18 @@ class Correction(TenantRow):
         line = self.line
         return Fraction(line.amount - line.discount, line.amount) if line.amount else Fraction(1)
 
+    def share_of(self, amount: int) -> Fraction:
+        """Return which part of such an amount counts after discounts.
+
+        Less than nothing was billed by progressive invoices, and is given back as they left it.
+        """
+        before = self.explanation.get("net_of_billed_before")
+        return Fraction(before) if amount < 0 and before else self.net_share
+
+    def net_of(self, amount: int) -> int:
+        """Return what discounts leave of an amount, in minor units."""
+        return round_half_away(amount * self.share_of(amount))
+
     @property
     def net_difference(self) -> int:
         """What is still to be billed (or, when negative, given back), in minor units.
@@ -118,10 +130,7 @@ class Correction(TenantRow):
         A difference of two rounded amounts, so that the line and its corrections are what the whole
         comes to now after the discounts that the line had.
         """
-        now, before = (
-            round_half_away(amount * self.net_share) for amount in (self.amount, self.amount_before)
-        )
-        return now - before
+        return self.net_of(self.amount) - self.net_of(self.amount_before)
 
 
 class HealingMark(Row):

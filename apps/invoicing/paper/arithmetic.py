@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 
 from django.utils.translation import gettext as _
 
+from apps.engine.money import round_half_away
 from apps.engine.period import Period
 from apps.invoicing.document import Line
 from apps.invoicing.paper.tables import Explained, Sum, table
@@ -120,8 +122,19 @@ def _closing(told: Explained, words: Words) -> list[str]:
     if told.get("rule") == "difference":
         before = {"amount": words.money(told["before_minor"])}
         said.append(_("Less %(amount)s billed before") % before)
+        said += _left(told, words)
     said += _bounds(told.get("bounds"), words)
     return [*said, *_rounding(told, words)]
+
+
+def _left(told: Explained, words: Words) -> list[str]:
+    """Say that more would go back than credit notes left of what was billed before."""
+    share = Fraction(told.get("net_of_discounts", 1))
+    beyond = round_half_away(told["now"]["amount_minor"] * share) - told["before_minor"]
+    if beyond == told["amount_minor"]:
+        return []
+    numbers = {"exact": words.money(beyond), "amount": words.money(told["amount_minor"])}
+    return [_("%(exact)s, and never more back than was billed: %(amount)s") % numbers]
 
 
 def _prices(told: Explained) -> list[Explained]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -24,8 +24,14 @@ from apps.core.actor import Actor, require
 from apps.core.errors import Invalid
 from apps.core.faults import point
 from apps.engine.money import Money
+from apps.engine.rating import ratio
 from apps.invoicing import healing
-from apps.invoicing.composition import Composed, given_back, less_billed, recomposed
+from apps.invoicing.composition import (
+    Composed,
+    given_back,
+    progressed_before,
+    recomposed,
+)
 from apps.invoicing.errors import CorrectionDecided, NotCreditable, UnknownCorrection
 from apps.invoicing.events import CorrectionFound
 from apps.invoicing.models import Correction, CreditNote, HealingMark, InvoiceLine
@@ -133,7 +139,7 @@ def _correct(
     row: InvoiceLine, facts: SubscriptionFacts, entity: BillingEntity, *, actor: Actor,
     at: datetime,
 ) -> list[Correction]:  # fmt: skip
-    now = _as_it_would_be(row, facts)
+    now = _after_discounts(row, _as_it_would_be(row, facts))
     earlier = list(row.corrections.order_by("revision"))
     billed = [one for one in earlier if one.status in (Status.APPROVED, Status.BILLED)]
     revision = len(earlier) + 1
@@ -152,7 +158,8 @@ def _correct(
         found_at=at,
     )
     refused = [one for one in earlier if one.status == Status.REJECTED and one.decided_by]
-    correction.status = _status(correction, entity, doubtful=bool(row.credited or refused))
+    doubtful = bool(row.credited or refused) or _gives_back_twice(row, correction)
+    correction.status = _status(correction, entity, doubtful=doubtful)
     if correction.status == Status.BILLED:
         correction.reason = NOTHING_OWED
     correction.save(force_insert=True)
@@ -183,11 +190,31 @@ def _as_it_would_be(row: InvoiceLine, facts: SubscriptionFacts) -> Composed:
     found = [line for line in recomposed(facts, boundary) if line.item_id == row.item_id]
     if len(found) != 1:
         raise LookupError(f"the agreement no longer calls for {row.key} of {row.during}")
-    now = found[0]
-    if row.explanation.get("rule") != "difference":
+    now, said = found[0], row.explanation
+    if said.get("rule") != "difference":
         return now
-    before, share = row.explanation["before_minor"], row.explanation.get("net_of_discounts")
-    return less_billed(now, before) if share is None else given_back(now, before, Fraction(share))
+    before, share = said["before_minor"], said.get("net_of_discounts")
+    part = None if share is None else Fraction(share)
+    return given_back(now, before, part, said.get("paid_minor"))
+
+
+def _after_discounts(row: InvoiceLine, now: Composed) -> Composed:
+    """Return the line with what discounts left of its progressive part, where that differs."""
+    said = now.explanation
+    if said.get("rule") != "difference" or "net_of_discounts" in said:
+        return now
+    billed = progressed_before(row, invoice=row.invoice)
+    own = Fraction(row.amount - row.discount, row.amount) if row.amount else Fraction(1)
+    if billed.share == own:
+        return now
+    return replace(now, explanation=said | {"net_of_billed_before": ratio(billed.share)})
+
+
+def _gives_back_twice(row: InvoiceLine, found: Correction) -> bool:
+    """Tell whether it gives back of progressive invoices what a credit note may have given back."""
+    if found.net_difference >= 0 or row.explanation.get("rule") != "difference":
+        return False
+    return progressed_before(row).credited > 0
 
 
 def _quantity(row: InvoiceLine) -> Decimal:
