@@ -6,6 +6,7 @@ be read is refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -14,9 +15,9 @@ from django.http import HttpRequest
 
 from apps.api.admission import Admission
 from apps.api.authentication import Caller
-from apps.api.errors import Fault, InvalidRequest, MalformedBody
+from apps.api.errors import Fault, InvalidRequest, MalformedBody, escape
 from apps.api.intake import Answer
-from apps.api.reading import JSON, raw_body
+from apps.api.reading import JSON, raw_body, read_json
 from apps.core import clock, rls
 from apps.entitlements import selectors as entitlements
 from apps.seats.verifying import SENTENCES, Access, verify
@@ -103,9 +104,23 @@ def _read(request: HttpRequest, form: type[T]) -> T:
         return msgspec.json.decode(raw or b"{}", type=form)
     except msgspec.ValidationError as error:
         said = f"{error}."
-        raise InvalidRequest(said, [Fault("invalid", said, pointer="")]) from None
+        faults = [*_misnamed(read_json(raw), form)] or [Fault("invalid", said, pointer="")]
+        raise InvalidRequest(said, faults) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"This is not JSON: {error}.") from None
+
+
+def _misnamed(given: object, form: type[Any]) -> Iterable[Fault]:
+    """Name the fields that are unknown or missing, each at its place."""
+    if not isinstance(given, dict):
+        return
+    fields = {field.name: field for field in msgspec.structs.fields(form)}
+    if form.__struct_config__.forbid_unknown_fields:
+        for name in given.keys() - fields.keys():
+            yield Fault("unknown_field", "This is not known here.", pointer=f"/{escape(name)}")
+    for name in fields.keys() - given.keys():
+        if fields[name].required:
+            yield Fault("required", "This field is required.", pointer=f"/{name}")
 
 
 def _written(moment: datetime | None) -> str | None:

@@ -124,7 +124,7 @@ def test_old_keys_are_forgotten(organization: Organization, ops: None) -> None:
 @override_settings(PRODUCTION=True, DATABASE_IS_EMBEDDED=True, ALLOWED_HOSTS=["*"])
 def test_production_refuses_development_defaults() -> None:
     found = {message.id for message in checks.production_settings()}
-    assert found == {"core.E001", "core.E002", "core.E003", "core.E005"} | (
+    assert found == {"core.E001", "core.E002", "core.E003", "core.E005", "core.E007"} | (
         {"core.E004"} if settings.EMAIL_BACKEND.endswith("console.EmailBackend") else set()
     )
 

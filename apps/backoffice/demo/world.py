@@ -184,7 +184,6 @@ class _Teller:
             self._settle([one for one in issued if one.organization_id == new["acme"].pk])
         if "initech" in new:
             self._install(new["initech"])
-        self.outcome.count("seats", seating.seat(new, actor=self.actor, at=self.at))
 
     def _install(self, initech: Organization) -> None:
         """Two plants run the device console themselves, by a licence for each."""
