@@ -34,6 +34,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{base32(uuid7())}"
 
 
+def random_text(length: int) -> str:
+    """Return so many random characters, 5 bits each, that nobody can guess."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
 def is_public_id(text: str, prefix: str = "") -> bool:
     """Tell whether `text` has the form of a public id (of that prefix)."""
     return bool(_PATTERN.match(text)) and text.startswith(f"{prefix}_" if prefix else "")

@@ -1,4 +1,4 @@
-"""Statements of hot paths: prepared once for a connection, or with large parameters."""
+"""Statements of our own: prepared once a connection, with large parameters, or holding rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection
+from django.db.models import Model
 
 
 def rows(sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -28,6 +29,13 @@ def bound(sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple
     with wrapper.bound_cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def hold(model: type[Model], key: int) -> None:
+    """Keep a row from being locked until the transaction ends; many may hold it at once."""
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT FROM {table} WHERE id = %s FOR KEY SHARE", [key])
 
 
 def one_row(sql: str, parameters: Sequence[str | None]) -> list[str | None]:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.utils.text import slugify
 
 from apps.core.actor import Actor, require
-from apps.core.ids import ALPHABET
 from apps.licensing.selectors import LicenseFacts
 from apps.licensing.services.issuing import issue_license
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions.facts import SubscriptionFacts
-from apps.tenants import selectors as tenant_selectors
 from apps.tenants import services as tenants
 
 if TYPE_CHECKING:
     from apps.tenants.models import Organization
 
-LONGEST_SLUG, CHANCE = 50, 6
 TRIAL = "trial"
 
 
@@ -59,7 +54,7 @@ def sign_up(
     """
     require("manage_licences", actor=actor)
     organization = tenants.create_organization(
-        customer.slug or _free_slug(customer.name),
+        customer.slug or tenants.free_slug(customer.name, otherwise="customer"),
         name=customer.name,
         email=customer.email,
         currency=customer.currency,
@@ -73,12 +68,3 @@ def sign_up(
     signed = issue_license(organization.pk, instance=instance, actor=actor, at=at)
     organization.refresh_from_db()
     return SignedUp(organization, begun, signed)
-
-
-def _free_slug(name: str) -> str:
-    """Return a slug of the name; where that is taken, or is none, with some chance behind it."""
-    wanted = slugify(name)[:LONGEST_SLUG].strip("-_").replace("_", "-") or "customer"
-    if tenant_selectors.find_organization(wanted) is None:
-        return wanted
-    chance = "".join(secrets.choice(ALPHABET) for _ in range(CHANCE))
-    return f"{wanted}-{chance}"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
 from psycopg.types.range import TimestamptzRange
 
 from apps.audit import services as audit
-from apps.core import outbox
+from apps.core import outbox, statements
 from apps.core.actor import Actor, require
 from apps.core.errors import NotFound
 from apps.engine.agreement import QuantityStep as Step
@@ -18,8 +17,6 @@ from apps.subscriptions.events import SubscriptionStatusChanged
 from apps.subscriptions.facts import During, ItemFacts, PhaseFacts, SubscriptionFacts
 from apps.subscriptions.models import Phase, QuantityStep, Subscription, SubscriptionItem
 from apps.tenants import services as tenants
-
-HOLD = "SELECT FROM subscriptions_subscription WHERE id = %s FOR KEY SHARE"
 
 
 def lock(subscription_id: int) -> Subscription:
@@ -31,8 +28,7 @@ def hold(subscription_id: int) -> None:
     """Keep anybody from locking the subscription's row until the transaction ends; many may at
     once. After the organization's, before any lock of a room above: see `tenants.hold`.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(HOLD, [subscription_id])
+    statements.hold(Subscription, subscription_id)
 
 
 def mine(subscription_id: str, *, actor: Actor) -> Subscription:

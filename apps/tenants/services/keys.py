@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from django.db import transaction
 from apps.audit import services as audit
 from apps.core.actor import Actor, require
 from apps.core.errors import Conflict, Forbidden, Invalid, NotFound
-from apps.core.ids import ALPHABET
+from apps.core.ids import random_text
 from apps.tenants import roles, selectors
 from apps.tenants.models import ApiKey
 
@@ -136,7 +135,7 @@ def _record(row: ApiKey, action: str, actor: Actor, at: datetime, **facts: Any) 
 
 def _new_secret() -> str:
     mode = "live" if settings.PRODUCTION else "test"
-    body = "".join(secrets.choice(ALPHABET) for _ in range(38))
+    body = random_text(38)
     return f"bk_{mode}_{body}{selectors.checksum(body)}"
 
 

@@ -8,18 +8,20 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import available_timezones
 
-from django.db import connection, transaction
+from django.db import transaction
+from django.utils.text import slugify
 
 from apps.audit import services as audit
+from apps.core import statements
 from apps.core.actor import Actor, require
 from apps.core.errors import Conflict, Invalid, NotFound
+from apps.core.ids import random_text
 from apps.engine.money import UnknownCurrency, exponent
 from apps.tenants import selectors, vat
 from apps.tenants.errors import PayerRing, SlugTaken
 from apps.tenants.models import Application, BillingEntity, Organization
 from apps.tenants.services.checks import check_country, check_email, clean_region
 
-HOLD = "SELECT FROM tenants_organization WHERE id = %s FOR KEY SHARE"
 SLUG = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 EDITABLE = (
     "name", "legal_name", "email", "address", "city", "postcode", "region", "country", "tax_id",
@@ -40,14 +42,24 @@ def lock(organization_id: int) -> Organization:
     return found
 
 
+def free_slug(name: str, *, otherwise: str = "organization") -> str:
+    """Return a slug made of a name; where that is taken, with some random letters behind it.
+
+    Needs the ops scope. `otherwise` is for a name without any letter of a slug.
+    """
+    base = slugify(name)[:50].replace("_", "-").strip("-") or otherwise
+    if not Organization.objects.filter(slug=base).exists():
+        return base
+    return f"{base}-{random_text(6)}"
+
+
 def hold(organization_id: int) -> None:
     """Keep the organization's row from being locked until the transaction ends; many may do so.
 
     Who writes rows of an organization under a lock of their own takes this first: keys are checked
     at the commit, which would wait for who holds the organization and waits for that lock.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(HOLD, [organization_id])
+    statements.hold(Organization, organization_id)
 
 
 def lock_free(organization_ids: Collection[int]) -> set[int]:

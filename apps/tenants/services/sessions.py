@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.db import transaction
-from django.utils.text import slugify
 
 from apps.audit import services as audit
 from apps.core.actor import Actor, system
 from apps.core.errors import Forbidden, NotFound
-from apps.core.ids import ALPHABET
+from apps.core.ids import random_text
 from apps.core.throttle import Limit
 from apps.tenants import own_tokens, selectors
 from apps.tenants.errors import SessionOver, WrongCredentials
-from apps.tenants.models import ApiSession, Organization, RefreshToken, User
-from apps.tenants.services.organizations import create_organization
+from apps.tenants.models import ApiSession, RefreshToken, User
+from apps.tenants.services.organizations import create_organization, free_slug
 from apps.tenants.services.people import add_member, new_user
 
 SESSION_LASTS = timedelta(days=30)
@@ -67,7 +65,7 @@ def register(
     actor = system("registration")
     user = new_user(email, password=password, name=name)
     organization = create_organization(
-        customer.slug or _free_slug(customer.name),
+        customer.slug or free_slug(customer.name),
         name=customer.name,
         currency=customer.currency,
         timezone=customer.timezone,
@@ -146,7 +144,7 @@ def _begin(user: User, organization: str, at: datetime) -> SignedIn:
 
 
 def _renewed(session: ApiSession, organization: str, at: datetime) -> SignedIn:
-    secret = "rt_" + "".join(secrets.choice(ALPHABET) for _ in range(48))
+    secret = f"rt_{random_text(48)}"
     RefreshToken.objects.create(session=session, hash=selectors.hash_key(secret))
     session.expires_at, session.last_used_at = at + SESSION_LASTS, at
     session.save(update_fields=["expires_at", "last_used_at"])
@@ -173,14 +171,6 @@ def _belonging(user: User, reference: str) -> str:
         if reference in {one.public_id, one.slug}:
             return one.public_id
     raise NotFound("There is no such organization.", param="organization")
-
-
-def _free_slug(name: str) -> str:
-    """Return a slug made of a name, with a few random letters where it is taken."""
-    base = slugify(name)[:50].strip("-") or "organization"
-    if not Organization.objects.filter(slug=base).exists():
-        return base
-    return f"{base}-{''.join(secrets.choice(ALPHABET) for _ in range(6))}"
 
 
 def _end(sessions: list[ApiSession], action: str, at: datetime) -> None:
