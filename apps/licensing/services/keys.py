@@ -17,7 +17,7 @@ from apps.core.errors import Conflict
 from apps.licensing import selectors, signer
 from apps.licensing.models import License, SigningKey
 from apps.licensing.selectors import PublicKey
-from apps.licensing.services.revoking import revoke
+from apps.licensing.services.revoking import revoke_good
 from apps.licensing.signer import KeyPair
 
 Status = SigningKey.Status
@@ -189,9 +189,8 @@ def _retire(row: SigningKey, *, compromised: bool, actor: Actor, at: datetime) -
     row.save(update_fields=["status", "retired_at", "published_until"])
     _record("signing_key.retired", row, actor=actor, at=at)
     if compromised:
-        found = License.objects.filter(key=row, revoked_at=None, ends_at__gt=at)
-        for license_id in found.order_by("id").values_list("pk", flat=True):
-            revoke(license_id, because="its key was compromised", actor=actor, at=at)
+        signed_by_it = License.objects.filter(key=row)
+        revoke_good(signed_by_it, because="its key was compromised", actor=actor, at=at)
 
 
 def _record(action: str, row: SigningKey, *, actor: Actor, at: datetime) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from apps.audit import services as audit
 from apps.core import outbox
@@ -45,13 +46,8 @@ def revoke_all_licenses(organization_id: int, *, actor: Actor, at: datetime) -> 
     """
     require("manage_licences", actor=actor, organization_id=organization_id)
     tenants.lock(organization_id)
-    rows = License.objects.filter(
-        organization_id=organization_id, revoked_at=None, ends_at__gt=at
-    ).order_by("id")
-    found = list(rows.values_list("pk", flat=True))
-    for license_id in found:
-        revoke(license_id, because="all of them by hand", actor=actor, at=at)
-    return len(found)
+    rows = License.objects.filter(organization_id=organization_id)
+    return revoke_good(rows, because="all of them by hand", actor=actor, at=at)
 
 
 @transaction.atomic
@@ -66,8 +62,8 @@ def block_instance(instance_id: str, *, actor: Actor, at: datetime) -> Instance:
     row.refresh_from_db()
     if row.blocked_at is None:
         _set_blocked(row, at, actor=actor, at=at)
-    for license_id in _good_ones(row, at):
-        revoke(license_id, because="its instance was blocked", actor=actor, at=at)
+    rows = License.objects.filter(instance=row)
+    revoke_good(rows, because="its instance was blocked", actor=actor, at=at)
     return row
 
 
@@ -105,9 +101,13 @@ def revoke(license_id: int, *, because: str, actor: Actor, at: datetime) -> None
     outbox.emit(fact, at=at, organization_id=row.organization_id)
 
 
-def _good_ones(row: Instance, at: datetime) -> list[int]:
-    found = License.objects.filter(instance=row, revoked_at=None, ends_at__gt=at)
-    return list(found.order_by("id").values_list("pk", flat=True))
+def revoke_good(rows: QuerySet[License], *, because: str, actor: Actor, at: datetime) -> int:
+    """Revoke those of the licences that are good, as `revoke` does each; return how many."""
+    good = rows.filter(revoked_at=None, ends_at__gt=at).order_by("id")
+    found = list(good.values_list("pk", flat=True))
+    for license_id in found:
+        revoke(license_id, because=because, actor=actor, at=at)
+    return len(found)
 
 
 def _set_blocked(row: Instance, blocked_at: datetime | None, *, actor: Actor, at: datetime) -> None:
