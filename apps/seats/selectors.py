@@ -143,6 +143,11 @@ def seats(organization_id: int, *, standing: bool = True) -> QuerySet[Seat]:
     return rows.filter(status__in=STANDS) if standing else rows
 
 
+def sitting(pool: Pool) -> QuerySet[Seat]:
+    """Return the seats of a pool that are somebody's."""
+    return Seat.objects.filter(organization_id=pool.organization_id, pool=pool, status__in=STANDS)
+
+
 def get(seat_id: str, *, organization_id: int | None = None) -> Seat:
     """Return the seat with this public id (of the organization), or raise UnknownSeat."""
     rows = Seat.objects.select_related("user", "pool", "subscription", "application")

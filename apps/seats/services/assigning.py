@@ -23,7 +23,7 @@ from apps.seats.errors import (
     UnknownPerson,
 )
 from apps.seats.events import SeatAssigned, SeatInvited
-from apps.seats.models import STANDS, Pool, Seat
+from apps.seats.models import Pool, Seat
 from apps.seats.services.expanding import expand
 from apps.seats.services.pools import lock, pool_of
 from apps.seats.services.rows import give, let_go, record
@@ -57,13 +57,19 @@ def assign_seat(
     seat keeps it. Emits SeatAssigned, or SeatInvited. Raises SeatLimitReached, UnknownPerson,
     NoSeats, Invalid and NotFound.
     """
-    require("assign_seats", actor=actor)
-    pool = pool_of(subscription_id, item=item, actor=actor)
-    require("assign_seats", actor=actor, organization_id=pool.organization_id)
+    pool = pool_to_fill(subscription_id, item, actor)
     whom = person_of(pool, person)
     if pool.assigned >= pool.bought and pool.expand_up_to is not None and not _held(pool, whom):
         expand(pool, actor=actor, at=at)
     return assign_in(lock(pool.pk), whom, actor=actor, at=at)
+
+
+def pool_to_fill(subscription_id: str, item: str, actor: Actor) -> Pool:
+    """Return the pool of a subscription's item, for somebody who may assign its seats."""
+    require("assign_seats", actor=actor)
+    pool = pool_of(subscription_id, item=item, actor=actor)
+    require("assign_seats", actor=actor, organization_id=pool.organization_id)
+    return pool
 
 
 def assign_in(pool: Pool, whom: Person, *, actor: Actor, at: datetime) -> Seat:
@@ -123,7 +129,7 @@ def claim_seat(token: str, *, user: User | None, password: str, name: str, at: d
         seat.organization_id, email=seat.email, user=user, password=password, name=name, at=at
     )
     actor = Actor("user", member.public_id, str(member), seat.organization_id)
-    held = Seat.objects.filter(pool_id=seat.pool_id, user=member, status__in=STANDS).first()
+    held = selectors.sitting(seat.pool).filter(user=member).first()
     if held is not None:
         let_go(seat, because=Seat.Because.REASSIGNED, actor=actor, at=at)
         return held
@@ -176,7 +182,7 @@ def person_of(pool: Pool, reference: str) -> Person:
 
 
 def _held(pool: Pool, whom: Person) -> Seat | None:
-    rows = Seat.objects.filter(organization_id=pool.organization_id, pool=pool, status__in=STANDS)
+    rows = selectors.sitting(pool)
     mine = rows.filter(user_id=whom.user_id) if whom.user_id else rows.filter(email=whom.email)
     return mine.first()
 

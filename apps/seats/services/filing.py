@@ -7,14 +7,14 @@ from datetime import datetime
 
 from django.db import transaction
 
-from apps.core.actor import Actor, require
+from apps.core.actor import Actor
 from apps.core.errors import DomainError
 from apps.seats import selectors
 from apps.seats.bulk import ASSIGN, REVOKE, Outlook, Outlooks, Row
 from apps.seats.errors import BulkRefused
-from apps.seats.models import STANDS, Pool, Seat
-from apps.seats.services.assigning import Person, assign_in, person_of
-from apps.seats.services.pools import lock, pool_of
+from apps.seats.models import Pool, Seat
+from apps.seats.services.assigning import Person, assign_in, person_of, pool_to_fill
+from apps.seats.services.pools import lock
 from apps.seats.services.rows import let_go
 
 
@@ -27,7 +27,7 @@ def apply_bulk(
     Safe to repeat: who has a seat keeps it. Emits what single rows do. Raises BulkRefused, with the
     rows at fault, when there is anything wrong with one; then nothing is done.
     """
-    pool = lock(_pool(subscription_id, item, actor).pk)
+    pool = lock(pool_to_fill(subscription_id, item, actor).pk)
     found = _looked_at(pool, rows)
     if found.wrong:
         raise BulkRefused(
@@ -50,14 +50,7 @@ def preview_bulk(
     subscription_id: str, *, rows: Sequence[Row], item: str = "", actor: Actor
 ) -> Outlooks:
     """Return what would come of every row of a file; changes nothing but that the pool is there."""
-    return _looked_at(_pool(subscription_id, item, actor), rows)
-
-
-def _pool(subscription_id: str, item: str, actor: Actor) -> Pool:
-    require("assign_seats", actor=actor)
-    pool = pool_of(subscription_id, item=item, actor=actor)
-    require("assign_seats", actor=actor, organization_id=pool.organization_id)
-    return pool
+    return _looked_at(pool_to_fill(subscription_id, item, actor), rows)
 
 
 def _looked_at(pool: Pool, rows: Sequence[Row]) -> Outlooks:
@@ -102,5 +95,4 @@ def _problem(row: Row, whom: Person, sitting: set[Person], seen: set[Person], ro
 
 
 def _held(pool: Pool) -> dict[Person, Seat]:
-    rows = Seat.objects.filter(organization_id=pool.organization_id, pool=pool, status__in=STANDS)
-    return {Person(row.user_id, row.email): row for row in rows}
+    return {Person(row.user_id, row.email): row for row in selectors.sitting(pool)}

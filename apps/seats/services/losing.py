@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from apps.core.actor import Actor
+from apps.seats import selectors as seats
 from apps.seats.models import STANDS, Pool, Seat
 from apps.seats.services.pools import lock, pool_of
 from apps.seats.services.rows import give, let_go
@@ -78,7 +78,7 @@ def _release(rows: QuerySet[Seat], *, because: str, actor: Actor, at: datetime) 
 def _give_back(pool: Pool, lost: Iterable[Seat], *, actor: Actor, at: datetime) -> int:
     pool = lock(pool.pk)
     members = {row.user_id for row in tenants.members(pool.organization_id)}
-    taken = set(_people(pool))
+    taken = set(seats.sitting(pool).values_list("user_id", "email"))
     back = [
         seat
         for seat in lost
@@ -88,8 +88,3 @@ def _give_back(pool: Pool, lost: Iterable[Seat], *, actor: Actor, at: datetime) 
     for seat in back:
         give(pool, user_id=seat.user_id, email=seat.email, actor=actor, at=at, follows=seat)
     return len(back)
-
-
-def _people(pool: Pool) -> Iterable[tuple[Any, str]]:
-    rows = Seat.objects.filter(pool=pool, status__in=STANDS)
-    return rows.values_list("user_id", "email")
