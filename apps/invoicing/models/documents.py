@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from django.contrib.postgres.fields import DateTimeRangeField
 from django.db import models
 from django.db.models import F, Q
@@ -254,6 +256,11 @@ class InvoiceLine(PartRow):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.invoice_id}"
+
+    @property
+    def net_share(self) -> Fraction:
+        """Which part of its amount its discounts left; all of what cost nothing."""
+        return Fraction(self.amount - self.discount, self.amount) if self.amount else Fraction(1)
 
 
 class InvoiceDiscount(TenantRow):

@@ -105,19 +105,13 @@ class Correction(TenantRow):
         """How much more (or, when negative, less) the line comes to now, before discounts."""
         return self.amount - self.amount_before
 
-    @property
-    def net_share(self) -> Fraction:
-        """Which part of the line's amount its discounts left; all of a line that cost nothing."""
-        line = self.line
-        return Fraction(line.amount - line.discount, line.amount) if line.amount else Fraction(1)
-
     def share_of(self, amount: int) -> Fraction:
         """Return which part of such an amount counts after discounts.
 
         Less than nothing was billed by progressive invoices, and is given back as they left it.
         """
         before = self.explanation.get("net_of_billed_before")
-        return Fraction(before) if amount < 0 and before else self.net_share
+        return Fraction(before) if amount < 0 and before else self.line.net_share
 
     def net_of(self, amount: int) -> int:
         """Return what discounts leave of an amount, in minor units."""

@@ -204,8 +204,7 @@ def _after_discounts(row: InvoiceLine, now: Composed) -> Composed:
     if said.get("rule") != "difference" or "net_of_discounts" in said:
         return now
     billed = progressed_before(row, invoice=row.invoice)
-    own = Fraction(row.amount - row.discount, row.amount) if row.amount else Fraction(1)
-    if billed.share == own:
+    if billed.share == row.net_share:
         return now
     return replace(now, explanation=said | {"net_of_billed_before": ratio(billed.share)})
 
