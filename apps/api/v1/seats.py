@@ -187,22 +187,18 @@ class ExpandBody(Body):
     item = Text(max_length=50, default="", help_text="key of the item, where there are several")
 
 
-class SeatQuery(ListQuery):
+class SubscriptionSeatQuery(ListQuery):
+    """Which."""
+
+    status = Choice([*Seat.Status.choices, ("standing", "Invited or active")], required=False)
+
+
+class SeatQuery(SubscriptionSeatQuery):
     """Whose, and which."""
 
     organization = serializers.CharField(
         required=False, help_text="only this organization's: id, slug or `ext:` id"
     )
-    status = Choice(
-        [*Seat.Status.choices, ("standing", "Invited or active")],
-        required=False,
-    )
-
-
-class SubscriptionSeatQuery(ListQuery):
-    """Which."""
-
-    status = Choice([*Seat.Status.choices, ("standing", "Invited or active")], required=False)
 
 
 class _SeatsView(ApiView):
