@@ -16,13 +16,12 @@ from django.views.decorators.http import require_http_methods
 from apps.core import clock, rls
 from apps.core.errors import DomainError
 from apps.portal.access import CHOSEN, open_page
-from apps.portal.forms import JoinForm, refuse
+from apps.portal.forms import JoinForm
 from apps.portal.languages import language_of
-from apps.portal.pages.doors import BACKEND, GONE, UNPROCESSABLE
+from apps.portal.pages.doors import BACKEND, GONE, UNPROCESSABLE, refuse_joining
 from apps.portal.refusals import sentence
 from apps.seats import selectors, services
 from apps.seats.errors import ClaimInvalid
-from apps.tenants.errors import AlreadyMember
 
 
 @open_page
@@ -66,12 +65,8 @@ def _claimed(request: HttpRequest, token: str, user: Any) -> HttpResponse:
             person, chosen = seat.user, seat.organization.public_id
     except ClaimInvalid:
         raise
-    except AlreadyMember:
-        said_so = _("There is an account for this e-mail already; sign in with it.")
-        form.add_error(None, said_so)
-        return _offered(request, token, form, UNPROCESSABLE)
     except DomainError as refusal:
-        refuse(form, refusal)
+        refuse_joining(form, refusal)
         return _offered(request, token, form, UNPROCESSABLE)
     if user is None and person is not None:
         login(request, person, backend=BACKEND)

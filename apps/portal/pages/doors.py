@@ -105,9 +105,15 @@ def _refused(
 ) -> HttpResponse:
     if signed_in:
         messages.error(request, sentence(refusal))
-    elif isinstance(refusal, AlreadyMember):
+    else:
+        refuse_joining(form, refusal)
+    status = refusal.status if isinstance(refusal, AlreadyMember) else UNPROCESSABLE
+    return _invited(request, token, form, max(status, REFUSED_FROM))
+
+
+def refuse_joining(form: JoinForm, refusal: DomainError) -> None:
+    """Say on the form why nobody new can join so."""
+    if isinstance(refusal, AlreadyMember):
         form.add_error(None, _("There is an account for this e-mail already; sign in with it."))
     else:
         refuse(form, refusal)
-    status = refusal.status if isinstance(refusal, AlreadyMember) else UNPROCESSABLE
-    return _invited(request, token, form, max(status, REFUSED_FROM))
