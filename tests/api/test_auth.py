@@ -65,6 +65,15 @@ def test_who_registers_owns_a_new_organization_and_is_signed_in(world: World) ->
     assert with_(tokens).get("organizations/acme").status_code == 404
 
 
+def test_an_organization_without_a_slug_gets_one_made_of_its_name(world: World) -> None:
+    names = {"Hooli_XYZ (US)": "hooli-xyz-us", "___": "organization"}
+    for i, (name, slug) in enumerate(names.items()):
+        person = {"email": f"ann{i}@hooli.example", "password": NEW["password"]}
+        reply = anybody.post("auth/register", {**person, "organization": name})
+        assert reply.status_code == 201, reply.content
+        assert [row["slug"] for row in reply.json()["organizations"]] == [slug]
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
