@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db.models import F, Min, Model, Q, QuerySet
 
@@ -21,19 +20,20 @@ from apps.engine.prices import parse_terms
 from apps.plans import selectors as plans
 from apps.plans.offers import coupon_rules
 from apps.plans.selectors import PriceTerms, VersionTerms
-from apps.subscriptions import changes, guards, states
+from apps.subscriptions import changes, guards, parts, states
 from apps.subscriptions.changes import Considered
 from apps.subscriptions.facts import (
     ChangeFacts,
     DiscountFacts,
+    During,
     ItemFacts,
     PhaseFacts,
     SubscriptionFacts,
     engine_item,
     grid_of,
 )
-from apps.subscriptions.models import Change, Discount, Phase, Subscription, SubscriptionItem
-from apps.subscriptions.models import QuantityStep as StepRow
+from apps.subscriptions.models import Change, Discount, Subscription
+from apps.subscriptions.parts import Parts, with_parts
 
 __all__ = [
     "ChangeFacts",
@@ -353,12 +353,12 @@ def discount(public_id: str) -> DiscountFacts:
     row = Discount.objects.filter(public_id=public_id).first()
     if row is None:
         raise NotFound(f"There is no discount '{public_id}'.")
-    return _discount(row)
+    return _discount_of(row)
 
 
 def discounts_of(organization_id: int) -> list[DiscountFacts]:
     """Return every discount of the organization, its subscriptions' too, over or not."""
-    return [_discount(row) for row in Discount.objects.filter(organization_id=organization_id)]
+    return [_discount_of(row) for row in Discount.objects.filter(organization_id=organization_id)]
 
 
 def _rows() -> QuerySet[Subscription]:
@@ -369,59 +369,13 @@ def facts(
     rows: Iterable[Subscription], *, known: Iterable[VersionTerms] = ()
 ) -> list[SubscriptionFacts]:
     """Return the facts of these rows, in as many statements for many as for one."""
-    rows = list(rows)
-    parts = _Parts(rows)
+    found = with_parts(rows)
     versions = {version.version_id: version for version in known}
-    wanted = parts.versions | {row.plan_version_id for row in rows}
+    wanted = {row.plan_version_id for row, _ in found}.union(
+        *(under.versions for _, under in found)
+    )
     terms = _Terms(versions | plans.terms_of(wanted - versions.keys()))
-    discounts = _discounts({row.organization_id for row in rows})
-    return [_facts(row, parts, terms, discounts[row.organization_id]) for row in rows]
-
-
-class _Parts:
-    """The rows under some subscriptions, in their order, by what they belong to.
-
-    Each item has the plan version of its price as `version_id`. A prefetch would build a query for
-    every subscription, only to hang its rows on it; a model's row costs ten times a tuple's.
-    """
-
-    def __init__(self, rows: Sequence[Subscription]) -> None:
-        ids = [row.pk for row in rows]
-        items = SubscriptionItem.objects.filter(subscription_id__among=ids)
-        items = items.annotate(version_id=F("price__version_id")).order_by("position", "id")
-        steps = StepRow.objects.filter(item__subscription_id__among=ids)
-        steps = steps.order_by("effective_at", "id")
-        phases = Phase.objects.filter(subscription_id__among=ids).order_by("during")
-        self.items = _by_owner("subscription_id", items.values_list(*ITEM, named=True))
-        self.steps = _by_owner("item_id", steps.values_list(*STEP, named=True))
-        self.phases = _by_owner("subscription_id", phases.values_list(*PHASE, named=True))
-        self.changes = _by_owner(
-            "subscription_id", Change.objects.filter(subscription_id__among=ids, status="scheduled")
-        )
-
-    @property
-    def versions(self) -> set[int]:
-        """The plan versions that the phases and the items' prices belong to."""
-        of_items = {row.version_id for found in self.items.values() for row in found}
-        return of_items | {row.plan_version_id for f in self.phases.values() for row in f}
-
-
-ITEM = (
-    "pk", "subscription_id", "public_id", "price_id", "version_id", "terms", "included", "during",
-    "starts", "ends", "position",
-)  # fmt: skip
-STEP = ("pk", "item_id", "effective_at", "quantity", "proration")
-PHASE = (
-    "pk", "subscription_id", "plan_version_id", "anchor", "interval_unit", "interval_count",
-    "during",
-)  # fmt: skip
-
-
-def _by_owner(column: str, rows: Iterable[Any]) -> Mapping[int, Sequence[Any]]:
-    found: defaultdict[int, list[Any]] = defaultdict(list)
-    for row in rows:
-        found[getattr(row, column)].append(row)
-    return found
+    return [_facts(row, under, terms) for row, under in found]
 
 
 class _Terms:
@@ -438,21 +392,13 @@ class _Terms:
         return self._known[key]
 
 
-def _facts(
-    row: Subscription, parts: _Parts, terms: _Terms, discounts: Sequence[DiscountFacts]
-) -> SubscriptionFacts:
+def _facts(row: Subscription, under: Parts, terms: _Terms) -> SubscriptionFacts:
     items = tuple(
-        _item(
-            item,
-            parts.steps[item.pk],
-            terms.version(item.version_id, row.currency),
-            row.timezone,
-        )
-        for item in parts.items[row.pk]
+        _item(item, terms.version(item.version_id, row.currency), row.timezone)
+        for item in under.items
     )
     phases = tuple(
-        _phase(phase, terms.version(phase.plan_version_id, row.currency))
-        for phase in parts.phases[row.pk]
+        _phase(phase, terms.version(phase.plan_version_id, row.currency)) for phase in under.phases
     )
     return SubscriptionFacts(
         id=row.pk,
@@ -474,8 +420,8 @@ def _facts(
         phases=phases,
         pause_at=row.pause_at,
         follows_id=row.follows_id,
-        scheduled=tuple(_change(change) for change in parts.changes[row.pk]),
-        discounts=tuple(d for d in discounts if d.subscription_id in {None, row.pk}),
+        scheduled=tuple(_change(change) for change in under.changes),
+        discounts=tuple(_discount(one, (one.since, one.until)) for one in under.discounts),
     )
 
 
@@ -483,12 +429,12 @@ def _grid(row: Subscription, phases: Sequence[PhaseFacts]) -> Grid:
     return grid_of(phases, begins=row.trial_end or row.started_at, timezone=row.timezone)
 
 
-def _phase(row: Any, version: VersionTerms) -> PhaseFacts:
+def _phase(row: parts.Phase, version: VersionTerms) -> PhaseFacts:
     interval = Interval(Unit(row.interval_unit), row.interval_count)
-    return PhaseFacts(row.pk, version, row.anchor, interval, (row.during.lower, row.during.upper))
+    return PhaseFacts(row.id, version, row.anchor, interval, (row.since, row.until))
 
 
-def _item(row: Any, steps: Iterable[Any], version: VersionTerms, timezone: str) -> ItemFacts:
+def _item(row: parts.Item, version: VersionTerms, timezone: str) -> ItemFacts:
     price = next(price for price in version.prices if price.id == row.price_id)
     agreed = row.terms is not None
     if agreed:
@@ -496,33 +442,26 @@ def _item(row: Any, steps: Iterable[Any], version: VersionTerms, timezone: str) 
     if row.included is not None:
         price = replace(price, included=row.included)
     item = engine_item(
-        row.pk,
+        row.id,
         price,
         group=version.version_id,
-        during=(row.during.lower, row.during.upper),
+        during=(row.since, row.until),
         timezone=timezone,
-        steps=_steps(steps),
+        steps=tuple(_step(step) for step in row.steps),
         starts=row.starts,
         ends=row.ends,
     )
-    return ItemFacts(row.pk, row.public_id, price, item, agreed, version, row.position)
+    return ItemFacts(row.id, row.public_id, price, item, agreed, version, row.position)
 
 
-def _steps(rows: Iterable[Any]) -> tuple[QuantityStep, ...]:
-    return tuple(
-        QuantityStep(
-            row.pk,
-            row.effective_at,
-            row.quantity,
-            Proration(row.proration) if row.proration else None,
-        )
-        for row in rows
-    )
+def _step(row: parts.Step) -> QuantityStep:
+    proration = Proration(row.proration) if row.proration else None
+    return QuantityStep(row.id, row.effective_at, row.quantity, proration)
 
 
-def _change(row: Change) -> ChangeFacts:
+def _change(row: Change | parts.Change) -> ChangeFacts:
     return ChangeFacts(
-        id=row.pk,
+        id=row.id,
         public_id=row.public_id,
         action=row.action,
         behaviour=row.behaviour,
@@ -536,23 +475,18 @@ def _change(row: Change) -> ChangeFacts:
     )
 
 
-def _discounts(organization_ids: set[int]) -> dict[int, list[DiscountFacts]]:
-    """Return what may still come off, by organization: spent and removed discounts are over."""
-    rows = Discount.objects.filter(organization_id__among=organization_ids, spent_at=None)
-    found: dict[int, list[DiscountFacts]] = defaultdict(list)
-    for row in rows.order_by("position", "id"):
-        found[row.organization_id].append(_discount(row))
-    return found
+def _discount_of(row: Discount) -> DiscountFacts:
+    return _discount(row, (row.during.lower, row.during.upper))
 
 
-def _discount(row: Discount) -> DiscountFacts:
+def _discount(row: Discount | parts.Discount, during: During) -> DiscountFacts:
     return DiscountFacts(
-        id=row.pk,
+        id=row.id,
         public_id=row.public_id,
         subscription_id=row.subscription_id,
         coupon=coupon_rules(row.terms),
         promotion_code=row.promotion_code,
-        during=(row.during.lower, row.during.upper),
+        during=during,
         position=row.position,
         spent_at=row.spent_at,
         removed_at=row.removed_at,
