@@ -7,7 +7,7 @@ forecast is the same line for the quantity that is expected. Before discounts, t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -97,7 +97,7 @@ def _of_trial(facts: SubscriptionFacts, period: Period, at: datetime) -> list[Ex
 def _forecasts(
     facts: SubscriptionFacts, wants: Sequence[Want], so_far: Sequence[Decimal], at: datetime
 ) -> list[Forecast]:
-    back = [Want(want.meter_key, at - LOOK_BACK, at, want.include, want.exclude) for want in wants]
+    back = [replace(want, start=at - LOOK_BACK, end=at) for want in wants]
     histories = usage.hours_so_far([(facts.organization_id, want) for want in back])
     return [
         forecast(

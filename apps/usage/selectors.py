@@ -65,12 +65,23 @@ class MeterFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterShape:
+    """What has to be known of a meter before it is measured; its meaning never changes."""
+
+    id: int
+    key: str
+    aggregation: str
+    dimensions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Want:
     """What to measure: a meter over [start, end), any instants, to the microsecond.
 
     Counts the events that have one of the values in every dimension of `include`, without those to
     which all of one combination of `exclude` applies (see `filtering`). Dimensions are paths in the
     event's data; those of the meter are read from buckets, others from the events themselves.
+    `meter` spares a look at the meter where it is known from the same transaction.
     """
 
     meter_key: str
@@ -78,6 +89,7 @@ class Want:
     end: datetime
     include: Values = field(default_factory=dict, hash=False)
     exclude: Sequence[Values] = field(default=(), hash=False)
+    meter: MeterShape | None = field(default=None, compare=False)
 
     @classmethod
     def filtered(
@@ -615,14 +627,6 @@ def _cuts(start: datetime, end: datetime, grain: str, timezone: str) -> list[dat
     return [cut for k in range(hours + 1) if start < (cut := first + k * HOUR) < end]
 
 
-class _Meter(NamedTuple):
-    """What has to be known of a meter before it is measured."""
-
-    id: int
-    aggregation: str
-    dimensions: frozenset[str]
-
-
 class _Span(NamedTuple):
     """A window that is counted in one go, and the part of it that whole hours (UTC) fill."""
 
@@ -646,7 +650,7 @@ class _Spans:
         self, wants: Sequence[tuple[int, Want]], *, levels: bool = True, by: Sequence[str] = ()
     ) -> None:
         self.wants = [want for _, want in wants]
-        known = _meters({want.meter_key for want in self.wants})
+        known = _meters(self.wants)
         self.kinds = [Aggregation(known[want.meter_key].aggregation) for want in self.wants]
         self.owners: list[int] = []
         self.spans: list[_Span] = []
@@ -686,7 +690,7 @@ class _Spans:
         ]
 
 
-def _parts(want: Want, meter: _Meter, *, levels: bool) -> list[tuple[datetime, datetime]]:
+def _parts(want: Want, meter: MeterShape, *, levels: bool) -> list[tuple[datetime, datetime]]:
     if want.end < want.start:
         raise ValueError(f"the window of {want.meter_key} ends before it starts")
     if levels and meter.aggregation == Meter.Kind.WEIGHTED_SUM:
@@ -697,7 +701,7 @@ def _parts(want: Want, meter: _Meter, *, levels: bool) -> list[tuple[datetime, d
 def _span(
     organization_id: int,
     want: Want,
-    meter: _Meter,
+    meter: MeterShape,
     start: datetime,
     end: datetime,
     by: Sequence[str],
@@ -706,19 +710,23 @@ def _span(
     named = {*filtering.paths(asked), *by}
     # Values of a unique_count are kept for all slices together.
     in_buckets = not named or (
-        meter.aggregation != Meter.Kind.UNIQUE_COUNT and named <= meter.dimensions
+        meter.aggregation != Meter.Kind.UNIQUE_COUNT and named <= {*meter.dimensions}
     )
     whole_from, whole_to = _hours(start, end) if in_buckets else (end, end)
     text = json.dumps(asked) if asked else None
     return _Span(organization_id, meter.id, start, end, text, whole_from, whole_to)
 
 
-def _meters(keys: set[str]) -> dict[str, _Meter]:
-    rows = Meter.objects.filter(key__in=keys).values_list("key", "id", "aggregation", "dimensions")
-    found = {
-        key: _Meter(meter_id, aggregation, frozenset(dimensions))
-        for key, meter_id, aggregation, dimensions in rows
-    }
+def _meters(wants: Iterable[Want]) -> dict[str, MeterShape]:
+    """Return the meters by key; those that the wants know are not read."""
+    found = {want.meter_key: want.meter for want in wants if want.meter is not None}
+    keys = {want.meter_key for want in wants} - found.keys()
+    if keys:
+        rows = Meter.objects.filter(key__in=keys)
+        for meter_id, key, kind, dimensions in rows.values_list(
+            "id", "key", "aggregation", "dimensions"
+        ):
+            found[key] = MeterShape(meter_id, key, kind, tuple(dimensions))
     if missing := keys - found.keys():
         raise UnknownMeter.among([one.key for one in meters()], min(missing))
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from apps.core import ids
 from apps.engine.calendar import Interval, Unit
@@ -16,8 +16,10 @@ from apps.engine.prices import Terms, parse_terms
 from apps.plans.content import GrantRules, PriceAmounts, ThresholdTerms, Value, content
 from apps.plans.errors import CurrencyNotSold, UnknownPlan, UnknownVersion
 from apps.plans.form import WORD
-from apps.plans.models import Entitlement, Feature, Plan, PlanVersion, Price
+from apps.plans.models import Feature, Plan, PlanVersion, Price
 from apps.plans.report import Change, differences
+from apps.plans.selectors.contents import CONTENT, GrantRow, PriceRow
+from apps.usage.selectors import MeterShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class PriceTerms:
     `terms`, `minimum_amount` and `maximum_amount` are those of the version's `currency`;
     `amounts` has them in every currency that the version is sold in. `filters` tell which usage
     it prices, {dimension: values}; of several prices on a meter the most specific takes an event,
-    ties go to the earlier price.
+    ties go to the earlier price. `meter` is what measuring has to know; None where none is stored.
     """
 
     id: int
@@ -49,6 +51,7 @@ class PriceTerms:
     quantity_policy: str = Price.QuantityPolicy.PURCHASED
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     amounts: Mapping[str, PriceAmounts] = field(default_factory=dict, hash=False)
+    meter: MeterShape | None = None
 
     @property
     def rules(self) -> Rules:
@@ -184,7 +187,7 @@ def version_terms(version_id: int) -> VersionTerms:
 
 
 def terms_of(version_ids: Collection[int]) -> dict[int, VersionTerms]:
-    """Return the terms of many versions by id; unknown ids are left out. Three queries in all."""
+    """Return the terms of many versions by id; unknown ids are left out. One statement."""
     return {row.pk: _version_terms(row) for row in _with_content().filter(pk__in=set(version_ids))}
 
 
@@ -320,11 +323,9 @@ def _of_plan(plan: str) -> Q:
     return Q(plan__public_id=plan) if by_id else Q(plan__code=plan)
 
 
-def _with_content() -> QuerySet[PlanVersion]:
-    return PlanVersion.objects.select_related("plan__application").prefetch_related(
-        Prefetch("prices", Price.objects.select_related("meter")),
-        Prefetch("entitlements", Entitlement.objects.select_related("feature__meter")),
-    )
+def _with_content() -> QuerySet[Any]:
+    versions = PlanVersion.objects.select_related("plan__application")
+    return versions.annotate(content=CONTENT.column)
 
 
 def _offers(wanted: Q) -> list[PlanOffer]:
@@ -353,8 +354,8 @@ def _offer(plan: Plan, version: VersionTerms) -> PlanOffer:
     )
 
 
-def _version_terms(row: PlanVersion) -> VersionTerms:
-    plan = row.plan
+def _version_terms(row: Any) -> VersionTerms:
+    plan, fixed = row.plan, CONTENT.read(row.content)
     return VersionTerms(
         version_id=row.pk,
         public_id=row.public_id,
@@ -371,26 +372,25 @@ def _version_terms(row: PlanVersion) -> VersionTerms:
         application_slug=plan.application.slug,
         application_name=plan.application.name,
         custom=plan.custom,
-        prices=tuple(_price_terms(price, row.currency) for price in row.prices.all()),
-        entitlements={grant.feature.key: grant.value for grant in row.entitlements.all()},
+        prices=tuple(_price_terms(price, row.currency) for price in fixed.prices),
+        entitlements={grant.key: grant.value for grant in fixed.entitlements},
         currencies=(row.currency, *row.currencies),
         trial_requires_card=row.trial_requires_card,
         thresholds={code: _threshold(said) for code, said in row.thresholds.items()},
-        grants=tuple(_grant_terms(grant) for grant in row.entitlements.all()),
+        grants=tuple(_grant_terms(grant) for grant in fixed.entitlements),
     )
 
 
-def _grant_terms(row: Entitlement) -> GrantTerms:
-    feature = row.feature
+def _grant_terms(row: GrantRow) -> GrantTerms:
     return GrantTerms(
-        feature_id=feature.pk,
-        key=feature.key,
-        name=feature.name,
-        kind=feature.kind,
+        feature_id=row.feature_id,
+        key=row.key,
+        name=row.name,
+        kind=row.kind,
         value=row.value,
         rules=GrantRules(row.reset, row.on_limit, row.prepaid),
-        meter_key=feature.meter.key if feature.meter else None,
-        unit=feature.meter.unit if feature.meter else "",
+        meter_key=row.meter_key,
+        unit=row.unit,
     )
 
 
@@ -404,11 +404,11 @@ def _amount(said: str | None) -> Decimal | None:
     return None if said is None else Decimal(said)
 
 
-def _price_terms(price: Price, currency: str) -> PriceTerms:
+def _price_terms(price: PriceRow, currency: str) -> PriceTerms:
     amounts = _amounts(price, currency)
     own = amounts[currency]
     return PriceTerms(
-        id=price.pk,
+        id=price.id,
         public_id=price.public_id,
         key=price.key,
         name=price.name,
@@ -417,20 +417,21 @@ def _price_terms(price: Price, currency: str) -> PriceTerms:
         timing=price.timing,
         terms=own.terms,
         included=price.included,
-        meter_id=price.meter_id,
+        meter_id=price.meter.id if price.meter else None,
         meter_key=price.meter.key if price.meter else None,
-        unit=price.meter.unit if price.meter else "",
+        unit=price.unit,
         minimum_amount=own.minimum_amount,
         maximum_amount=own.maximum_amount,
         conversion=parse_rules({"conversion": price.conversion}).conversion,
         proration=price.proration,
         quantity_policy=price.quantity_policy,
-        filters={dimension: tuple(values) for dimension, values in price.filters.items()},
+        filters=price.filters,
         amounts=amounts,
+        meter=price.meter,
     )
 
 
-def _amounts(price: Price, currency: str) -> dict[str, PriceAmounts]:
+def _amounts(price: PriceRow, currency: str) -> dict[str, PriceAmounts]:
     own = PriceAmounts(parse_terms(price.terms), price.minimum_amount, price.maximum_amount)
     return {currency: own} | {
         code: PriceAmounts(

@@ -4,8 +4,8 @@ as a chart, a table and a file; and what instances at the customer's sites repor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.http import Http404, HttpResponse
@@ -26,7 +26,7 @@ from apps.subscriptions.selectors import SubscriptionFacts
 from apps.usage import devices, selectors
 from apps.usage.attachment import attachment
 from apps.usage.breakdown import Breakdown, Question, break_down
-from apps.usage.selectors import Point, Want
+from apps.usage.selectors import MeterShape, Point, Want
 
 CURRENT, PREVIOUS = "current", "previous"
 PERIODS = 12  # how many of a subscription are offered, the one under way included
@@ -111,8 +111,7 @@ def usage(request: PortalRequest) -> HttpResponse:
     """Show what the meters of every live subscription counted."""
     chosen = Chosen.of(request)
     live = subscriptions.of_organization(request.organization.pk, live=True)
-    known = {meter.key: meter.dimensions for meter in selectors.meters()}
-    found = [_metered(facts, chosen, request.at, request.formats, known) for facts in live]
+    found = [_metered(facts, chosen, request.at, request.formats) for facts in live]
     metered = [one for one in found if one.cards]
     context = {
         "metered": metered,
@@ -197,22 +196,15 @@ def _before(facts: SubscriptionFacts, current: Period) -> Period | None:
     return None
 
 
-def _metered(
-    facts: SubscriptionFacts,
-    chosen: Chosen,
-    at: datetime,
-    formats: Formats,
-    known: Mapping[str, tuple[str, ...]],
-) -> Metered:
-    periods = _periods(facts, at)
-    period, has_it = _chosen(periods, chosen)
-    current = periods[0]
+def _metered(facts: SubscriptionFacts, chosen: Chosen, at: datetime, formats: Formats) -> Metered:
+    current = facts.current_period(at)
+    period = _period(facts, chosen.period, at)
     expected = outlook(facts, at=at).items if period == current else ()
     found = [one.gauge for one in expected] if period == current else gauges(facts, period)
-    window = chosen.window(period, at)
+    window, meters = chosen.window(period, at), _meters(facts)
     series = selectors.usage_series_of(
         facts.organization_id,
-        [gauge.want(window) for gauge in found],
+        [replace(gauge.want(window), meter=meters[gauge.meter]) for gauge in found],
         grain=chosen.grain,
         timezone=facts.agreement.cycle.timezone,
     )
@@ -222,12 +214,18 @@ def _metered(
             points=tuple(points),
             chart=_chart(points, facts, chosen, formats),
             expected=expected[index] if expected else None,
-            dimensions=known[gauge.meter],
-            groups=_groups(facts, gauge, period, chosen.by, known[gauge.meter]),
+            dimensions=meters[gauge.meter].dimensions,
+            groups=_groups(facts, gauge, period, chosen.by, meters[gauge.meter].dimensions),
         )
         for index, (gauge, points) in enumerate(zip(found, series, strict=True))
     )
     return Metered(facts, period, has_it, periods, cards)
+
+
+def _meters(facts: SubscriptionFacts) -> dict[str, MeterShape]:
+    """Return the meters of a subscription's prices by key."""
+    known = [item.price.meter for item in facts.items if item.price.meter is not None]
+    return {meter.key: meter for meter in known}
 
 
 def _groups(
