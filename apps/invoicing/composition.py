@@ -15,7 +15,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Subquery, Sum
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.fields.json import KT
 
 from apps.engine.charges import explain_charge
@@ -52,6 +52,9 @@ PER_EVENT = (Percentage, Dynamic)
 CREDIT_PURCHASE = "credit_purchase"
 PROGRESSIVE = "progressive"
 CORRECTION = "correction"
+CHARGE = "charge"
+Waiting = tuple[int, str, "Composed"]
+"""A line that no invoice bills yet, after its organization's integer id and its currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +339,7 @@ def wants_of(facts: SubscriptionFacts, windows: Sequence[Window]) -> list[usage.
             window.period.end,
             match[window.item_id].include,
             match[window.item_id].exclude,
+            facts.item(window.item_id).price.meter,
         )
         for window in windows
     ]
@@ -593,7 +597,7 @@ def waiting_lines(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
     """Return the charges and corrections that each boundary takes along."""
     found: list[list[Composed]] = [[] for _ in boundaries]
     wanted = {facts.organization_id for facts, _ in boundaries}
-    lines = [*_charges(wanted), *_corrections(wanted)]
+    lines = [line for kind in _waiting(wanted) for line in _READERS[kind](wanted)]
     for organization_id, currency, line in lines:
         for index, (facts, boundary) in enumerate(boundaries):
             mine = facts.organization_id == organization_id
@@ -605,16 +609,30 @@ def waiting_lines(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
     return found
 
 
-def _charges(organization_ids: Collection[int]) -> Iterable[tuple[int, str, Composed]]:
+def _waiting(organization_ids: Iterable[int]) -> list[str]:
+    """Return which kinds of lines wait: mostly none, and one statement says so."""
+    charges, corrections = _open_charges(organization_ids), _open_corrections(organization_ids)
+    found = (
+        charges.order_by()
+        .values_list(Value(CHARGE))
+        .union(corrections.order_by().values_list(Value(CORRECTION)))
+    )
+    return sorted(kind for (kind,) in found)
+
+
+def _charges(organization_ids: Iterable[int]) -> Iterable[Waiting]:
+    for row in _open_charges(organization_ids).order_by("id"):
+        yield row.organization_id, row.currency, charge_line(row)
+
+
+def _open_charges(organization_ids: Iterable[int]) -> QuerySet[Charge]:
     billed = InvoiceLine.objects.filter(charge_id=OuterRef("pk"), live=True)
-    rows = Charge.objects.filter(
+    return Charge.objects.filter(
         ~Exists(billed),
         organization_id__among=organization_ids,
         withdrawn_at=None,
         buys__isnull=True,  # credit is bought on an invoice of its own
     )
-    for row in rows.order_by("id"):
-        yield row.organization_id, row.currency, charge_line(row)
 
 
 def charge_line(row: Charge) -> Composed:
@@ -633,15 +651,24 @@ def charge_line(row: Charge) -> Composed:
     )
 
 
-def _corrections(organization_ids: Collection[int]) -> Iterable[tuple[int, str, Composed]]:
+def _corrections(organization_ids: Iterable[int]) -> Iterable[Waiting]:
+    for row in _open_corrections(organization_ids).select_related("line__item").order_by("id"):
+        yield row.organization_id, row.currency, correction_line(row)
+
+
+def _open_corrections(organization_ids: Iterable[int]) -> QuerySet[Correction]:
     billed = InvoiceLine.objects.filter(
         corrects_id=OuterRef("line_id"), revision=OuterRef("revision"), live=True
     )
-    rows = Correction.objects.filter(
-        ~Exists(billed), organization_id__among=organization_ids, status="approved"
+    return Correction.objects.filter(
+        ~Exists(billed), organization_id__in=list(organization_ids), status="approved"
     )
-    for row in rows.select_related("line__item").order_by("id"):
-        yield row.organization_id, row.currency, correction_line(row)
+
+
+_READERS: Mapping[str, Callable[[Iterable[int]], Iterable[Waiting]]] = {
+    CHARGE: _charges,
+    CORRECTION: _corrections,
+}
 
 
 def correction_line(row: Correction) -> Composed:

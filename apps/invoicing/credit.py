@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -82,8 +82,13 @@ def usable(at: datetime) -> QuerySet[CreditGrant]:
 
 def credit_of(organization_id: int, *, at: datetime) -> list[Balance]:
     """Return the organization's credit by currency, those with something left."""
+    return balances_of(usable(at).filter(organization_id=organization_id))
+
+
+def balances_of(grants: Iterable[CreditGrant]) -> list[Balance]:
+    """Return what grants that may be used come to, by currency; they come in their order."""
     found: dict[str, list[CreditGrant]] = {}
-    for row in usable(at).filter(organization_id=organization_id):
+    for row in grants:
         found.setdefault(row.currency, []).append(row)
     return [_balance(currency, rows) for currency, rows in sorted(found.items())]
 

@@ -7,7 +7,7 @@ to be told.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -279,9 +279,15 @@ class Customer:
         )
 
 
-def conditions_of(customers: Sequence[Customer]) -> list[Conditions]:
-    """Read the conditions of many invoices in a handful of statements, in their order."""
-    grants_of = _grants({customer.organization.pk for customer in customers})
+def conditions_of(
+    customers: Sequence[Customer], *, grants: Mapping[int, Sequence[CreditGrant]] | None = None
+) -> list[Conditions]:
+    """Read the conditions of many invoices in a handful of statements, in their order.
+
+    `grants` are what `grants_of` the organizations found, where that was asked already.
+    """
+    if grants is None:
+        grants = grants_of({customer.organization.pk for customer in customers})
     rates = _Rates()
     return [
         Conditions(
@@ -292,7 +298,7 @@ def conditions_of(customers: Sequence[Customer]) -> list[Conditions]:
             discounts=customer.in_force(),
             grants=tuple(
                 grant
-                for grant in grants_of.get(customer.organization.pk, ())
+                for grant in grants.get(customer.organization.pk, ())
                 if grant.currency == customer.currency and is_usable(grant, customer.at)
             ),
         )
@@ -316,7 +322,11 @@ def is_usable(grant: CreditGrant, at: datetime) -> bool:
     return grant.remaining > 0 and grant.voided_at is None and not ended
 
 
-def _grants(organization_ids: Collection[int]) -> dict[int, list[CreditGrant]]:
+def grants_of(organization_ids: Collection[int]) -> dict[int, list[CreditGrant]]:
+    """Return what is left of grants by organization, in the order in which they are used.
+
+    `is_usable` tells which of them may pay on a day.
+    """
     rows = CreditGrant.objects.filter(
         Q(organization_id__among=organization_ids), remaining__gt=0, voided_at=None
     ).order_by("priority", F("expires_at").asc(nulls_last=True), "granted_at", "id")

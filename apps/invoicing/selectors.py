@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,6 +16,7 @@ from apps.core import ids
 from apps.engine.money import Money
 from apps.engine.period import Period
 from apps.invoicing.composition import Composed, compose, compose_all, covered
+from apps.invoicing.credit import Balance, balances_of
 from apps.invoicing.document import INVOICE, ONE_OFF, Deduction, Document, Line, Tax
 from apps.invoicing.errors import UnknownInvoice
 from apps.invoicing.models import (
@@ -29,13 +30,22 @@ from apps.invoicing.models import (
     Parked,
 )
 from apps.invoicing.purse import Purse
-from apps.invoicing.reckoning import Conditions, Customer, Reckoned, conditions_of, reckon
+from apps.invoicing.reckoning import (
+    Conditions,
+    Customer,
+    Reckoned,
+    conditions_of,
+    grants_of,
+    is_usable,
+    reckon,
+)
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions.changes import foreseen
 from apps.subscriptions.selectors import SubscriptionFacts
 from apps.tenants import selectors as tenants
 
 if TYPE_CHECKING:
+    from apps.invoicing.models import CreditGrant
     from apps.invoicing.services.drafting import Drafted
     from apps.tenants.models import Organization
 
@@ -69,12 +79,37 @@ def upcoming_of_all(
     In a handful of statements and in the order of time: what waits for any invoice goes on the
     first of them, and credit and coupons that one uses up are gone for the next.
     """
+    return _upcoming(every, organization, grants_of([organization.pk]))
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """The next invoices by the subscriptions' integer ids, and the credit there is to pay with."""
+
+    upcoming: dict[int, Document]
+    credit: list[Balance]
+
+
+def prospect(
+    every: Iterable[SubscriptionFacts], organization: Organization, *, at: datetime
+) -> Prospect:
+    """Return `upcoming_of_all` and the credit of an organization at `at`, reading that once."""
+    grants = grants_of([organization.pk])
+    usable = [grant for grant in grants.get(organization.pk, ()) if is_usable(grant, at)]
+    return Prospect(_upcoming(every, organization, grants), balances_of(usable))
+
+
+def _upcoming(
+    every: Iterable[SubscriptionFacts],
+    organization: Organization,
+    grants: Mapping[int, Sequence[CreditGrant]],
+) -> dict[int, Document]:
     ahead = [foreseen(one, one.next_boundary_at) for one in every if _is_billed(one)]
     ahead.sort(key=lambda one: (one.next_boundary_at, one.id))
     composed = compose_all([(one, one.next_boundary) for one in ahead])
     pairs = [(one, lines) for one, lines in zip(ahead, composed, strict=True) if lines]
     conditions = conditions_of(
-        [_customer(one, organization, one.next_boundary_at) for one, _ in pairs]
+        [_customer(one, organization, one.next_boundary_at) for one, _ in pairs], grants=grants
     )
     purse = Purse(organization)
     return {
@@ -518,11 +553,35 @@ class Standing:
     open_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What an organization owes by currency, and its latest final invoices, newest first."""
+
+    standing: list[Standing]
+    recent: list[Invoice]
+
+
+def account(organization_id: int, *, at: datetime, recent: int) -> Account:
+    """Return what is due and overdue, and that many invoices without their lines.
+
+    In one statement: it reads what is open, and whatever else is among the latest.
+    """
+    final = _final(organization_id).order_by("-issued_at", "-id")
+    latest = final.values("pk")[:recent]
+    rows = list(final.filter(Q(status="open") | Q(pk__in=latest)))
+    return Account(_standings(rows, at), rows[:recent])
+
+
 def standing(organization_id: int, *, at: datetime) -> list[Standing]:
     """Return what is due and overdue, by currency."""
-    rows = Invoice.objects.filter(organization_id=organization_id, status="open")
+    return _standings(Invoice.objects.filter(organization_id=organization_id, status="open"), at)
+
+
+def _standings(rows: Iterable[Invoice], at: datetime) -> list[Standing]:
     found: dict[str, Standing] = {}
     for row in rows:
+        if row.status != Invoice.Status.OPEN:
+            continue
         held = found.setdefault(row.currency, Standing(row.currency, 0, 0, 0))
         late = row.amount_due if row.due_at < at else 0
         found[row.currency] = replace(

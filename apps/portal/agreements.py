@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from apps.engine.period import Period
-from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document
 from apps.invoicing.gauges import Gauge, gauge_of_line, gauges
 from apps.plans.selectors import VersionTerms
@@ -17,7 +16,7 @@ from apps.subscriptions import states
 from apps.subscriptions.selectors import ItemFacts, SubscriptionFacts
 
 if TYPE_CHECKING:
-    from apps.tenants.models import Organization
+    pass
 
 STARTING = "starting"
 PAUSING = "pausing"
@@ -48,10 +47,9 @@ class Standing:
 
 
 def standings(
-    every: Sequence[SubscriptionFacts], organization: Organization, *, at: datetime
+    every: Sequence[SubscriptionFacts], upcoming: Mapping[int, Document], *, at: datetime
 ) -> list[Standing]:
-    """Return an organization's subscriptions as they stand at `at`."""
-    upcoming = invoicing.upcoming_of_all(every, organization)
+    """Return subscriptions as they stand at `at`, with their next invoices by integer id."""
     return [_standing(facts, upcoming.get(facts.id), at) for facts in every]
 
 

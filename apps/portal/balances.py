@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,7 +23,12 @@ class Balance:
 
 def balances(organization_id: int, *, at: datetime) -> list[Balance]:
     """Return what is due or stands as a credit, by currency."""
-    return [_balance(one) for one in invoicing.standing(organization_id, at=at)]
+    return balances_of(invoicing.standing(organization_id, at=at))
+
+
+def balances_of(standing: Iterable[Standing]) -> list[Balance]:
+    """Return what stands as a page says it."""
+    return [_balance(one) for one in standing]
 
 
 def _balance(one: Standing) -> Balance:
