@@ -609,7 +609,7 @@ def waiting_lines(boundaries: Sequence[Boundary]) -> list[list[Composed]]:
     return found
 
 
-def _waiting(organization_ids: Iterable[int]) -> list[str]:
+def _waiting(organization_ids: Collection[int]) -> list[str]:
     """Return which kinds of lines wait: mostly none, and one statement says so."""
     charges, corrections = _open_charges(organization_ids), _open_corrections(organization_ids)
     found = (
@@ -620,12 +620,12 @@ def _waiting(organization_ids: Iterable[int]) -> list[str]:
     return sorted(kind for (kind,) in found)
 
 
-def _charges(organization_ids: Iterable[int]) -> Iterable[Waiting]:
+def _charges(organization_ids: Collection[int]) -> Iterable[Waiting]:
     for row in _open_charges(organization_ids).order_by("id"):
         yield row.organization_id, row.currency, charge_line(row)
 
 
-def _open_charges(organization_ids: Iterable[int]) -> QuerySet[Charge]:
+def _open_charges(organization_ids: Collection[int]) -> QuerySet[Charge]:
     billed = InvoiceLine.objects.filter(charge_id=OuterRef("pk"), live=True)
     return Charge.objects.filter(
         ~Exists(billed),
@@ -651,21 +651,21 @@ def charge_line(row: Charge) -> Composed:
     )
 
 
-def _corrections(organization_ids: Iterable[int]) -> Iterable[Waiting]:
+def _corrections(organization_ids: Collection[int]) -> Iterable[Waiting]:
     for row in _open_corrections(organization_ids).select_related("line__item").order_by("id"):
         yield row.organization_id, row.currency, correction_line(row)
 
 
-def _open_corrections(organization_ids: Iterable[int]) -> QuerySet[Correction]:
+def _open_corrections(organization_ids: Collection[int]) -> QuerySet[Correction]:
     billed = InvoiceLine.objects.filter(
         corrects_id=OuterRef("line_id"), revision=OuterRef("revision"), live=True
     )
     return Correction.objects.filter(
-        ~Exists(billed), organization_id__in=list(organization_ids), status="approved"
+        ~Exists(billed), organization_id__among=organization_ids, status="approved"
     )
 
 
-_READERS: Mapping[str, Callable[[Iterable[int]], Iterable[Waiting]]] = {
+_READERS: Mapping[str, Callable[[Collection[int]], Iterable[Waiting]]] = {
     CHARGE: _charges,
     CORRECTION: _corrections,
 }

@@ -155,5 +155,5 @@ def with_parts(rows: Iterable[Subscription]) -> list[tuple[Subscription, Parts]]
 
 
 def _documents(rows: Iterable[Subscription]) -> Mapping[int, str]:
-    found = Subscription.objects.filter(pk__in=[row.pk for row in rows])
+    found = Subscription.objects.filter(pk__among=[row.pk for row in rows])
     return dict(found.values_list("pk", PARTS.column))

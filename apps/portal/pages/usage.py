@@ -197,8 +197,9 @@ def _before(facts: SubscriptionFacts, current: Period) -> Period | None:
 
 
 def _metered(facts: SubscriptionFacts, chosen: Chosen, at: datetime, formats: Formats) -> Metered:
-    current = facts.current_period(at)
-    period = _period(facts, chosen.period, at)
+    periods = _periods(facts, at)
+    period, has_it = _chosen(periods, chosen)
+    current = periods[0]
     expected = outlook(facts, at=at).items if period == current else ()
     found = [one.gauge for one in expected] if period == current else gauges(facts, period)
     window, meters = chosen.window(period, at), _meters(facts)
