@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -42,7 +43,6 @@ PAYMENT_POINTS = ("payment.recorded", "payment.applied")
 USAGE_POINTS = ("usage.rolled_up",)
 POINTS = ("starting", "waiting", *BILLING_POINTS, *PAYMENT_POINTS, *USAGE_POINTS)
 STARTING, WAITING = 0, 1
-CHUNK = 5  # small, so that many meet and many are killed
 Mutant = Callable[[], None]
 
 
@@ -72,9 +72,11 @@ class Crew:
         return Told(self.invoices.read(), self.payments.read())
 
     def start(
-        self, work: Callable[[], None], *, place: int = 0, point: str = ""
+        self, work: Callable[[], None], *, place: int = 0, point: str = "", hold: str = ""
     ) -> processes.Worker:
-        """Start a worker, which dies at a fault point (`name` or `name:nth`) when one is given."""
+        """Start a worker, which dies at one fault point (`name` or `name:nth`) and stops itself the
+        first time at another, where such are given.
+        """
         self.board.put(place, STARTING)
 
         def live() -> None:
@@ -82,17 +84,21 @@ class Crew:
             if self.is_mutant:
                 logging.disable()  # it parks and fails, as it should
             self.mutant()
-            self._observe(place)
+            self._observe(place, hold)
             work()
 
         return processes.start(live)
 
-    def _observe(self, place: int) -> None:
+    def _observe(self, place: int, hold: str) -> None:
         """Note where the worker is, and what it says is done. The services stay what they are."""
+        holds = {hold}
 
         def passing(name: str) -> None:
             if name in POINTS:
                 self.board.put(place, POINTS.index(name))
+            if name in holds:
+                holds.clear()
+                os.kill(os.getpid(), signal.SIGSTOP)
             faults.point(name)
 
         for module in (run, issuing, payments, rollup):
@@ -121,12 +127,12 @@ class Crew:
         vars(payments)["record_payment"] = record_payment
 
 
-def bill(as_of: datetime) -> None:
+def bill(as_of: datetime, *, chunk: int) -> None:
     """Bill all that is due, starting anew whenever the database goes away."""
-    _persist(lambda: invoicing.bill_due(as_of=as_of, actor=ACTOR, at=NOW, chunk=CHUNK))
+    _persist(lambda: invoicing.bill_due(as_of=as_of, actor=ACTOR, at=NOW, chunk=chunk))
 
 
-def bill_in_any_order(as_of: datetime) -> None:
+def bill_in_any_order(as_of: datetime, *, chunk: int) -> None:
     """Bill what is due in an order of one's own, to work beside the others and not behind them."""
     due = subscription_selectors.due
 
@@ -136,7 +142,7 @@ def bill_in_any_order(as_of: datetime) -> None:
         return found
 
     vars(subscription_selectors)["due"] = shuffled
-    bill(as_of)
+    bill(as_of, chunk=chunk)
 
 
 def pay() -> None:

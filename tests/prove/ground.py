@@ -84,6 +84,12 @@ def ask(query: str, *parameters: object) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode(), parameters or None).fetchall()
 
 
+def somebody_waits() -> bool:
+    """Tell whether somebody waits for a lock here."""
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    return bool(ask(waiting, here()))
+
+
 def spoil(*statements: str) -> None:
     """Run statements as superuser: what a mutant takes away from the database."""
     with superuser() as connection:

@@ -37,6 +37,19 @@ class Worker:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is not None
 
+    def held(self) -> bool:
+        """Wait until it stops itself (SIGSTOP); tell whether it did and not end before."""
+        if self.status is None:
+            _, status = os.waitpid(self.pid, os.WUNTRACED)
+            if os.WIFSTOPPED(status):
+                return True
+            self.status = os.waitstatus_to_exitcode(status)
+        return False
+
+    def go_on(self) -> None:
+        """Let it go on after it stopped itself."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def wait(self) -> int:
         """Wait for its end and return its exit status, negative for a signal."""
         if self.status is None:
@@ -71,6 +84,10 @@ class Log:
     def write(self, text: str) -> None:
         """Add a line; one write, so lines of several processes do not mix."""
         os.write(self._file, f"{text}\n".encode())
+
+    def size(self) -> int:
+        """Return how many bytes are in it: it grows with every line."""
+        return os.fstat(self._file).st_size
 
     def read(self) -> list[str]:
         """Return the lines so far."""
