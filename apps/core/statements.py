@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
 from django.db.models import Model
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def rows(sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -48,3 +52,8 @@ def one_row(sql: str, parameters: Sequence[str | None]) -> list[str | None]:
     wrapper: Any = connection
     fields = wrapper.run_prepared(sql, parameters)
     return [None if field is None else field.decode() for field in fields]
+
+
+def instant(microseconds: str | None) -> datetime | None:
+    """Return the instant that a field of `one_row` names, in microseconds since 1970."""
+    return None if microseconds is None else EPOCH + int(microseconds) * MICROSECOND

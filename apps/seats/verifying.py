@@ -7,16 +7,15 @@ process (`seeing`), never on the way of an answer.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from apps.core import statements
+from apps.core.statements import instant
 from apps.seats.seeing import BOOK
 
 LONGEST = 220
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 ASK = """SELECT reason, seat_id, subscription_status,
   (extract(epoch FROM expires_at) * 1000000)::bigint, seat_key, owner,
   (extract(epoch FROM seen_at) * 1000000)::bigint, (extract(epoch FROM moment) * 1000000)::bigint
@@ -93,19 +92,15 @@ def verify(
     whose = None if caller is None else str(caller)
     said = (user, application, organization, whose, at.isoformat())
     reason, seat, status, expires, key, owner, last, moment = statements.one_row(ASK, said)
-    now = _instant(moment)
+    now = instant(moment)
     if reason:
         about = None if owner is None else int(owner)
         return Access(False, Reason(reason), None, status, None, about, now)
     if seen and key is not None and now is not None:
-        BOOK.note(int(key), now, before=_instant(last))
-    return Access(True, Reason.GRANTED, seat, status, _instant(expires), int(owner or 0), now)
+        BOOK.note(int(key), now, before=instant(last))
+    return Access(True, Reason.GRANTED, seat, status, instant(expires), int(owner or 0), now)
 
 
 def _is_plain(text: str) -> bool:
     """Whether it is something that a row could hold; libpq ends texts at a NUL."""
     return len(text) <= LONGEST and "\x00" not in text and text.isprintable()
-
-
-def _instant(microseconds: str | None) -> datetime | None:
-    return None if microseconds is None else EPOCH + int(microseconds) * MICROSECOND

@@ -17,6 +17,7 @@ from django.db.models import Q
 from apps.core import ids, statements
 from apps.core.actor import Actor
 from apps.core.errors import NotFound
+from apps.core.statements import instant
 from apps.tenants import places, roles
 from apps.tenants.errors import InvitationInvalid, UnknownOrganization
 from apps.tenants.models import (
@@ -329,14 +330,15 @@ def is_key(text: str) -> bool:
 
 def key_holder(key: str) -> KeyHolder | None:
     """Return who holds this API key; None when there is no such key. Works without a scope."""
-    found = statements.rows("SELECT * FROM tenants_key_holder(%s)", [hash_key(key)])
-    if not found:
+    key_id, public_id, owner, name, scopes, expires_at, revoked_at, used_at = statements.one_row(
+        "SELECT * FROM tenants_key_holder($1::text)", [hash_key(key)]
+    )
+    if key_id is None:
         return None
-    key_id, public_id, organization_id, name, scopes, expires_at, revoked_at, used_at = found[0]
-    scopes = json.loads(scopes)  # jsonb comes as text from raw SQL
-    held = roles.capabilities_of_scopes(scopes, platform=organization_id is None)
-    actor = Actor("api_key", public_id, name, organization_id, held)
-    return KeyHolder(key_id, actor, expires_at, revoked_at, used_at)
+    organization_id = None if owner is None else int(owner)
+    held = roles.capabilities_of_scopes(json.loads(str(scopes)), platform=organization_id is None)
+    actor = Actor("api_key", str(public_id), str(name), organization_id, held)
+    return KeyHolder(int(key_id), actor, instant(expires_at), instant(revoked_at), instant(used_at))
 
 
 def hash_key(key: str) -> str:
