@@ -11,7 +11,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
 from apps.backoffice.unfold import UNFOLD as UNFOLD
 from apps.core import broker
-from billing_project import environment, issuers
+from billing_project import environment, issuers, providers
 from billing_project.environment import BASE_DIR, read, read_bool, read_int, read_list
 
 environment.load_dotenv()
@@ -53,6 +53,13 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "djstripe",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "apps.core",
     "apps.audit",
     "apps.tenants",
@@ -84,6 +91,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "apps.portal.access.PortalScope",
     "apps.backoffice.access.AdminScope",
@@ -167,6 +175,12 @@ JWT_SECRET = read("JWT_SECRET")
 ENABLE_REGISTRATION = read_bool("ENABLE_REGISTRATION", default=not PRODUCTION)
 TRUSTED_PROXIES = read_int("TRUSTED_PROXIES")
 TOKEN_ISSUERS = issuers.token_issuers()
+# allauth: second factors, other providers and browser sessions (docs/adr/0012). Its own pages and
+# its own table of addresses are not used.
+MFA_ADAPTER = "apps.tenants.adapters.SecondFactorAdapter"
+SOCIALACCOUNT_ADAPTER = "apps.tenants.adapters.LoginAdapter"
+LOGIN_PROVIDERS = providers.login_providers()
+STAFF_SECOND_FACTOR = read_bool("STAFF_SECOND_FACTOR", default=PRODUCTION)
 
 # --- Language, time, files ----------------------------------------------------------------------
 LANGUAGE_CODE = "en"

@@ -239,6 +239,10 @@ class User(AbstractBaseUser, PermissionsMixin, Row):
     email_verified_at = models.DateTimeField(
         null=True, help_text="empty: nobody has shown that the address is theirs"
     )
+    email_wanted = models.EmailField(
+        blank=True, default="", help_text="the next address, once it is shown to be theirs"
+    )
+    locale = models.CharField(max_length=20, default="en", help_text="of mails to them")
 
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "email"

@@ -41,7 +41,7 @@ PRIVATE = {
     "tenants_apisession",
     "tenants_refreshtoken",
 }
-PRIVATE_PREFIX = "djstripe_"
+PRIVATE_PREFIX = ("account_", "djstripe_", "mfa_", "socialaccount_", "usersessions_")
 # Django's own: signing in, permissions of staff, migrations. No customer's facts are in them.
 FRAMEWORK = {
     "auth_group",
