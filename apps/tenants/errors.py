@@ -75,6 +75,39 @@ class WrongCredentials(DomainError):
     status = 401
 
 
+class SecondFactorRequired(DomainError):
+    """The password is right, and the account asks for a code too."""
+
+    code = "second_factor_required"
+    status = 401
+
+
+class WrongCode(DomainError):
+    """The code, or the passkey, is not one of this account, or was used before."""
+
+    code = "wrong_code"
+    status = 401
+
+
+class EmailUnproved(Conflict):
+    """The person has to show first that the e-mail address is theirs."""
+
+    code = "email_unproved"
+
+
+class LinkInvalid(DomainError):
+    """The link of a mail was used, or is too old."""
+
+    code = "link_invalid"
+    status = 410
+
+
+class IdentityUnmatched(Conflict):
+    """Another provider's account may not be taken for one of ours; the message says why."""
+
+    code = "identity_unmatched"
+
+
 class SessionOver(InvalidToken):
     """The session was signed out, has expired, or never was."""
 

@@ -84,6 +84,7 @@ def create_organization(  # noqa: PLR0913 - an organization has this many facts
     email: str = "",
     industry: str = "",
     billing_entity: str = "",
+    locale: str = "en",
 ) -> Organization:
     """Create an organization, billed by this issuer (a slug; else the first); needs the ops scope.
 
@@ -103,6 +104,7 @@ def create_organization(  # noqa: PLR0913 - an organization has this many facts
         name=name.strip(),
         currency=currency.upper(),
         timezone=timezone,
+        locale=locale,
         country=country.upper(),
         email=email,
         industry=industry,

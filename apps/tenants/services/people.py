@@ -17,8 +17,10 @@ from apps.tenants import roles, selectors
 from apps.tenants.errors import AlreadyMember, LastOwner
 from apps.tenants.events import MemberInvited, MemberRemoved
 from apps.tenants.models import ApiSession, Invitation, Membership, User
+from apps.tenants.services.browsers import end_browsers
 from apps.tenants.services.checks import check_email
 from apps.tenants.services.organizations import lock
+from apps.tenants.services.telling import record_change
 
 INVITATION_LASTS = timedelta(days=7)
 
@@ -57,7 +59,7 @@ def create_user(
 def change_password(user_id: str, *, password: str, actor: Actor, at: datetime) -> None:
     """Give a user another password: their own, or with manage_platform anybody's.
 
-    Whoever is signed in as them, in the portal or at the API, is no more.
+    Whoever is signed in as them, in the portal or at the API, is no more, and they are told.
     Raises Invalid for a weak one. Doors check the old password first.
     """
     if actor.id != user_id:
@@ -65,14 +67,13 @@ def change_password(user_id: str, *, password: str, actor: Actor, at: datetime) 
     row = User.objects.filter(public_id=user_id).first()
     if row is None:
         raise NotFound("There is no such user.")
-    try:
-        validate_password(password, row)
-    except ValidationError as error:
-        raise Invalid(" ".join(error.messages), param="password") from None
+    check_strength(password, row)
     row.set_password(password)
-    row.save(update_fields=["password"])
+    row.email_wanted = ""  # whoever wanted another address may be whom this locks out
+    row.save(update_fields=["password", "email_wanted"])
     ApiSession.objects.filter(user=row, revoked_at=None).update(revoked_at=at)
-    audit.record(action="user.password_changed", target=user_id, actor=actor, at=at)
+    end_browsers(row)
+    record_change(row, what="password_changed", actor=actor, at=at)
 
 
 def _group(name: str) -> int:
@@ -82,19 +83,35 @@ def _group(name: str) -> int:
     return int(found.pk)
 
 
-def new_user(email: str, *, password: str, name: str, verified_at: datetime | None = None) -> User:
-    """Create a user. Raises Invalid for a weak password and AlreadyMember for a known e-mail."""
+def new_user(
+    email: str,
+    *,
+    password: str | None,
+    name: str,
+    verified_at: datetime | None = None,
+    locale: str = "en",
+) -> User:
+    """Create a user; without a password for somebody whom another provider signs in.
+
+    Raises Invalid for a weak password and AlreadyMember for a known e-mail.
+    """
     check_email(email)
-    row = User(email=email.lower(), name=name, email_verified_at=verified_at)
-    try:
-        validate_password(password, row)
-    except ValidationError as error:
-        raise Invalid(" ".join(error.messages), param="password") from None
+    row = User(email=email.lower(), name=name, email_verified_at=verified_at, locale=locale)
+    if password is not None:
+        check_strength(password, row)
     if User.objects.filter(email__iexact=email).exists():
         raise AlreadyMember(f"{email} has an account; sign in with it.", param="email")
     row.set_password(password)
     row.save(force_insert=True)
     return row
+
+
+def check_strength(password: str, user: User) -> None:
+    """Raise Invalid for a password that is too easily guessed, for this user."""
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), param="password") from None
 
 
 @transaction.atomic
@@ -317,17 +334,21 @@ def revoke_invitation(invitation_id: str, *, actor: Actor, at: datetime) -> None
 
 @transaction.atomic
 def accept_invitation(
-    token: str, *, user: User | None, password: str, name: str, at: datetime
+    token: str, *, user: User | None, password: str | None, name: str, at: datetime
 ) -> Membership:
     """Take up an invitation: as the signed-in user, or with a new account for the invited e-mail.
 
-    Needs the ops scope. A signed-in user must own the invited address. Raises InvitationInvalid.
+    Needs the ops scope. A signed-in user must own the invited address; without a password another
+    provider has signed the new one in by that address. Raises InvitationInvalid.
     """
     invitation = selectors.find_invitation(token, at=at)
     lock(invitation.organization_id)
     invitation = selectors.find_invitation(token, at=at)
     if user is None:
-        user = new_user(invitation.email, password=password, name=name, verified_at=at)
+        locale = invitation.organization.locale
+        user = new_user(
+            invitation.email, password=password, name=name, verified_at=at, locale=locale
+        )
     elif user.email.lower() != invitation.email:
         raise Invalid(f"This invitation is for {invitation.email}; sign in as that user.")
     elif user.email_verified_at is None:  # its link came to the address

@@ -6,25 +6,29 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
 from apps.audit import services as audit
+from apps.core import outbox
 from apps.core.actor import Actor, system
 from apps.core.errors import Forbidden, NotFound
-from apps.core.ids import random_text
+from apps.core.ids import new_id, random_text
 from apps.core.throttle import Limit
-from apps.tenants import own_tokens, selectors
-from apps.tenants.errors import SessionOver, WrongCredentials
+from apps.tenants import own_tokens, securing, selectors
+from apps.tenants.errors import SecondFactorRequired, SessionOver
+from apps.tenants.events import AddressToProve, SignUpRepeated
 from apps.tenants.models import ApiSession, RefreshToken, User
+from apps.tenants.services.accounts import check_password
+from apps.tenants.services.browsers import end_browser, end_browsers
+from apps.tenants.services.checks import check_email
+from apps.tenants.services.identities import Identity, connect
 from apps.tenants.services.organizations import create_organization, free_slug
-from apps.tenants.services.people import add_member, new_user
+from apps.tenants.services.people import add_member, check_strength, new_user
+from apps.tenants.services.second_factors import use_code
+from apps.tenants.services.telling import own, record_change
 
 SESSION_LASTS = timedelta(days=30)
-# Of one account from one address, of one account, of one address.
-PAIR = Limit("sign-in", 5, 300)
-ACCOUNT = Limit("sign-in-account", 50, 3600)
-ADDRESS = Limit("sign-in-address", 100, 900)
 REGISTRATIONS = Limit("register", 20, 3600)
 
 
@@ -48,6 +52,7 @@ class Customer:
     currency: str = "USD"
     timezone: str = "UTC"
     country: str = "US"
+    locale: str = "en"
 
 
 @transaction.atomic
@@ -59,42 +64,103 @@ def register(
     Needs the ops scope. Raises Forbidden where ENABLE_REGISTRATION is off, TooManyAttempts,
     Invalid for a weak password, AlreadyMember for a known address, and SlugTaken.
     """
+    _refuse_where_closed()
+    REGISTRATIONS.spend(address, at=at)
+    user = new_user(email, password=password, name=name)
+    organization = _found(user, customer, at)
+    outbox.emit(AddressToProve(user.pk, new_id("mail")), at=at)
+    return _begin(user, organization, at)
+
+
+@transaction.atomic
+def sign_up(
+    email: str,
+    *,
+    password: str,
+    name: str,
+    customer: Customer,
+    address: str,
+    locale: str,
+    at: datetime,
+) -> None:
+    """Create a user and their organization as `register` does, signed in nowhere yet.
+
+    What comes by mail decides: to somebody new a link that shows that the address is theirs, to
+    somebody known that they have an account. Whoever asks is told the same. Needs the ops scope.
+    Raises Forbidden, TooManyAttempts, and Invalid for a weak password.
+    """
+    _refuse_where_closed()
+    REGISTRATIONS.spend(address, at=at)
+    check_email(email)
+    known = User.objects.filter(email__iexact=email.strip()).first()
+    if known is not None:
+        check_strength(password, User(email=email.lower(), name=name))
+        make_password(password)  # as long as a new account takes
+        if known.is_active:
+            outbox.emit(SignUpRepeated(known.pk, new_id("mail")), at=at)
+        return
+    user = new_user(email, password=password, name=name, locale=locale)
+    _found(user, customer, at)
+    outbox.emit(AddressToProve(user.pk, new_id("mail")), at=at)
+
+
+@transaction.atomic
+def sign_up_with(
+    identity: Identity, *, name: str, customer: Customer, address: str, locale: str, at: datetime
+) -> User:
+    """Create a user whom another provider signs in, and their organization; return the user.
+
+    The provider must have verified the address. Needs the ops scope. Raises Forbidden,
+    TooManyAttempts, AlreadyMember for a known address, and IdentityUnmatched.
+    """
+    _refuse_where_closed()
+    REGISTRATIONS.spend(address, at=at)
+    identity.require_proof()
+    user = new_user(identity.email, password=None, name=name, verified_at=at, locale=locale)
+    _found(user, customer, at)
+    connect(user, identity=identity, at=at)
+    return user
+
+
+def _refuse_where_closed() -> None:
     if not settings.ENABLE_REGISTRATION:
         raise Forbidden("Nobody registers here on their own; ask for an invitation.")
-    REGISTRATIONS.spend(address, at=at)
+
+
+def _found(user: User, customer: Customer, at: datetime) -> str:
+    """Create the organization that the user owns; return its public id."""
     actor = system("registration")
-    user = new_user(email, password=password, name=name)
     organization = create_organization(
         customer.slug or free_slug(customer.name),
         name=customer.name,
         currency=customer.currency,
         timezone=customer.timezone,
         country=customer.country,
+        locale=customer.locale,
         actor=actor,
         at=at,
     )
     add_member(organization.pk, user_id=user.pk, role="OWNER", actor=actor, at=at)
     audit.record(action="user.registered", target=user.public_id, actor=actor, at=at)
-    return _begin(user, organization.public_id, at)
+    return organization.public_id
 
 
 def sign_in(
-    email: str, *, password: str, address: str, at: datetime, organization: str = ""
+    email: str, *, password: str, address: str, at: datetime, organization: str = "", code: str = ""
 ) -> SignedIn:
     """Sign somebody in by password; `organization` (id or slug) is put into the access token.
 
+    Where the account has a second factor, `code` is of the authenticator app, or a recovery code.
     Needs the ops scope. Raises TooManyAttempts, and WrongCredentials: the same, and as late, for an
-    unknown address, a wrong password and an account that is switched off. NotFound for an
-    organization that the person does not belong to.
+    unknown address, a wrong password and an account that is switched off. Then
+    SecondFactorRequired and WrongCode, and NotFound for an organization that the person does not
+    belong to.
     """
-    account = email.strip().lower()
-    pair = f"{account}\n{address}"
-    for limit, who in ((ADDRESS, address), (ACCOUNT, account), (PAIR, pair)):
-        limit.spend(who, at=at)
-    user = authenticate(username=account, password=password)
-    if not isinstance(user, User):
-        raise WrongCredentials("The e-mail address or the password is wrong.")
-    PAIR.forgive(pair, at=at)
+    user = check_password(email, password=password, address=address, at=at)
+    if securing.has_second_factor(user.pk):
+        if not code:
+            raise SecondFactorRequired("Send the code of the authenticator app too.", param="code")
+        use_code(user, code=code, at=at)
     with transaction.atomic():
         found = _begin(user, _belonging(user, organization), at)
         _record(found.session, "user.signed_in", at)
@@ -136,6 +202,32 @@ def sign_out_everywhere(user_id: int, *, at: datetime) -> int:
     found = list(open_ones.select_related("user").order_by("id"))
     _end(found, "user.signed_out", at)
     return len(found)
+
+
+@transaction.atomic
+def end_session(user_id: str, *, session: str, actor: Actor, at: datetime) -> None:
+    """End one session: a browser's (its number) or an API's (its public id). Raises NotFound.
+
+    Needs the ops scope, as all that ends sessions does.
+    """
+    user = own(user_id, actor=actor)
+    if session.isdecimal() and len(session) < 19:
+        ended = end_browser(user, number=int(session))
+    else:
+        rows = ApiSession.objects.filter(user=user, public_id=session, revoked_at=None)
+        ended = rows.update(revoked_at=at) == 1
+    if not ended:
+        raise NotFound("There is no such session.")
+    audit.record(action="user.session_ended", target=user_id, actor=actor, at=at)
+
+
+@transaction.atomic
+def end_all_sessions(user_id: str, *, actor: Actor, at: datetime) -> None:
+    """Sign somebody out everywhere: in every browser and at the API."""
+    user = own(user_id, actor=actor)
+    end_browsers(user)
+    sign_out_everywhere(user.pk, at=at)
+    record_change(user, what="signed_out_everywhere", actor=actor, at=at)
 
 
 def _begin(user: User, organization: str, at: datetime) -> SignedIn:
