@@ -8,4 +8,4 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the handlers: rooms below emit facts and do not know who listens."""
-        from apps.notifications import handlers  # noqa: F401, PLC0415 - needs the loaded models
+        from apps.notifications import accounts, handlers  # noqa: F401, PLC0415 - needs the models
