@@ -14,11 +14,12 @@ from apps.tenants import bearers, services
 from apps.tenants.errors import SessionOver
 from apps.tenants.models import ApiSession, Membership, Organization, RefreshToken, User
 from apps.tenants.services import IssuerTerms
-from apps.tenants.services.sessions import ADDRESS
+from apps.tenants.services.accounts import ADDRESS
 from tests import worlds
 from tests.api.client import Api
 from tests.conftest import STAFF
 from tests.issuers import Issuer, claims_of, encoded, pem_of
+from tests.portal import people
 from tests.worlds import NOW, World
 
 NEW = {
@@ -169,6 +170,39 @@ def test_an_organization_may_be_named_and_is_then_the_only_one(
     assert with_(back).get("me").json()["role"] == "OWNER"
     refused = anybody.post("auth/login", {**OWNER, "organization": "initech"})
     assert refused.status_code == 404
+
+
+def test_a_second_factor_is_asked_for_here_too(world: World) -> None:
+    secret, codes = people.with_app(world.owner)
+    refused = anybody.post("auth/login", OWNER)
+    assert (refused.status_code, refused.json()["code"]) == (401, "second_factor_required")
+    wrong = anybody.post("auth/login", {**OWNER, "code": "000000"})
+    assert (wrong.status_code, wrong.json()["code"]) == (401, "wrong_code")
+    assert with_(sign_in(code=codes[0])).get("me").status_code == 200
+    again = anybody.post("auth/login", {**OWNER, "code": codes[0]})
+    assert again.json()["code"] == "wrong_code"
+    with clock.frozen(NOW + timedelta(minutes=2)):
+        code = people.code_at(secret)
+        assert with_(sign_in(code=code)).get("me").status_code == 200
+        assert anybody.post("auth/login", {**OWNER, "code": code}).json()["code"] == "wrong_code"
+
+
+def test_a_wrong_password_does_not_tell_of_a_second_factor(world: World) -> None:
+    people.with_app(world.owner)
+    reply = anybody.post("auth/login", {**OWNER, "password": "wrong", "code": "000000"})
+    assert reply.json()["code"] == "wrong_credentials"
+
+
+def test_codes_are_guessed_no_faster_here_than_in_the_portal(world: World) -> None:
+    """Both doors count the attempts together, whatever addresses they come from."""
+    secret, _ = people.with_app(world.owner)
+    cache.clear()
+    with clock.frozen(NOW + timedelta(minutes=2)):
+        codes = [anybody.post("auth/login", {**OWNER, "code": "000000"}) for _ in range(5)]
+        assert {one.status_code for one in codes} == {401}
+        browser = people.sign_in(OWNER["email"], password=OWNER["password"])
+        answer = browser.post("/portal/login/second/", {"code": people.code_at(secret)})
+        assert answer.status_code == 429
 
 
 def test_guessing_is_slowed_down_for_an_account_from_an_address(world: World) -> None:

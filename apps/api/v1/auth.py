@@ -74,6 +74,13 @@ class Credentials(Body):
     organization = Text(
         max_length=63, default="", allow_blank=True, help_text="id or slug; put into the token"
     )
+    code = Text(
+        max_length=40,
+        default="",
+        allow_blank=True,
+        help_text="of the authenticator app, or a recovery code, where the account has a second "
+        "factor",
+    )
 
 
 class Refreshing(Body):
@@ -144,6 +151,7 @@ class _Door(OpenView):
                 wanted["email"],
                 password=wanted["password"],
                 organization=wanted["organization"],
+                code=wanted["code"],
                 address=address_of(self.request._request),
                 at=self.received_at,
             )
