@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlencode
 
 from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
@@ -27,6 +29,7 @@ from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.portal import errors
 from apps.portal.formats import Formats
 from apps.portal.languages import language_of
+from apps.tenants import presence
 from apps.tenants import selectors as tenants
 from apps.tenants.selectors import Belonging
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from apps.tenants.models import Organization
 
 PREFIX = "/portal/"
+SECURITY = "/portal/security/"
+OWN = "portal: a person's own account"
 CHOSEN = "portal_organization"
 REFUSED_FROM = 400
 
@@ -54,11 +59,14 @@ AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may see a page: anybody (`is_open`), or members with the capability."""
+    """Who may see a page: anybody (`is_open`), members with the capability, or, of what is a
+    person's own (`is_personal`), whoever is signed in.
+    """
 
     section: str = ""
     capability: str = ""
     is_open: bool = False
+    is_personal: bool = False
 
 
 CLOSED = Rule()
@@ -83,6 +91,30 @@ def page(
 def open_page(view: AnyView) -> AnyView:
     """Mark a view that works without a member: sign-in, invitations, the theme."""
     return _marked(view, Rule(is_open=True))
+
+
+def personal_page(
+    *, fresh: bool = False, methods: Sequence[str] = ("GET", "HEAD")
+) -> Callable[[View], View]:
+    """Mark a view of what is a person's own, whichever organization they work for, if any.
+
+    It sees every organization's rows, since an account is nobody's: it asks for the person's only.
+    `fresh` ones open to who has lately shown that it is they.
+    """
+
+    def mark(view: View) -> View:
+        @functools.wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if fresh and not presence.is_fresh(request.session, at=clock.now()):
+                page = request.get_full_path() if request.method == "GET" else SECURITY
+                asked = urlencode({"next": page})
+                return HttpResponseRedirect(f"{reverse('portal:confirm')}?{asked}")
+            return view(request, *args, **kwargs)
+
+        rule = Rule(section="security", is_personal=True)
+        return _marked(require_http_methods([*methods])(checked), rule)
+
+    return mark
 
 
 def _marked(view: AnyView, rule: Rule) -> AnyView:
@@ -119,11 +151,15 @@ class PortalScope:
         # Before the scope: inside it the tables show no other organization and no other user.
         belongings = tenants.belongings(request.user.pk)
         chosen = chosen_of(belongings, request.session.get(CHOSEN))
-        if chosen is None:
+        if rule_of(view).is_personal:
+            scope = rls.ops_scope(OWN)
+        elif chosen is None:
             return HttpResponseRedirect(reverse("portal:choose"))
-        request.actor = tenants.member_actor(request.user, chosen)  # type: ignore[attr-defined]
+        else:
+            scope = rls.tenant_scope(chosen.organization_id)
         request.belongings = belongings  # type: ignore[attr-defined]
-        response = _within(request, chosen, functools.partial(view, request, *args, **kwargs))
+        bound = functools.partial(view, request, *args, **kwargs)
+        response = _within(request, chosen, scope, bound)
         response.headers.setdefault("Cache-Control", "private, no-store")
         return response
 
@@ -136,16 +172,15 @@ def chosen_of(belongings: Sequence[Belonging], chosen: str | None) -> Belonging 
 
 
 def _within(
-    request: HttpRequest, chosen: Belonging, view: Callable[[], HttpResponse]
+    request: HttpRequest,
+    chosen: Belonging | None,
+    scope: AbstractContextManager[None],
+    view: Callable[[], HttpResponse],
 ) -> HttpResponse:
     try:
-        with rls.tenant_scope(chosen.organization_id):
-            organization = tenants.organization(chosen.organization_id)
-            request.organization = organization  # type: ignore[attr-defined]
-            request.at = organization.time(clock.now())  # type: ignore[attr-defined]
-            formats = Formats(organization.locale, organization.timezone)
-            request.formats = formats  # type: ignore[attr-defined]
-            with translation.override(language_of(request, organization.locale)):
+        with scope:
+            locale = "" if chosen is None else _attach(request, chosen)
+            with translation.override(language_of(request, locale)):
                 response = view()
             if response.status_code >= REFUSED_FROM:
                 transaction.set_rollback(True)
@@ -156,3 +191,14 @@ def _within(
         return errors.forbidden(request, str(refusal.extra.get("capability", "")))
     except DomainError as refusal:
         return errors.refused(request, refusal)
+
+
+def _attach(request: HttpRequest, chosen: Belonging) -> str:
+    """Attach the organization that the page works for; return its locale."""
+    organization = tenants.organization(chosen.organization_id)
+    request.actor = tenants.member_actor(request.user, chosen)  # type: ignore[attr-defined,arg-type]
+    request.organization = organization  # type: ignore[attr-defined]
+    request.at = organization.time(clock.now())  # type: ignore[attr-defined]
+    formats = Formats(organization.locale, organization.timezone)
+    request.formats = formats  # type: ignore[attr-defined]
+    return organization.locale

@@ -38,6 +38,11 @@ class Portal:
     live: str
 
     @property
+    def layout(self) -> str:
+        """What a person's own pages stand in: a member's surroundings, or none."""
+        return "portal/alone.html" if self.organization is None else "portal/shell.html"
+
+    @property
     def may(self) -> frozenset[str]:
         """What the member may do, for pages that show more to some."""
         return frozenset() if self.actor is None else self.actor.capabilities

@@ -10,7 +10,6 @@ from zoneinfo import available_timezones
 
 from babel import Locale
 from django import forms
-from django.contrib.auth import forms as auth
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.core.validators import DecimalValidator
 from django.utils.translation import get_language, gettext
@@ -56,19 +55,6 @@ class Refusing:
             return False
         refuse(self.form, refusal)
         return True
-
-
-class SignInForm(auth.AuthenticationForm):
-    """E-mail and password; what was wrong with them is not said."""
-
-    username = auth.UsernameField(
-        label=_("E-mail"),
-        widget=forms.EmailInput(attrs={"autocomplete": "username"}),
-    )
-    error_messages = {
-        "invalid_login": _("This e-mail and password do not match an account."),
-        "inactive": _("This e-mail and password do not match an account."),
-    }
 
 
 class JoinForm(forms.Form):

@@ -46,6 +46,7 @@ SECTIONS = (
     Section("licences", _("Licences"), "licence", "view_licences", "portal:licences"),
     Section("team", _("Team"), "people", "view_members", "portal:team"),
     Section("developers", _("Developers"), "key", "manage_api_keys", "portal:developers"),
+    Section("security", _("Security"), "lock", "use_seat", "portal:security"),
     Section("activity", _("Activity"), "clock", "view_audit", "portal:activity"),
 )
 

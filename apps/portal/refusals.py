@@ -57,6 +57,26 @@ FIXED = (
     gettext_noop("Nobody is waited for: the seat is claimed, or released."),
     gettext_noop("This link is not valid; ask for a new one."),
     gettext_noop("This seat was claimed or withdrawn; ask for another one."),
+    gettext_noop("This code is not right, or was used before."),
+    gettext_noop("This passkey is not one of this account, or the browser's answer came too late."),
+    gettext_noop("Confirm your e-mail address first."),
+    gettext_noop("There is an authenticator app already; remove it first."),
+    gettext_noop("Ten passkeys are the most; remove one first."),
+    gettext_noop("Recovery codes stand in for a second factor; set one up first."),
+    gettext_noop("This link was used, is too old or was not copied whole; ask for another one."),
+    gettext_noop("This is your address already."),
+    gettext_noop(
+        "The provider has not verified your e-mail address: confirm it there, or sign in with "
+        "your password."
+    ),
+    gettext_noop(
+        "There is an account with this address: sign in with its password, confirm the address "
+        "and connect the provider on your security page."
+    ),
+    gettext_noop("This account is connected to somebody else's here."),
+    gettext_noop("This invitation is for another e-mail address."),
+    gettext_noop("The provider could not be reached, or did not say who you are; try again later."),
+    gettext_noop("You were not signed in there; try again."),
     gettext_noop("The first line names the columns: person and action."),
 )
 # Sentences with values: the values are taken over into the translation.
@@ -92,6 +112,8 @@ BY_CODE: Mapping[str, str | Promise] = {
     "already_member": _(
         "This person is a member or invited already; withdraw the invitation to send another."
     ),
+    "wrong_credentials": _("This e-mail and password do not match an account."),
+    "too_many_attempts": _("Too many attempts. Wait some minutes before the next one."),
     "wrong_currency": _("This plan is sold in another currency than the one you pay in."),
 }
 INVALID: Mapping[str, str | Promise] = {

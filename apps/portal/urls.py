@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from apps.portal.pages import (
+    accounts,
     activity,
     alerts,
     changes,
@@ -13,6 +14,8 @@ from apps.portal.pages import (
     details,
     developers,
     doors,
+    elsewhere,
+    entering,
     invoices,
     licences,
     life,
@@ -20,6 +23,7 @@ from apps.portal.pages import (
     overview,
     plan,
     seats,
+    security,
     team,
     unusual,
     usage,
@@ -28,7 +32,15 @@ from apps.portal.theme import choose_theme
 
 app_name = "portal"
 urlpatterns = [
-    path("login/", doors.sign_in, name="login"),
+    path("login/", entering.sign_in, name="login"),
+    path("login/second/", entering.second_factor, name="second_factor"),
+    path("login/passkey/<str:purpose>/", entering.question, name="passkey_question"),
+    path("login/with/<slug:provider>/", elsewhere.leave, name="provider"),
+    path("login/with/<slug:provider>/back/", elsewhere.back, name="provider_back"),
+    path("sign-up/", accounts.sign_up, name="sign_up"),
+    path("sign-up/with/", accounts.sign_up_with, name="sign_up_with"),
+    path("password/", accounts.forgotten, name="forgotten"),
+    path("password/<str:token>/", accounts.reset, name="reset"),
     path("logout/", doors.sign_out, name="logout"),
     path("choose/", doors.choose, name="choose"),
     path("theme/", choose_theme, name="theme"),
@@ -92,5 +104,23 @@ urlpatterns = [
     path("licences/<str:licence>/revoke/", licences.revoke, name="revoke_licence"),
     path("licences/instances/<str:instance>/block/", licences.block, name="block_instance"),
     path("licences/instances/<str:instance>/unblock/", licences.unblock, name="unblock_instance"),
+    path("security/", security.security, name="security"),
+    path("security/confirm/", entering.confirm, name="confirm"),
+    path("security/password/", security.password, name="password"),
+    path("security/address/", security.address, name="address"),
+    path("security/address/again/", accounts.prove_again, name="prove_again"),
+    path("security/address/<str:token>/", accounts.prove, name="prove"),
+    path("security/authenticator/", security.authenticator, name="authenticator"),
+    path(
+        "security/authenticator/remove/",
+        security.remove_authenticator,
+        name="remove_authenticator",
+    ),
+    path("security/recovery-codes/", security.recovery_codes, name="recovery_codes"),
+    path("security/passkeys/", security.passkey, name="passkey"),
+    path("security/passkeys/<int:number>/remove/", security.remove_passkey, name="remove_passkey"),
+    path("security/accounts/<int:number>/remove/", security.disconnect, name="disconnect"),
+    path("security/sessions/end/", security.end_all_sessions, name="end_all_sessions"),
+    path("security/sessions/<str:session>/end/", security.end_session, name="end_session"),
     path("activity/", activity.activity, name="activity"),
 ]

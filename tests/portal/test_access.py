@@ -17,7 +17,16 @@ from tests.portal import world
 from tests.portal.conftest import signed_in
 from tests.portal.world import Customer
 
-OPEN = {"login", "logout", "choose", "theme", "invitation", "claim_seat"}
+OPEN = {
+    "login", "logout", "choose", "theme", "invitation", "claim_seat", "second_factor",
+    "passkey_question", "provider", "provider_back", "sign_up", "sign_up_with", "forgotten",
+    "reset",
+}  # fmt: skip
+PERSONAL = {
+    "security", "confirm", "password", "address", "prove_again", "prove", "authenticator",
+    "remove_authenticator", "recovery_codes", "passkey", "remove_passkey", "disconnect",
+    "end_session", "end_all_sessions",
+}  # fmt: skip
 PAGES = [
     "", "usage/", "alerts/", "plan/", "invoices/", "details/", "licences/", "team/", "developers/",
     "activity/", "seats/",
@@ -34,11 +43,12 @@ def test_every_page_says_who_may_see_it() -> None:
     for pattern in urls.urlpatterns:
         rule = rule_of(pattern.callback)
         assert rule.is_open == (pattern.name in OPEN), pattern.name
-        assert rule.is_open or rule.capability, pattern.name
+        assert rule.is_personal == (pattern.name in PERSONAL), pattern.name
+        assert rule.is_open or rule.is_personal or rule.capability, pattern.name
 
 
 def test_without_signing_in_every_closed_page_leads_to_the_sign_in(acme: Customer) -> None:
-    for path in PAGES:
+    for path in [*PAGES, "security/", "security/passkeys/"]:
         response = Client().get(f"/portal/{path}")
         assert response["Location"] == f"/portal/login/?next=/portal/{path}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import translation
@@ -15,10 +14,11 @@ from django.views.decorators.http import require_http_methods
 
 from apps.core import clock, rls
 from apps.core.errors import DomainError
+from apps.portal import arrivals
 from apps.portal.access import CHOSEN, open_page
 from apps.portal.forms import JoinForm
 from apps.portal.languages import language_of
-from apps.portal.pages.doors import BACKEND, GONE, UNPROCESSABLE, refuse_joining
+from apps.portal.pages.doors import GONE, UNPROCESSABLE, refuse_joining
 from apps.portal.refusals import sentence
 from apps.seats import selectors, services
 from apps.seats.errors import ClaimInvalid
@@ -69,7 +69,7 @@ def _claimed(request: HttpRequest, token: str, user: Any) -> HttpResponse:
         refuse_joining(form, refusal)
         return _offered(request, token, form, UNPROCESSABLE)
     if user is None and person is not None:
-        login(request, person, backend=BACKEND)
+        arrivals.begin(request, person, second_factor=False)
     request.session[CHOSEN] = chosen
     messages.success(request, _("The seat is yours."))
     return redirect("portal:overview")

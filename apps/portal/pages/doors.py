@@ -1,10 +1,9 @@
-"""The pages before any organization: signing in and out, choosing one, taking up an invitation."""
+"""The pages before any organization: signing out, choosing one, taking up an invitation."""
 
 from __future__ import annotations
 
 from django.contrib import messages
-from django.contrib.auth import login
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import translation
@@ -14,24 +13,17 @@ from django.views.decorators.http import require_http_methods
 
 from apps.core import clock, rls
 from apps.core.errors import DomainError
+from apps.portal import arrivals, providers
 from apps.portal.access import CHOSEN, REFUSED_FROM, open_page
-from apps.portal.forms import JoinForm, SignInForm, refuse
+from apps.portal.forms import JoinForm, refuse
 from apps.portal.languages import language_of
 from apps.portal.refusals import sentence
 from apps.tenants import selectors, services
 from apps.tenants.errors import AlreadyMember, InvitationInvalid
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 GONE = 410
 UNPROCESSABLE = 422
 
-sign_in = open_page(
-    LoginView.as_view(
-        template_name="portal/login.html",
-        authentication_form=SignInForm,
-        redirect_authenticated_user=True,
-    )
-)
 sign_out = open_page(LogoutView.as_view(next_page="portal:login"))
 
 
@@ -71,7 +63,13 @@ def _invited(request: HttpRequest, token: str, form: JoinForm, status: int = 200
     with rls.ops_scope("portal: show an invitation"):
         found = selectors.find_invitation(token, at=clock.now())
     mine = request.user.is_authenticated and request.user.email.lower() == found.email
-    context = {"invitation": found, "form": form, "mine": mine}
+    context = {
+        "invitation": found,
+        "form": form,
+        "mine": mine,
+        "token": token,
+        "providers": providers.offered(),
+    }
     return render(request, "portal/invitation.html", context, status=status)
 
 
@@ -94,7 +92,7 @@ def _accept(request: HttpRequest, token: str, user: object) -> HttpResponse:
     except DomainError as refusal:
         return _refused(request, token, form, refusal, signed_in=user is not None)
     if user is None:
-        login(request, person, backend=BACKEND)
+        arrivals.begin(request, person, second_factor=False)
     request.session[CHOSEN] = chosen
     messages.success(request, _("Welcome! You have joined."))
     return redirect("portal:overview")
