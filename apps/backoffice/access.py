@@ -15,7 +15,9 @@ from django.urls import get_resolver
 
 from apps.core import clock, rls
 from apps.core.actor import Actor
+from apps.tenants import presence, securing
 from apps.tenants import selectors as tenants
+from apps.tenants.models import User
 
 PREFIX = "/admin/"
 
@@ -35,8 +37,8 @@ REFUSALS: dict[type[Exception], int] = {PermissionDenied: 403, DisallowedModelAd
 class AdminScope:
     """Run the admin's pages for staff in the ops scope, and take back what was refused.
 
-    Signing in and everybody who is not staff stay outside any scope: the database then shows them
-    no tenant row, whatever a page asks for.
+    Signing in, everybody who is not staff and staff who have a second factor to show stay outside
+    any scope: the database then shows them no tenant row, whatever a page asks for.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -63,12 +65,26 @@ class AdminScope:
         user = request.user  # read before the scope opens
         if not (user.is_authenticated and user.is_active and user.is_staff):
             return self.get_response(request)
+        if not has_shown_enough(request, user):
+            return self.get_response(request)
         request.actor = tenants.staff_actor(user)  # type: ignore[attr-defined]
         with rls.ops_scope(f"admin: {request.method} {request.path}"):
             response = self.get_response(request)
             if response.status_code >= 400:
                 transaction.set_rollback(True)
         return response
+
+
+def has_shown_enough(request: HttpRequest, user: User) -> bool:
+    """Tell whether a member of staff has shown a second factor, or needs none: where none is
+    demanded, who has set one up still shows it.
+    """
+    if presence.has_shown_second_factor(request.session):
+        return True
+    if settings.STAFF_SECOND_FACTOR:
+        return False
+    with rls.ops_scope("admin: is there a second factor?"):
+        return not securing.has_second_factor(user.pk)
 
 
 def is_staff(request: HttpRequest) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import PasswordChangeView
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -15,6 +16,7 @@ from unfold.forms import AdminOwnPasswordChangeForm
 from unfold.sites import UnfoldAdminSite
 
 from apps.audit.models import AuditEntry
+from apps.backoffice import access
 from apps.backoffice.access import is_staff
 from apps.backoffice.admin.audit import AuditScreen
 from apps.backoffice.admin.charges import ChargeScreen
@@ -61,7 +63,7 @@ from apps.backoffice.admin.watch import (
     WatchTermsScreen,
 )
 from apps.backoffice.pages import books, dashboard
-from apps.core import clock
+from apps.core import clock, rls
 from apps.core.models import OutboxDelivery, OutboxEvent
 from apps.entitlements.models import Override, Reservation, SpendCap
 from apps.invoicing.models import (
@@ -78,8 +80,8 @@ from apps.payments.models import Payment, Refund
 from apps.plans.models import Coupon, Feature, Plan, PromotionCode, TaxRate
 from apps.seats.models import Pool, Seat
 from apps.subscriptions.models import Subscription
+from apps.tenants import securing, services
 from apps.tenants import selectors as tenants
-from apps.tenants import services
 from apps.tenants.models import (
     ApiKey,
     Application,
@@ -150,6 +152,10 @@ SCREENS: dict[type[Model], type[Screen]] = {
 }
 
 
+def _led_to(page: str, wanted: str) -> HttpResponse:
+    return HttpResponseRedirect(f"{reverse(page)}?{urlencode({REDIRECT_FIELD_NAME: wanted})}")
+
+
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc] # Unfold has no types
     """A staff user's new password, set by the service."""
 
@@ -181,11 +187,19 @@ class Site(UnfoldAdminSite):  # type: ignore[misc] # Unfold has no types
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Sign staff in; who came for no page in particular goes on to the dashboard."""
-        if request.method == "GET" and REDIRECT_FIELD_NAME not in request.GET:
-            wanted = urlencode({REDIRECT_FIELD_NAME: reverse("admin:index")})
-            return HttpResponseRedirect(f"{request.path}?{wanted}")
-        return super().login(request, extra_context)  # type: ignore[no-any-return]
+        """Lead to where everybody signs in, or to what staff who are signed in have yet to show.
+
+        One page asks for passwords and second factors, so one throttle counts the attempts.
+        """
+        wanted = request.GET.get(REDIRECT_FIELD_NAME, reverse("admin:index"))
+        user = request.user
+        if not user.is_authenticated:
+            return _led_to("portal:login", wanted)
+        if not (user.is_active and user.is_staff) or access.has_shown_enough(request, user):
+            raise PermissionDenied
+        with rls.ops_scope("admin: is there a second factor?"):
+            has_one = securing.has_second_factor(user.pk)
+        return _led_to("portal:confirm" if has_one else "portal:security", wanted)
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -1,42 +1,96 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.conf import LazySettings
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
 from apps.audit import services as audit
 from apps.backoffice.access import AdminScope, actor_of
 from apps.backoffice.admin.audit import SUBJECTS
-from apps.core import rls
+from apps.core import clock, rls
 from tests import worlds
 from tests.backoffice.conftest import browser
 from tests.backoffice.pages import acts
 from tests.conftest import AT
+from tests.portal import people
 from tests.worlds import World
 
+SIGN_IN = "/portal/login/?next=%2Fadmin%2F"
 
-def test_staff_sign_in_at_the_door(world: World) -> None:
+
+def sign_in(client: Client, email: str, password: str = worlds.PASSWORD) -> HttpResponse:
+    return client.post(SIGN_IN, {"username": email, "password": password})  # type: ignore[return-value]
+
+
+def sign_in_client(email: str) -> Client:
+    client = Client()
+    sign_in(client, email)
+    return client
+
+
+def test_staff_sign_in_where_everybody_does_and_come_back(world: World) -> None:
     worlds.make_staff("staff@house.example", "Admin")
     client = Client()
-    assert client.get("/admin/")["Location"] == "/admin/login/?next=/admin/"
-    answers = {"username": "staff@house.example", "password": worlds.PASSWORD}
-    assert client.post("/admin/login/?next=/admin/", answers)["Location"] == "/admin/"
+    door = client.get("/admin/")["Location"]
+    assert door == "/admin/login/?next=/admin/"
+    assert client.get(door)["Location"] == SIGN_IN
+    assert sign_in(client, "staff@house.example")["Location"] == "/admin/"
     assert client.get("/admin/").status_code == 200
 
 
 def test_a_wrong_password_does_not_open(world: World) -> None:
     worlds.make_staff("staff@house.example", "Admin")
-    answers = {"username": "staff@house.example", "password": "wrong"}
     client = Client()
-    assert client.post("/admin/login/", answers).status_code == 200
+    assert sign_in(client, "staff@house.example", "wrong").status_code == 422
     assert client.get("/admin/").status_code == 302
 
 
-def test_an_owner_cannot_sign_in_here(world: World) -> None:
-    answers = {"username": world.owner.email, "password": worlds.PASSWORD}
+def test_an_owner_is_not_let_in_and_not_asked_in_circles(world: World) -> None:
     client = Client()
-    assert client.post("/admin/login/", answers).status_code == 200
+    sign_in(client, world.owner.email)
     assert client.get("/admin/").status_code == 302
+    assert client.get("/admin/", follow=True).status_code == 403
+
+
+def test_staff_with_a_second_factor_show_it_before_anything_opens(world: World) -> None:
+    staff = worlds.make_staff("staff@house.example", "Admin")
+    secret, _ = people.with_app(staff)
+    client = sign_in_client(staff.email)
+    assert client.get("/admin/").status_code == 302
+    with clock.frozen(worlds.NOW + timedelta(minutes=2)):
+        shown = client.post("/portal/login/second/", {"code": people.code_at(secret)})
+    assert shown["Location"] == "/admin/"
+    assert client.get("/admin/").status_code == 200
+
+
+def test_a_session_from_before_the_second_factor_shows_it_first(world: World) -> None:
+    staff = worlds.make_staff("staff@house.example", "Admin")
+    client = browser(staff)
+    assert client.get("/admin/").status_code == 200
+    people.with_app(staff)
+    assert (
+        client.get("/admin/", follow=True)
+        .redirect_chain[-1][0]
+        .startswith("/portal/security/confirm/?next=%2Fadmin%2F")
+    )
+
+
+def test_where_it_is_demanded_staff_are_led_to_set_one_up(
+    world: World, settings: LazySettings
+) -> None:
+    settings.STAFF_SECOND_FACTOR = True
+    staff = worlds.make_staff("staff@house.example", "Admin")
+    client = sign_in_client(staff.email)
+    page = client.get("/admin/", follow=True)
+    assert page.redirect_chain[-1][0].startswith("/portal/security/?next=")
+    assert "opens to staff with a second factor only" in page.content.decode()
+    path = "/portal/security/authenticator/"
+    secret = client.get(path).content.decode().split('class="secret"><code>')[1].split("<")[0]
+    client.post(path, {"code": people.code_at(secret.replace(" ", ""))})
+    assert client.get("/admin/").status_code == 200
 
 
 def test_staff_without_a_group_see_nothing(world: World) -> None:
@@ -54,6 +108,7 @@ def _answer(user: object, status: int) -> HttpResponse:
 
     request = RequestFactory().post("/admin/anything/")
     request.user = user  # type: ignore[assignment]
+    request.session = {}  # type: ignore[assignment] # as far as anybody asks
     return AdminScope(view)(request)
 
 
@@ -86,4 +141,4 @@ def test_the_audit_filter_knows_every_subject(world: World) -> None:
 
 
 def test_the_bare_login_page_leads_to_the_dashboard(client: Client, db: None) -> None:
-    assert client.get("/admin/login/")["Location"] == "/admin/login/?next=%2Fadmin%2F"
+    assert client.get("/admin/login/")["Location"] == SIGN_IN

@@ -93,6 +93,9 @@ def _examined(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 def _settings() -> Iterator[Finding]:
     yield from _messages(checks.production_settings(), f"environment {settings.ENVIRONMENT}")
+    if settings.PRODUCTION and not settings.STAFF_SECOND_FACTOR:
+        advice = "Set STAFF_SECOND_FACTOR=true, or leave it out."
+        yield Finding(WARN, "staff come in by a password alone", advice)
 
 
 def _database() -> Iterator[Finding]:

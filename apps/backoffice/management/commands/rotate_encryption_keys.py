@@ -11,6 +11,7 @@ from apps.backoffice.commands import now
 from apps.core import rls
 from apps.core.crypto import CannotOpen
 from apps.licensing import services
+from apps.tenants import services as tenants
 
 
 class Command(BaseCommand):
@@ -29,9 +30,12 @@ class Command(BaseCommand):
         try:
             with rls.ops_scope("rotate_encryption_keys"):
                 sealed = services.reseal_signing_keys(actor=self.actor, at=now())
+                factors = tenants.reseal_second_factors()
         except CannotOpen as refusal:
             raise CommandError(str(refusal)) from refusal
         if self.as_json:
-            self.print_json({"signing_keys": sealed})
+            self.print_json({"signing_keys": sealed, "second_factors": factors})
         else:
-            self.print_table(["Secret", ">Sealed"], [["signing keys", sealed]])
+            self.print_table(
+                ["Secret", ">Sealed"], [["signing keys", sealed], ["second factors", factors]]
+            )
