@@ -15,7 +15,7 @@ END $$;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0005_rotated_keys"),
+        ("tenants", "0006_holder_of_key"),
         ("account", "0009_emailaddress_unique_primary_email"),
         ("mfa", "0003_authenticator_type_uniq"),
         ("socialaccount", "0006_alter_socialaccount_extra_data"),
