@@ -227,14 +227,21 @@ class MayLeave(_TableOperation):
     """Let rows of an append-only table be deleted under a condition on OLD; the triggers stay.
 
     The grants stay away too: whoever deletes is a function of the schema's owner. `when` and
-    `may_change` are those of the table's `AppendOnly`.
+    `may_change` are those of the table's `AppendOnly`; `before` is the condition that was in force.
     """
 
     def __init__(
-        self, model: str, *, leaves: str, when: str = "", may_change: Sequence[str] = ()
+        self,
+        model: str,
+        *,
+        leaves: str,
+        before: str = "",
+        when: str = "",
+        may_change: Sequence[str] = (),
     ) -> None:
         super().__init__(model)
-        self.leaves, self.when, self.may_change = leaves, when, list(may_change)
+        self.leaves, self.before, self.when = leaves, before, when
+        self.may_change = list(may_change)
 
     def forwards(self, model: type[Model]) -> Iterable[str]:
         """Replace the trigger's function."""
@@ -244,7 +251,9 @@ class MayLeave(_TableOperation):
 
     def backwards(self, model: type[Model]) -> Iterable[str]:
         """Put the function back as it was."""
-        yield _append_only_function(model._meta.db_table, self.when, self.may_change)
+        yield _append_only_function(
+            model._meta.db_table, self.when, self.may_change, leaves=self.before
+        )
 
 
 def _append_only_function(

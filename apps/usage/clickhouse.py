@@ -5,7 +5,9 @@ plain values of its data by path, `numbers` those that a meter can read. So a fi
 and a reading mean here what they mean there, for meters and prices that come later, too.
 
 A row counts once however often it was inserted: questions read with FINAL. They name the last
-block that counts; rows of later blocks are leftovers of a run that died.
+block that counts; rows of later blocks are leftovers of a run that died. An event that is asked for
+by its number is found by an index of the numbers in each part of the table: they follow the order
+in which events came.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import importlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -30,15 +32,18 @@ from apps.usage.models import EARLIEST, LATEST
 
 MICROSECOND = timedelta(microseconds=1)
 AT_ONCE = 20  # questions in one statement: each carries its own parameters
+PAGE = 10_000  # events that are read at once, whole
 TABLES = (
     """CREATE TABLE IF NOT EXISTS usage_event (
   organization_id Int64, type LowCardinality(String), occurred_at DateTime64(6, 'UTC'), id Int64,
   received_at DateTime64(6, 'UTC'), source String, key String, dedupe_key UUID,
   data String CODEC(ZSTD(1)), texts Map(LowCardinality(String), String),
   numbers Map(LowCardinality(String), Decimal(38, 12)), lane_a Int64, lane_b Int64,
-  xid UInt64, block UInt64, INDEX by_block block TYPE minmax
+  xid UInt64, block UInt64, INDEX by_block block TYPE minmax, INDEX by_id id TYPE minmax
 ) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(occurred_at)
 ORDER BY (organization_id, type, occurred_at, id)""",
+    # Where the table was made before it had the index: parts get it as they are merged.
+    "ALTER TABLE usage_event ADD INDEX IF NOT EXISTS by_id id TYPE minmax",
     """CREATE TABLE IF NOT EXISTS usage_void (
   organization_id Int64, voids_id Int64, id Int64, xid UInt64, block UInt64
 ) ENGINE = ReplacingMergeTree ORDER BY (organization_id, voids_id, id)""",
@@ -116,6 +121,39 @@ class Totals:
     lane_b: int = 0
 
 
+Group = tuple[str | None, ...]  # a value of each dimension, None where events have none
+
+
+@dataclass(frozen=True, slots=True)
+class Hourly:
+    """What the shipped events of a question make of one hour (UTC) and one group."""
+
+    hour: datetime
+    group: Group
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A shipped event, whole; `texts` and `numbers` are what a meter reads of it."""
+
+    organization_id: int
+    type: str
+    occurred_at: datetime
+    id: int
+    received_at: datetime
+    source: str
+    key: str
+    dedupe_key: UUID
+    data: str
+    texts: Mapping[str, str]
+    numbers: Mapping[str, Decimal]
+    lane_a: int
+    lane_b: int
+    xid: int
+    voids_id: int | None
+
+
 # --- the server ---------------------------------------------------------------------------------
 _open = threading.local()
 
@@ -184,7 +222,9 @@ def totals(asked: Sequence[Asked]) -> list[Totals]:
         statement = _Statement()
         parts = [
             _TOTALS.format(
-                position=position, known=statement.known(one), events=statement.read(one)
+                position=position,
+                sums=_SUMS.format(known=statement.known(one), since=_EPOCH),
+                events=statement.read(one),
             )
             for position, one in enumerate(asked[first : first + AT_ONCE], start=first)
         ]
@@ -242,14 +282,230 @@ def time_of(organization_id: int, event_id: int, *, block: int) -> datetime | No
     return _moment(found[0][0]) if found else None
 
 
+def groups(
+    asked: Mapping[int, Asked], by: Sequence[str], *, chosen: Sequence[Group] | None
+) -> dict[tuple[int, Group | None], Totals]:
+    """Return what the events of each question add up to by the values of dimensions.
+
+    By the question's place and the group; None is all groups together, also those not `chosen`.
+    """
+    found: dict[tuple[int, Group | None], Totals] = {}
+    places = sorted(asked)
+    for first in range(0, len(places), AT_ONCE):
+        statement = _Statement()
+        parts = [
+            statement.groups(place, asked[place], by, chosen)
+            for place in places[first : first + AT_ONCE]
+        ]
+        for place, whole, said, *row in rows(" UNION ALL ".join(parts), statement.parameters):
+            found[place, None if whole else _group(said)] = _totals(row)
+    return found
+
+
+def buckets(asked: Asked, by: Sequence[str]) -> list[Hourly]:
+    """Return what the events of a question make by the hour (UTC) and the group.
+
+    The moments are counted from the hour's start, as those of buckets are.
+    """
+    statement = _Statement()
+    hour = "toDateTime64(toStartOfHour(occurred_at), 6, 'UTC')"
+    sql = f"""SELECT toUnixTimestamp64Micro(began), said,
+  {_SUMS.format(known="false", since="began")}
+FROM (SELECT *, {hour} AS began, {statement.said(by)} AS said FROM ({statement.read(asked)}))
+GROUP BY began, said"""  # noqa: S608 - values are bound
+    return [
+        Hourly(_moment(hour), _group(said), _totals(row))
+        for hour, said, *row in rows(sql, statement.parameters)
+    ]
+
+
+def values(asked: Asked) -> list[tuple[datetime, str]]:
+    """Return the different values of a question's events in each hour (UTC): (hour, hash)."""
+    statement = _Statement()
+    sql = f"""SELECT DISTINCT
+  toUnixTimestamp64Micro(toDateTime64(toStartOfHour(occurred_at), 6, 'UTC')), value
+FROM ({statement.read(asked)}) WHERE readable"""  # noqa: S608 - values are bound
+    return [(_moment(hour), value) for hour, value in rows(sql, statement.parameters)]
+
+
+def organizations(*, block: int) -> list[int]:
+    """Return whose events are shipped."""
+    sql = "SELECT DISTINCT organization_id FROM usage_event WHERE block <= {block:UInt64}"
+    return sorted(found for (found,) in rows(sql, {"block": block}))
+
+
+def months(organization_id: int, *, block: int) -> list[tuple[datetime, int]]:
+    """Return the months (UTC) of an organization's events, in their order, and how many rows."""
+    found = rows(
+        "SELECT toYYYYMM(occurred_at), count() FROM usage_event"
+        " WHERE organization_id = {organization:Int64} AND block <= {block:UInt64}"
+        " GROUP BY 1 ORDER BY 1",
+        {"organization": organization_id, "block": block},
+    )
+    return [(datetime(number // 100, number % 100, 1, tzinfo=UTC), n) for number, n in found]
+
+
+def count(organization_id: int, since: datetime, until: datetime, *, block: int) -> int:
+    """Return how many of an organization's events occurred from `since` to before `until`."""
+    statement = _Statement()
+    [(found,)] = rows(
+        f"""SELECT count() FROM usage_event FINAL
+  WHERE organization_id = {statement.bind(organization_id, "Int64")}
+    AND occurred_at >= {statement.time(since)} AND occurred_at < {statement.time(until)}
+    AND block <= {statement.bind(block, "UInt64")}""",  # noqa: S608 - values are bound
+        statement.parameters,
+    )
+    return int(found)
+
+
+def has_type(event_type: str, *, block: int) -> bool:
+    """Tell whether an event of this type is shipped."""
+    return bool(
+        rows(
+            "SELECT 1 FROM usage_event"
+            " WHERE type = {type:String} AND block <= {block:UInt64} LIMIT 1",
+            {"type": event_type, "block": block},
+        )
+    )
+
+
+def latest(
+    organization_id: int, *, before_id: int, event_type: str, limit: int, block: int
+) -> list[Stored]:
+    """Return an organization's events below a number, the largest first; '' is any type."""
+    asked = {
+        "organization": organization_id,
+        "before": before_id,
+        "type": event_type,
+        "limit": limit,
+        "block": block,
+    }
+    numbers = rows(
+        "SELECT DISTINCT id FROM usage_event WHERE organization_id = {organization:Int64}"
+        " AND ({type:String} = '' OR type = {type:String}) AND id < {before:Int64}"
+        " AND block <= {block:UInt64} ORDER BY id DESC LIMIT {limit:UInt64}",
+        asked,
+    )
+    found = by_number(organization_id, [number for (number,) in numbers], block=block)
+    return sorted(found, key=lambda one: -one.id)
+
+
+def by_number(organization_id: int, numbers: Sequence[int], *, block: int) -> list[Stored]:
+    """Return those of an organization's events that are shipped, in no order."""
+    if not numbers:
+        return []
+    where = "organization_id = {organization:Int64} AND id IN {numbers:Array(Int64)}"
+    asked = {"organization": organization_id, "numbers": list(numbers)}
+    return _whole(where, asked, block=block)
+
+
+def of_block(number: int) -> Iterator[list[Stored]]:
+    """Return the events of a block, a page at a time."""
+    return _pages("block = {only:UInt64}", {"only": number}, block=number)
+
+
+def of_organization(organization_id: int, *, block: int) -> Iterator[list[Stored]]:
+    """Return an organization's events, a page at a time."""
+    where = "organization_id = {organization:Int64}"
+    return _pages(where, {"organization": organization_id}, block=block)
+
+
+def of_numbers(first: int, last: int, *, block: int) -> list[Stored]:
+    """Return everybody's events from one number to before another, in their order."""
+    where = "id >= {first:Int64} AND id < {last:Int64}"
+    found = _whole(where, {"first": first, "last": last}, block=block)
+    return sorted(found, key=lambda one: one.id)
+
+
+def last_number(*, block: int) -> int:
+    """Return the largest number of a shipped event."""
+    sql = "SELECT max(id) FROM usage_event WHERE block <= {block:UInt64}"
+    return int(rows(sql, {"block": block})[0][0])
+
+
+def family(organization_id: int, event_id: int, *, block: int) -> list[int]:
+    """Return the numbers of an event, of what it takes back, and of all that takes those back."""
+    known: list[int] = []
+    found = [event_id]
+    while len(found) > len(known):
+        known = found
+        pairs = rows(
+            "SELECT voids_id, id FROM usage_void FINAL WHERE organization_id = {organization:Int64}"
+            " AND (voids_id IN {known:Array(Int64)} OR id IN {known:Array(Int64)})"
+            " AND block <= {block:UInt64}",
+            {"organization": organization_id, "known": known, "block": block},
+        )
+        found = sorted({*known, *(number for pair in pairs for number in pair)})
+    return found
+
+
+def voided(organization_id: int, numbers: Sequence[int], *, block: int) -> set[int]:
+    """Return those of an organization's events that shipped ones void."""
+    found = rows(
+        "SELECT voids_id FROM usage_void WHERE organization_id = {organization:Int64}"
+        " AND voids_id IN {numbers:Array(Int64)} AND block <= {block:UInt64}",
+        {"organization": organization_id, "numbers": list(numbers), "block": block},
+    )
+    return {number for (number,) in found}
+
+
+def _pages(where: str, asked: Mapping[str, Any], *, block: int) -> Iterator[list[Stored]]:
+    after: tuple[Any, ...] = ()
+    while True:
+        statement = _Statement()
+        behind = statement.after(after) if after else ""
+        page = _whole(
+            f"{where} {behind}",
+            {**asked, **statement.parameters},
+            block=block,
+            then=f"ORDER BY organization_id, type, occurred_at, id LIMIT {PAGE}",
+        )
+        if page:
+            last = page[-1]
+            after = (last.organization_id, last.type, last.occurred_at, last.id)
+            yield page
+        if len(page) < PAGE:
+            return
+
+
+def _whole(where: str, asked: Mapping[str, Any], *, block: int, then: str = "") -> list[Stored]:
+    """Return events with what each takes back."""
+    found = rows(
+        f"""SELECT organization_id, type, toUnixTimestamp64Micro(occurred_at), id,
+  toUnixTimestamp64Micro(received_at), source, key, dedupe_key, data, texts, numbers,
+  lane_a, lane_b, xid
+FROM usage_event FINAL WHERE {where} AND block <= {{block:UInt64}} {then}""",  # noqa: S608
+        {**asked, "block": block},
+    )
+    numbers = [row[3] for row in found]
+    pairs = rows(
+        "SELECT id, voids_id FROM usage_void"
+        " WHERE id IN {numbers:Array(Int64)} AND block <= {block:UInt64}",
+        {"numbers": numbers, "block": block},
+    )
+    voids = dict(pairs)
+    whole: list[list[Any]] = [
+        [owner, kind, _moment(at), number, _moment(came), *rest, voids.get(number)]
+        for owner, kind, at, number, came, *rest in found
+    ]
+    return [Stored(*fields) for fields in whole]
+
+
 # Decimals of 256 bits hold what PostgreSQL's unbounded numeric may reach; lanes are summed in 128.
-_TOTALS = """SELECT {position}, count(), countIf(readable),
-  sumIf(toDecimal256(figure, 12), readable), maxOrNullIf(figure, readable),
+_SUMS = """count(), countIf(readable),
+  sumIf(toDecimal256(figure, 12), readable AND numeric), maxOrNullIf(figure, readable),
   minOrNullIf(figure, readable),
-  sumIf(toDecimal256(figure, 12) * toUnixTimestamp64Micro(occurred_at), readable),
+  sumIf(toDecimal256(figure, 12)
+    * (toUnixTimestamp64Micro(occurred_at) - toUnixTimestamp64Micro({since})),
+    readable AND numeric),
   maxIf((toUnixTimestamp64Micro(occurred_at), id, figure), readable),
   uniqExactIf(value, readable), groupUniqArrayIf(value, readable AND value != '' AND {known}),
-  sum(toInt128(lane_a)), sum(toInt128(lane_b))
+  sum(toInt128(lane_a)), sum(toInt128(lane_b))"""
+# What `usage_dimension` makes of a text.
+_DIMENSION = f"""if(length(texts[{{name}}]) <= {filtering.LONGEST_VALUE}, texts[{{name}}],
+      concat('sha256:', lower(hex(SHA256(texts[{{name}}])))))"""
+_EPOCH = "toDateTime64(0, 6, 'UTC')"
+_TOTALS = """SELECT {position}, {sums}
 FROM ({events})"""
 
 
@@ -258,6 +514,16 @@ def _totals(row: Sequence[Any]) -> Totals:
     at, event_id, value = latest
     last = (Decimal(at) / 1_000_000, Decimal(event_id), value) if values else None
     return Totals(count, values, total, maximum, minimum, moment, last, *rest)
+
+
+def _said(group: Group) -> str:
+    """Return a group as the statements spell it: plain letters, whatever the values hold."""
+    return ",".join("-" if value is None else f"+{value.encode().hex()}" for value in group)
+
+
+def _group(said: str) -> Group:
+    found = (None if one == "-" else bytes.fromhex(one[1:]).decode() for one in said.split(","))
+    return tuple(found) if said else ()
 
 
 class _Statement:
@@ -293,12 +559,41 @@ class _Statement:
         """Return the condition for what follows an event in the order of lists."""
         if after is None:
             return ""
-        return f"AND (occurred_at, id) > ({self._time(after[0])}, {self.bind(after[1], 'Int64')})"
+        return f"AND (occurred_at, id) > ({self.time(after[0])}, {self.bind(after[1], 'Int64')})"
+
+    def after(self, last: tuple[Any, ...]) -> str:
+        """Return the condition for what follows an event in the order of the table."""
+        owner, kind, at, number = last
+        return f"""AND (organization_id, type, occurred_at, id) > ({self.bind(owner, "Int64")},
+  {self.bind(kind, "String")}, {self.time(at)}, {self.bind(number, "Int64")})"""
+
+    def groups(
+        self, place: int, asked: Asked, by: Sequence[str], chosen: Sequence[Group] | None
+    ) -> str:
+        """Return the query for a question's events by groups: place, whether all, group, sums."""
+        which = "true"
+        if chosen is not None:
+            which = f"said IN {self.bind([_said(one) for one in chosen], 'Array(String)')}"
+        return f"""SELECT {place}, grouping(said), said,
+  {_SUMS.format(known=self.known(asked), since=_EPOCH)}
+FROM (SELECT *, {self.said(by)} AS said FROM ({self.read(asked)}))
+GROUP BY GROUPING SETS ((said), ()) HAVING grouping(said) = 1 OR {which}"""  # noqa: S608 - bound
+
+    def said(self, by: Sequence[str]) -> str:
+        """Return the group of an event, as `_said` spells it."""
+        values = []
+        for path in by:
+            name = self.bind(path, "String")
+            known = f"mapContains(texts, {name})"
+            values.append(
+                f"if({known}, concat('+', lower(hex({_DIMENSION.format(name=name)}))), '-')"
+            )
+        return f"arrayStringConcat([{', '.join(values)}]::Array(String), ',')"
 
     def _events(self, asked: Asked, flags: str = "") -> str:
         rule = asked.rule
         windows = [
-            f"(occurred_at >= {self._time(start)} AND occurred_at < {self._time(end)})"
+            f"(occurred_at >= {self.time(start)} AND occurred_at < {self.time(end)})"
             for start, end in asked.windows
         ]
         return f"""SELECT *, {self._reading(rule)}{flags} FROM usage_event FINAL
@@ -348,14 +643,13 @@ class _Statement:
         return " AND ".join(["true", *included, *excluded])
 
     def _one_of(self, path: str, allowed: Sequence[str]) -> str:
-        """Return whether the dimension, as `usage_dimension` makes it, has one of the values."""
+        """Return whether the dimension has one of the values."""
         name = self.bind(path, "String")
-        return f"""(mapContains(texts, {name}) AND if(
-      length(texts[{name}]) <= {filtering.LONGEST_VALUE}, texts[{name}],
-      concat('sha256:', lower(hex(SHA256(texts[{name}]))))) IN
+        return f"""(mapContains(texts, {name}) AND {_DIMENSION.format(name=name)} IN
       {self.bind(list(allowed), "Array(String)")})"""
 
-    def _time(self, moment: datetime) -> str:
+    def time(self, moment: datetime) -> str:
+        """Return the place of an instant."""
         # No event lies outside; beyond 2299 the type has no place for a bound.
         bounded = min(max(moment, EARLIEST), LATEST)
         since = self.bind((bounded - EARLIEST) // MICROSECOND, "Int64")

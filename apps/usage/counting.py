@@ -11,6 +11,7 @@ bucket of such an hour is counted anew from its events, and read from them until
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 METERS = """meter AS MATERIALIZED (
   SELECT id, event_type, aggregation, allow_negative, string_to_array(value, '.') AS path,
@@ -36,7 +37,6 @@ VOIDED = """EXISTS (
     SELECT FROM usage_event v
     WHERE v.organization_id = e.organization_id AND v.voids_id = e.id)"""
 ALL_EVENTS = f"(SELECT {EVENT} FROM usage_event e)"  # noqa: S608 - constants
-STANDING_EVENTS = f"(SELECT * FROM {ALL_EVENTS} e WHERE NOT {VOIDED})"  # noqa: S608 - constants
 
 # What the meter lets pass, and what a want asks for beyond that.
 COUNTED = "(m.filter IS NULL OR usage_matches(usage_slice(e.data, m.filter_paths), m.filter))"
@@ -210,50 +210,123 @@ SEALED = """LEFT JOIN (
     FROM usage_seal GROUP BY organization_id
   ) sealed ON sealed.sealed_id = e.organization_id"""
 UNSEALED = "(sealed.sealed_until IS NULL OR e.{0} >= sealed.sealed_until)"
-ROLLED_UP = f"""(
+
+
+def rolled_up(where: str = "true") -> str:
+    """Return the FROM item of the rolled-up events that stand, of open hours."""
+    return f"""(
   SELECT {EVENT}, {HOUR} FROM usage_event e CROSS JOIN epoch x {SEALED}
-  WHERE {STANDING} AND {CHOSEN} AND {UNSEALED.format("occurred_at")} OFFSET 0
+  WHERE {STANDING} AND {CHOSEN} AND {UNSEALED.format("occurred_at")} AND {where} OFFSET 0
 )"""  # noqa: S608 - constants
-ROLLED_UP_THEN = f"""(
+
+
+def rolled_up_then(where: str = "true") -> str:
+    """Return the FROM item of those in the touched hours."""
+    return f"""(
   SELECT {EVENT}, {HOUR}
   FROM (SELECT DISTINCT organization_id, event_type, hour AS since FROM touched) t
   CROSS JOIN epoch x
   JOIN usage_event e ON e.organization_id = t.organization_id AND e.type = t.event_type
     AND e.occurred_at >= t.since AND e.occurred_at < t.since + interval '1 hour'
-  WHERE {STANDING} OFFSET 0
+  WHERE {STANDING} AND {where} OFFSET 0
 )"""  # noqa: S608 - constants
+
 
 CLEAR = f"""DELETE FROM {{table}} e
 WHERE {CHOSEN} AND NOT EXISTS (
   SELECT FROM usage_seal s WHERE s.organization_id = e.organization_id AND s.until > e.hour)"""  # noqa: S608
-FILL = f"""WITH {METERS}, {EPOCH}, counted AS MATERIALIZED (
-  {by_hour(ROLLED_UP, CHOSEN_METER)}
+
+# What events that are kept elsewhere make: buckets and different values, as two documents.
+ELSEWHERE = """bucket_elsewhere AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(%(buckets)s::jsonb) AS b (organization_id bigint,
+    meter_id bigint, hour timestamptz, slice jsonb, event_count bigint, value_count bigint,
+    total numeric, maximum numeric, minimum numeric, moment numeric, latest_at timestamptz,
+    latest_id bigint, latest_value numeric, lane_a numeric, lane_b numeric)
+), value_elsewhere AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(%(values)s::jsonb)
+    AS v (organization_id bigint, meter_id bigint, hour timestamptz, value uuid)
+), """
+
+MORE_VALUES = "UNION SELECT * FROM value_elsewhere"
+
+
+def _both(here: str) -> str:
+    """Return a query for the buckets of here and of elsewhere, added up."""
+    return f"""SELECT organization_id, meter_id, hour, slice, event_count, value_count, total,
+    maximum, minimum, moment, latest_at, latest[2]::bigint AS latest_id, latest[3] AS latest_value,
+    lane_a, lane_b
+  FROM (
+    SELECT organization_id, meter_id, hour, slice, sum(event_count)::bigint AS event_count,
+      sum(value_count)::bigint AS value_count, sum(total) AS total, max(maximum) AS maximum,
+      min(minimum) AS minimum, sum(moment) AS moment, max(latest_at) AS latest_at,
+      max(ARRAY[extract(epoch FROM latest_at), latest_id, latest_value])
+        FILTER (WHERE latest_at IS NOT NULL) AS latest,
+      sum(lane_a) AS lane_a, sum(lane_b) AS lane_b
+    FROM ({here} UNION ALL SELECT * FROM bucket_elsewhere) part
+    GROUP BY organization_id, meter_id, hour, slice
+  ) both_sides"""  # noqa: S608 - constants of this module only
+
+
+class Making(NamedTuple):
+    """The statements that make buckets and different values from events, and compare them."""
+
+    buckets: str
+    values: str
+    differences: str
+    value_differences: str
+    touched_buckets: str
+    touched_values: str
+
+
+def making(where: str = "true", *, bucket: str = "true", elsewhere: bool = False) -> Making:
+    """Return the statements for the events that fulfil `where`, in buckets that fulfil `bucket`.
+
+    What is kept `elsewhere` comes as parameters, already counted, and is added.
+    """
+    ctes = f"WITH {METERS}, {EPOCH}, {ELSEWHERE if elsewhere else ''}"
+
+    def buckets(events: str, which: str) -> str:
+        here = by_hour(events, which)
+        return _both(here) if elsewhere else here
+
+    def values(events: str, which: str) -> str:
+        here = distinct_by_hour(events, which)
+        return f"{here} {MORE_VALUES}" if elsewhere else here
+
+    return Making(
+        _fill_buckets(ctes, buckets(rolled_up(where), CHOSEN_METER)),
+        _fill_values(ctes, values(rolled_up(where), CHOSEN_METER)),
+        _differences(ctes, buckets(rolled_up(where), CHOSEN_METER), bucket),
+        _value_differences(ctes, values(rolled_up(where), CHOSEN_METER), bucket),
+        _fill_buckets(f"{ctes}{HOURS}, ", buckets(rolled_up_then(where), f"NOT {ADDS_UP}")),
+        _fill_values(f"{ctes}{HOURS}, ", values(rolled_up_then(where), "true")),
+    )
+
+
+def _fill_buckets(ctes: str, counted: str) -> str:
+    return f"""{ctes}counted AS MATERIALIZED (
+  {counted}
 )
 INSERT INTO usage_bucket ({BUCKET_COLUMNS})
 SELECT {BUCKET_COLUMNS} FROM counted ORDER BY organization_id, meter_id, hour, slice"""  # noqa: S608
 
-FILL_DISTINCT = f"""WITH {METERS}, {EPOCH}
-INSERT INTO usage_distinct (organization_id, meter_id, hour, value)
-{distinct_by_hour(ROLLED_UP, CHOSEN_METER)}
-ORDER BY 1, 2, 3, 4"""
 
-REFILL = f"""WITH {METERS}, {EPOCH}, {HOURS}, counted AS MATERIALIZED (
-  {by_hour(ROLLED_UP_THEN, f"NOT {ADDS_UP}")}
+def _fill_values(ctes: str, counted: str) -> str:
+    return f"""{ctes}counted AS (
+  {counted}
 )
-INSERT INTO usage_bucket ({BUCKET_COLUMNS})
-SELECT {BUCKET_COLUMNS} FROM counted ORDER BY organization_id, meter_id, hour, slice"""  # noqa: S608
-
-REFILL_DISTINCT = f"""WITH {METERS}, {EPOCH}, {HOURS}
 INSERT INTO usage_distinct (organization_id, meter_id, hour, value)
-{distinct_by_hour(ROLLED_UP_THEN)}
-ORDER BY 1, 2, 3, 4"""
+SELECT organization_id, meter_id, hour, value FROM counted
+ORDER BY 1, 2, 3, 4"""  # noqa: S608 - constants
 
-# Buckets against the rolled-up events themselves, in one snapshot with the watermark.
-DIFFERENCES = f"""WITH {METERS}, {EPOCH}, counted AS (
-  {by_hour(ROLLED_UP, CHOSEN_METER)}
+
+def _differences(ctes: str, counted: str, bucket: str) -> str:
+    """Return how buckets are held against the rolled-up events, in one snapshot with the mark."""
+    return f"""{ctes}counted AS (
+  {counted}
 ), stored AS (
   SELECT {BUCKET_COLUMNS} FROM usage_bucket e JOIN meter m ON m.id = e.meter_id {SEALED}
-  WHERE {CHOSEN} AND {CHOSEN_METER} AND {UNSEALED.format("hour")}
+  WHERE {CHOSEN} AND {CHOSEN_METER} AND {UNSEALED.format("hour")} AND {bucket}
 )
 SELECT organization_id, meter_id, hour, slice::text,
   coalesce(s.event_count, 0), coalesce(c.event_count, 0),
@@ -269,18 +342,23 @@ WHERE (s.event_count, s.value_count, s.total, s.maximum, s.minimum, s.moment, s.
        c.lane_a, c.lane_b)
 ORDER BY organization_id, hour, meter_id, slice"""  # noqa: S608 - constants
 
-DISTINCT_DIFFERENCES = f"""WITH {METERS}, {EPOCH}, counted AS (
-  {distinct_by_hour(ROLLED_UP, CHOSEN_METER)}
+
+def _value_differences(ctes: str, counted: str, bucket: str) -> str:
+    return f"""{ctes}counted AS (
+  {counted}
 ), stored AS (
   SELECT organization_id, meter_id, hour, e.value
   FROM usage_distinct e JOIN meter m ON m.id = e.meter_id {SEALED}
-  WHERE {CHOSEN} AND {CHOSEN_METER} AND {UNSEALED.format("hour")}
+  WHERE {CHOSEN} AND {CHOSEN_METER} AND {UNSEALED.format("hour")} AND {bucket}
 )
 SELECT organization_id, meter_id, hour, count(s.value), count(c.value)
 FROM counted c FULL JOIN stored s USING (organization_id, meter_id, hour, value)
 GROUP BY organization_id, meter_id, hour
 HAVING count(*) > count(s.value) OR count(*) > count(c.value)
 ORDER BY organization_id, hour, meter_id"""  # noqa: S608 - constants
+
+
+MAKING = making()
 
 # Only where something is asked for: most ask for nothing, and the function is the dearest part.
 ASKED_PATHS = (
@@ -459,8 +537,22 @@ GROUPS_TAKEN_AWAY = f"""SELECT position, said, -event_count, -value_count, -tota
     -moment, NULL, NULL, -lane_a, -lane_b
   FROM ({_groups_of_want("gone", "m.whole_from", "m.whole_to", "m.adds_up")}) gone"""  # noqa: S608
 
-# Different values are kept for all groups together: `_Spans` has them counted from the events.
-GROUPS = f"""WITH {WANTS}, {EPOCH}, {tail(ALL_EVENTS)}, part AS (
+
+def groups(
+    events: str,
+    *,
+    ctes: str = "",
+    latest: str = "t.latest[3]",
+    different: str = "count(DISTINCT value)",
+    stamp: str = "",
+) -> str:
+    """Return the statement that measures by groups, with all of `events` in PostgreSQL.
+
+    The rest is as in `measure`. Different values are kept for all groups together: `_Spans` has
+    them counted from the events.
+    """
+    standing = f"(SELECT * FROM {events} e WHERE NOT {VOIDED})"  # noqa: S608 - constants
+    return f"""WITH {WANTS}, {EPOCH}, {ctes}{tail(events)}, part AS (
   SELECT m.position, t.* FROM want m CROSS JOIN LATERAL (
     SELECT {GROUP_OF_BUCKET}, sum(event_count), sum(value_count), sum(total),
       max(maximum), min(minimum),
@@ -478,9 +570,9 @@ GROUPS = f"""WITH {WANTS}, {EPOCH}, {tail(ALL_EVENTS)}, part AS (
   ) t (said, event_count, value_count, total, maximum, minimum, moment, latest, latest_at,
        lane_a, lane_b)
   UNION ALL
-  {_groups_of_want(STANDING_EVENTS, "m.starts", "m.whole_from")}
+  {_groups_of_want(standing, "m.starts", "m.whole_from")}
   UNION ALL
-  {_groups_of_want(STANDING_EVENTS, "m.whole_to", "m.ends")}
+  {_groups_of_want(standing, "m.whole_to", "m.ends")}
   UNION ALL
   {_whole_hours(_groups_of_want)}
   UNION ALL
@@ -492,22 +584,25 @@ GROUPS = f"""WITH {WANTS}, {EPOCH}, {tail(ALL_EVENTS)}, part AS (
   FROM part GROUP BY GROUPING SETS ((position, said), (position))
 ), variety AS (
   SELECT m.position, v.said, v.different FROM want m CROSS JOIN LATERAL (
-    SELECT said, count(DISTINCT value) AS different FROM (
+    SELECT said, {different} AS different FROM (
       SELECT {GROUP} AS said, usage_distinct_value(e.data #> m.path) AS value
-      {_events_of_want(STANDING_EVENTS, "m.starts", "m.ends")}
+      {_events_of_want(standing, "m.starts", "m.ends")}
     ) seen GROUP BY GROUPING SETS ((said), ())
   ) v WHERE m.aggregation = 'unique_count'
 )
 SELECT m.position::integer - 1, t.said::text, x.number, pg_current_snapshot()::text,
   pg_current_xact_id_if_assigned()::text, m.aggregation, coalesce(t.event_count, 0),
-  coalesce(t.value_count, 0), coalesce(t.total, 0), t.maximum, t.minimum, t.latest[3],
-  v.different, coalesce(t.moment, 0), coalesce(t.lane_a, 0), coalesce(t.lane_b, 0)
+  coalesce(t.value_count, 0), coalesce(t.total, 0), t.maximum, t.minimum, {latest},
+  v.different, coalesce(t.moment, 0), coalesce(t.lane_a, 0), coalesce(t.lane_b, 0){stamp}
 FROM epoch x CROSS JOIN want m
 LEFT JOIN totals t ON t.position = m.position
   AND (t.said IS NULL OR t.event_count <> 0
     AND (%(chosen)s::jsonb[] IS NULL OR t.said = ANY (%(chosen)s::jsonb[])))
 LEFT JOIN variety v ON v.position = m.position AND v.said IS NOT DISTINCT FROM t.said
 ORDER BY m.position, t.said NULLS FIRST LIMIT %(most)s"""  # noqa: S608 - constants
+
+
+GROUPS = groups(ALL_EVENTS)
 
 HOURS_SO_FAR = """SELECT w.position::integer - 1, b.hour,
   sum(CASE m.aggregation WHEN 'count' THEN b.event_count ELSE b.total END)
@@ -638,15 +733,23 @@ SELECT DISTINCT x.organization_id, m.key, date_trunc('day', x.occurred_at, 'UTC'
 FROM (SELECT organization_id, type, occurred_at FROM came UNION ALL SELECT * FROM gone) x
 JOIN usage_meter m ON m.event_type = x.type
 ORDER BY 1, 2, 3"""
+# Whether transactions that the snapshot could not see have left PostgreSQL by thinning.
+THINNED_SINCE = """SELECT EXISTS (SELECT FROM usage_shipment s
+  WHERE s.thinning_at IS NOT NULL AND s.epoch = %(epoch)s
+    AND s.until > pg_snapshot_xmin(%(snapshot)s::pg_snapshot))"""
 MARK = f"WITH {EPOCH} SELECT number, pg_current_snapshot()::text FROM epoch"  # noqa: S608
 
 # Which of the organizations got events that their snapshots could not see, up to this moment. One
 # probe of an index each, and one more for each transaction that was running then; without a number
-# of the epoch's own cluster an event is not looked at.
+# of the epoch's own cluster an event is not looked at. Where transactions have left by thinning
+# that a snapshot could not see, its organization is one of them.
 PULSE = """WITH epoch AS MATERIALIZED (
   SELECT number, base_event_id, started_at FROM usage_epoch
   WHERE number = (SELECT max(number) FROM usage_epoch)
     AND system_identifier = (SELECT system_identifier FROM pg_control_system())
+), thin AS MATERIALIZED (
+  SELECT max(s.until) AS until FROM usage_shipment s JOIN epoch x ON x.number = s.epoch
+  WHERE s.thinning_at IS NOT NULL
 )
 SELECT x.number, x.started_at, pg_current_snapshot()::text, ARRAY(
   SELECT o.id
@@ -657,4 +760,5 @@ SELECT x.number, x.started_at, pg_current_snapshot()::text, ARRAY(
     OR EXISTS (SELECT FROM usage_event e WHERE e.organization_id = o.id
       AND e.xid = ANY (ARRAY(SELECT pg_snapshot_xip(o.seen)))
       AND e.id + 0 > x.base_event_id)
+    OR (SELECT until FROM thin) > pg_snapshot_xmin(o.seen)
 ) FROM epoch x"""

@@ -343,10 +343,11 @@ class UsageSeal(TenantRow):
 
 
 class PrunedEvent(TenantRow):
-    """What is left of an event that is gone: enough to know it when it comes again.
+    """What is left of an event that went: enough to know it when it comes again.
 
-    Its integer id is the event's. `content` is 64 bits of the SHA-256 over what was sent: it tells
-    a repetition from a conflict, and neither is counted.
+    It went by retention, or because ClickHouse has it. Its integer id is the event's. `content` is
+    64 bits of the SHA-256 over what was sent: it tells a repetition from a conflict, and neither is
+    counted.
     """
 
     created_at = None  # type: ignore[assignment]
@@ -389,6 +390,9 @@ class UsageShipment(Row):
     Blocks follow each other in the order of transactions: this one holds the events of its epoch
     from transaction `since` to before `until`. What no row names is not there, whatever
     ClickHouse holds.
+
+    Once PostgreSQL begins to let a block's rows go, ClickHouse alone may have them: then the row
+    stays, and says up to where that is so.
     """
 
     number = models.BigIntegerField(unique=True, help_text="counts from 1, without a gap")
@@ -401,12 +405,39 @@ class UsageShipment(Row):
     lane_b = LaneField()
     complete = models.BooleanField(help_text="nothing that was rolled up was left behind it")
     shipped_at = models.DateTimeField()
+    thinning_at = models.DateTimeField(null=True, help_text="when its rows began to go from here")
+    thinned_at = models.DateTimeField(null=True, help_text="when all had gone that may")
+    occurred_until = models.DateTimeField(
+        null=True, help_text="no event of this block or one before occurred later"
+    )
+    last_event_id = models.BigIntegerField(
+        null=True, help_text="no event of this block or one before has a larger id"
+    )
 
     class Meta:
         db_table = "usage_shipment"
         constraints = [
             models.CheckConstraint(
                 condition=Q(voids__gte=0, events__gte=F("voids")), name="shipment_counts_add_up"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    thinning_at=None, thinned_at=None, occurred_until=None, last_event_id=None
+                )
+                | Q(
+                    thinning_at__isnull=False,
+                    occurred_until__isnull=False,
+                    last_event_id__isnull=False,
+                ),
+                name="shipment_thinning_is_told",
+            ),
+        ]
+        indexes = [
+            # The trigger's question when an event goes.
+            models.Index(
+                fields=["occurred_until"],
+                name="shipment_thinned",
+                condition=Q(thinning_at__isnull=False),
             )
         ]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from apps.audit import selectors as audit
 from apps.usage.models import EARLIEST, UsageSeal
-from apps.usage.store import rows
+from apps.usage.store import owners_in, rows, thinned
 
 # Order-free, as an event's lanes are: each row by its own digest, the digests summed.
 BUCKETS = """SELECT encode(sha256(convert_to(concat_ws(' ', count(*),
@@ -26,15 +26,6 @@ FROM (
   FROM usage_distinct
   WHERE organization_id = %(organization)s AND hour >= %(since)s AND hour < %(until)s
 ) found (digest)"""
-
-# One probe of the index for each: there are many events and few organizations.
-ORGANIZATIONS = """WITH RECURSIVE found AS (
-  SELECT min(organization_id) AS id FROM usage_event
-  UNION ALL
-  SELECT (SELECT min(organization_id) FROM usage_event e WHERE e.organization_id > f.id)
-  FROM found f WHERE f.id IS NOT NULL
-)
-SELECT id FROM found WHERE id IS NOT NULL ORDER BY id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +46,12 @@ class SealFacts:
 
 
 def organizations() -> list[int]:
-    """Return the integer ids of the organizations that have events; needs the ops scope."""
-    return [found for (found,) in rows(ORGANIZATIONS, {})]
+    """Return the integer ids of the organizations that have events; needs the ops scope.
+
+    Where PostgreSQL is thinned, also of those that ClickHouse alone may have events of.
+    """
+    tables = ["usage_event"] if thinned() is None else ["usage_event", "usage_pruned_event"]
+    return owners_in(*tables)
 
 
 def last_seal(organization_id: int) -> SealFacts | None:

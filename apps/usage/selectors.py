@@ -22,6 +22,7 @@ from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Cycle, Interval, Unit, zone
 from apps.engine.decimals import EXACT, ZERO, plain
 from apps.usage import clickhouse, counting, filtering
+from apps.usage.blocks import boundary
 from apps.usage.checking import PLACES, PUBLIC_ID, PUBLIC_PREFIX, MeterRule, dedupe_key
 from apps.usage.errors import (
     TooManyGroups,
@@ -31,9 +32,16 @@ from apps.usage.errors import (
     UsageNotReady,
 )
 from apps.usage.filtering import Values
-from apps.usage.models import EARLIEST, Event, Meter, RejectedEvent, UsageEpoch, UsageShipment
-from apps.usage.shipped import ClickHouseStore, boundary
-from apps.usage.store import EventStore, PostgreSQLStore, refuse_gone
+from apps.usage.models import (
+    EARLIEST,
+    Event,
+    Meter,
+    PrunedEvent,
+    RejectedEvent,
+    UsageEpoch,
+    UsageShipment,
+)
+from apps.usage.shipped import event_store
 from apps.usage.store import rows as _rows
 
 HOUR = timedelta(hours=1)
@@ -276,13 +284,15 @@ class ChangedDay(NamedTuple):
 class ShippingState(NamedTuple):
     """How many events were shipped to ClickHouse, how many rows it has, and whether it is read.
 
-    It may have more rows for a while (a block that was written twice), never fewer.
+    It may have more rows for a while (a block that was written twice), never fewer. Of `thin`
+    blocks PostgreSQL need not have the rows any more.
     """
 
     blocks: int
     events: int
     there: int
     is_read: bool
+    thin: int
 
 
 class EventReading(NamedTuple):
@@ -376,7 +386,7 @@ def measure_all(wants: Sequence[tuple[int, Want]]) -> list[Measured]:
     if not wants:
         return []
     spans = _Spans(wants)
-    rows = _store().measure(spans.windows())
+    rows = event_store().measure(spans.windows())
     if len(rows) != len(spans):
         raise UsageNotReady(NOT_READY)
     return spans.measured(rows)
@@ -393,16 +403,17 @@ def measure_groups(
     """Measure by groups: for each want what every combination of values of `by` comes to.
 
     None is the key of all groups together, also of those that are not `chosen`. All of it is of one
-    moment. `by` are dimensions of the meters. Raises as `measure`, and TooManyGroups above `most`
-    windows of groups.
+    moment. `by` are dimensions of the meters; without any there are no groups. Raises as `measure`,
+    and TooManyGroups above `most` windows of groups.
     """
+    if not by:
+        return [{None: one} for one in measure(organization_id, wants)]
     spans = _Spans([(organization_id, want) for want in wants], by=by)
     said = None if chosen is None else [_said(by, key) for key in chosen]
-    asked = {"dimensions": list(by), "chosen": said, "most": most + 1}
-    rows = _rows(counting.GROUPS, {**spans.windows(), **asked})
+    asked = {"chosen": said, "most": most + 1}
+    rows = event_store().groups({**spans.windows(), **asked}, by)
     if not rows:
         raise UsageNotReady(NOT_READY)
-    refuse_gone(spans.windows())
     if len(rows) > most:
         raise TooManyGroups("There are too many groups: group by less, or take a shorter window.")
     return spans.measured_groups(rows, by)
@@ -430,7 +441,7 @@ def recount_all(claims: Sequence[tuple[int, Claim]]) -> list[Measured]:
     if not claims:
         return []
     spans = _Spans([(organization_id, claim.want) for organization_id, claim in claims])
-    rows = _store().recount(_claimed(spans, [claim for _, claim in claims]))
+    rows = event_store().recount(_claimed(spans, [claim for _, claim in claims]))
     if len(rows) != len(spans):
         raise UnknownEpoch("A measurement names an epoch that this database does not know.")
     return spans.measured(rows)
@@ -446,7 +457,7 @@ def readings(organization_id: int, asked: Want | Claim) -> list[EventReading]:
         [now] = measure(organization_id, [asked])
         asked = Claim(asked, now.epoch, now.snapshot)
     spans = _Spans([(organization_id, asked.want)], levels=False)
-    rows = _store().readings(_claimed(spans, [asked]))
+    rows = event_store().readings(_claimed(spans, [asked]))
     return [
         EventReading(
             event_id, at, None if number is None else Decimal(plain(number)), read_data(data)
@@ -467,12 +478,12 @@ def evidence_events(
         "limit": limit,
         **_after(organization_id, after),
     }
-    return [_evidence(row) for row in _store().events(parameters)]
+    return [_evidence(row) for row in event_store().events(parameters)]
 
 
 def hours_of(organization_id: int, claim: Claim) -> list[HourOfUse]:
     """Return the hours over which the events that a measurement counted spread."""
-    rows = _store().hours(_one_claim(organization_id, claim))
+    rows = event_store().hours(_one_claim(organization_id, claim))
     return [HourOfUse(hour, events, Decimal(plain(total))) for hour, events, total in rows]
 
 
@@ -485,7 +496,7 @@ def _one_claim(organization_id: int, claim: Claim) -> dict[str, Any]:
 
 def _after(organization_id: int, last: EvidenceEvent | int | None) -> dict[str, Any]:
     if isinstance(last, int):
-        at = _store().time_of(organization_id, last)
+        at = event_store().time_of(organization_id, last)
         return {"after_id": None if at is None else last, "after_at": at}
     if last is None:
         return {"after_id": None, "after_at": None}
@@ -519,10 +530,10 @@ def mark() -> Mark:
 def changed_since(then: Mark) -> list[ChangedDay] | None:
     """Return the days of which events came or were voided since; needs the ops scope.
 
-    None when the mark is of another epoch: transactions of two clusters have no common order, so
-    everything may have changed.
+    None when everything may have changed: the mark is of another epoch, and transactions of two
+    clusters have no common order; or what came since has left PostgreSQL by thinning.
     """
-    if mark().epoch != then.epoch:
+    if mark().epoch != then.epoch or _rows(counting.THINNED_SINCE, then._asdict())[0][0]:
         return None
     return [ChangedDay(*row) for row in _rows(counting.CHANGED, then._asdict())]
 
@@ -850,16 +861,12 @@ def with_own(snapshot: str, own: int | None) -> str:
 
 # --- what does not add up -----------------------------------------------------------------------
 def altered_events(organization_id: int | None = None) -> list[AlteredEvent]:
-    """Return the events whose content is not what their digest was made of (None: everybody's)."""
+    """Return the events whose content is not what their digest was made of (None: everybody's).
+
+    Where events are shipped, both the rows that PostgreSQL has and the copies that are read.
+    """
     _take_time()
-    rows = _rows(
-        """SELECT id, organization_id, source, key, type, occurred_at FROM usage_event
-        WHERE (%(organization)s::bigint IS NULL OR organization_id = %(organization)s::bigint)
-          AND digest <> usage_event_digest(
-            organization_id, source, key, type, occurred_at, received_at, data, voids_id)
-        ORDER BY id""",
-        {"organization": organization_id},
-    )
+    rows = event_store().altered(organization_id)
     return [AlteredEvent(*row) for row in rows]
 
 
@@ -875,12 +882,12 @@ def bucket_differences(
         raise UsageNotReady(NOT_READY)
     _take_time()
     keys = dict(Meter.objects.values_list("id", "key"))
-    chosen = {"organization": organization_id, "meter": meter_id}
-    counts = [_bucket_difference(row, keys) for row in _rows(counting.DIFFERENCES, chosen)]
+    buckets, different = event_store().differences(organization_id, meter_id)
+    counts = [_bucket_difference(row, keys) for row in buckets]
     known = {(one.organization_id, one.meter_key, one.hour) for one in counts}
     values = [
         BucketDifference(org, keys[meter], hour, stored, counted, Decimal(stored), Decimal(counted))
-        for org, meter, hour, stored, counted in _rows(counting.DISTINCT_DIFFERENCES, chosen)
+        for org, meter, hour, stored, counted in different
         if (org, keys[meter], hour) not in known
     ]
     return [*counts, *values]
@@ -922,23 +929,35 @@ def epoch() -> UsageEpoch | None:
 
 
 def shipping_state() -> ShippingState:
-    """Return how far events are in ClickHouse. Raises EventStoreUnavailable."""
-    shipped = UsageShipment.objects.aggregate(blocks=Count("id"), events=Sum("events"))
-    [(there,)] = clickhouse.rows("SELECT count() FROM usage_event") if shipped["blocks"] else [(0,)]
-    return ShippingState(shipped["blocks"], shipped["events"] or 0, there, boundary() is not None)
+    """Return how far events are in ClickHouse. Raises EventStoreUnavailable where it is used."""
+    shipped = UsageShipment.objects.aggregate(
+        blocks=Count("id"), events=Sum("events"), thin=Count("thinning_at")
+    )
+    there = 0
+    if shipped["blocks"] and settings.CLICKHOUSE_URL:
+        [(there,)] = clickhouse.rows("SELECT count() FROM usage_event")
+    return ShippingState(
+        shipped["blocks"], shipped["events"] or 0, there, boundary() is not None, shipped["thin"]
+    )
 
 
 # --- events -------------------------------------------------------------------------------------
 def find_event(organization_id: int, name: str, *, source: str = "") -> Event | None:
     """Return the organization's event with this public id, or with this id within `source`."""
-    rows = Event.objects.filter(organization_id=organization_id)
-    if source:
-        return rows.filter(source=source, dedupe_key=dedupe_key(source, name)).first()
-    return (
-        rows.filter(dedupe_key=name.removeprefix(PUBLIC_PREFIX)).first()
-        if is_public(name)
-        else None
+    known_as = dedupe_key(source, name) if source else name.removeprefix(PUBLIC_PREFIX)
+    if not source and not is_public(name):
+        return None
+    row = Event.objects.filter(organization_id=organization_id, dedupe_key=known_as).first()
+    return row or next(iter(gone_events(organization_id, [known_as])), None)
+
+
+def gone_events(organization_id: int, dedupe_keys: Sequence[str]) -> list[Event]:
+    """Return those of these events that PostgreSQL has only the keys of, from where they are."""
+    kept = PrunedEvent.objects.filter(
+        organization_id=organization_id, dedupe_key__in=list(dedupe_keys)
     )
+    numbers = list(kept.values_list("pk", flat=True))
+    return event_store().by_number(organization_id, numbers) if numbers else []
 
 
 def get_event(organization_id: int, name: str, *, source: str = "") -> Event:
@@ -961,8 +980,7 @@ def exact_data(event: Event) -> Mapping[str, Any]:
 
 def data_text(event: Event) -> str:
     """Return an event's data as it is stored."""
-    [(text,)] = _rows("SELECT data::text FROM usage_event WHERE id = %(id)s", {"id": event.pk})
-    return str(text)
+    return event_store().data_of(event.organization_id, event.pk)
 
 
 def read_data(text: str) -> Mapping[str, Any]:
@@ -973,25 +991,15 @@ def read_data(text: str) -> Mapping[str, Any]:
     return found
 
 
-def voided_by(events: Iterable[int]) -> dict[int, Event]:
-    """Return, by the ids of those of these events that are voided, what voids them."""
-    rows = Event.objects.filter(voids__in=list(events))
-    return {row.voids_id: row for row in rows if row.voids_id is not None}
-
-
 # --- lists --------------------------------------------------------------------------------------
 def latest_events(
     organization_id: int, *, limit: int = 50, before_id: int | None = None, event_type: str = ""
 ) -> list[EventFacts]:
     """Return events, the last received first; `before_id` continues where a page ended."""
-    rows = Event.objects.filter(organization_id=organization_id).order_by("-id")
-    if before_id is not None:
-        rows = rows.filter(id__lt=before_id)
-    if event_type:
-        rows = rows.filter(type=event_type)
-    found = list(rows.defer("digest", "xid")[:limit])
-    voided = voided_by(row.pk for row in found)
-    return [_event_facts(row, voided=row.pk in voided) for row in found]
+    found = event_store().latest(
+        organization_id, before_id=before_id, event_type=event_type, limit=limit
+    )
+    return [_event_facts(row, voided=voided) for row, voided in found]
 
 
 def _event_facts(row: Event, *, voided: bool) -> EventFacts:
@@ -1014,10 +1022,6 @@ def open_rejections(organization_id: int) -> int:
     return RejectedEvent.objects.filter(
         organization_id=organization_id, replayed_at__isnull=True
     ).count()
-
-
-def _store() -> EventStore:
-    return ClickHouseStore() if settings.CLICKHOUSE_URL else PostgreSQLStore()
 
 
 def _take_time() -> None:

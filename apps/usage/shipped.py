@@ -10,37 +10,42 @@ question put again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from apps.core import rls
+from django.conf import settings
+
+from apps.engine.aggregation import Aggregation
 from apps.engine.decimals import EXACT
 from apps.usage import clickhouse, counting, filtering
-from apps.usage.clickhouse import Asked, Rule, Sight, Totals
+from apps.usage.blocks import LAST_ID, UNSHIPPED, Boundary, boundary, is_visible
+from apps.usage.clickhouse import Asked, Group, Rule, Sight, Totals
+from apps.usage.copies import altered_copies, as_row, named
 from apps.usage.errors import EventStoreUnavailable
-from apps.usage.models import Meter, UsageEpoch
-from apps.usage.store import PostgreSQLStore, Rows, Windows, rows
+from apps.usage.models import Event, Meter, UsageEpoch
+from apps.usage.remaking import owners, piece_of_hours, pieces_of, rule_of, voided_since
+from apps.usage.store import (
+    ALTERED,
+    COUNT,
+    EventStore,
+    Piece,
+    PostgreSQLStore,
+    Rows,
+    Touched,
+    Windows,
+    data_here,
+    holds_the_latest,
+    latest_here,
+    rows,
+    thinned,
+)
 
 HOUR = timedelta(hours=1)
-LAST_ID, LAST_XID = 2**63 - 1, 2**64 - 1
 ATTEMPTS = 20
 
-# How far events are shipped. Until the first backfill was done, nothing is read from there.
-BOUNDARY = f"""SELECT s.number, s.until::text, x.base_event_id,
-  coalesce(y.base_event_id, {LAST_ID}), y.number IS NULL
-FROM usage_shipment s
-JOIN usage_epoch x ON x.number = s.epoch
-LEFT JOIN usage_epoch y ON y.number = s.epoch + 1
-WHERE EXISTS (SELECT FROM usage_shipment WHERE complete)
-ORDER BY s.number DESC LIMIT 1"""  # noqa: S608 - constants
-
-# Two bounds on the transaction, for the planner: see counting.tail().
-UNSHIPPED = """({0}.xid >= %(lowest)s::xid8 AND {0}.xid < '18446744073709551615'::xid8
-    AND {0}.id + 0 > %(shipped_base)s
-    AND ({0}.id + 0 > %(shipped_next_base)s OR {0}.xid >= %(shipped_until)s::xid8))"""
 UNSHIPPED_EVENTS = f"""unshipped AS MATERIALIZED (
   SELECT {counting.EVENT} FROM usage_event e
   WHERE e.organization_id = ANY (%(organizations)s::bigint[]) AND {UNSHIPPED.format("e")}
@@ -73,26 +78,14 @@ RECOUNT = counting.recount(
 READINGS = counting.readings("unshipped", ctes=UNSHIPPED_EVENTS)
 HOURS = counting.hours_of_events("unshipped", ctes=UNSHIPPED_EVENTS)
 EVENTS = counting.events(UNSHIPPED.format("e"))
+GROUPS = counting.groups(
+    "unshipped",
+    ctes=UNSHIPPED_EVENTS,
+    latest="t.latest",
+    different="array_agg(DISTINCT value) FILTER (WHERE value IS NOT NULL)",
+    stamp=f", {STAMP}",
+)
 UNSHIPPED_VOIDS = f"SELECT v.organization_id, v.voids_id, v.id, v.xid::text {VOIDS}"
-
-
-class Boundary(NamedTuple):
-    """How far events are shipped: up to `block`, which ends before transaction `until`."""
-
-    block: int
-    until: str
-    base: int
-    next_base: int
-    is_current: bool
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the parameters of UNSHIPPED."""
-        return {
-            "lowest": self.until if self.is_current else "0",
-            "shipped_until": self.until,
-            "shipped_base": self.base,
-            "shipped_next_base": self.next_base,
-        }
 
 
 class _Span(NamedTuple):
@@ -107,14 +100,6 @@ class _Span(NamedTuple):
     whole_to: datetime
 
 
-class _Touched(NamedTuple):
-    """An hour whose events stand for its bucket, because a void in the tail is about one of it."""
-
-    organization_id: int
-    hour: datetime
-    event_type: str
-
-
 class _Void(NamedTuple):
     """An event that is not shipped and voids another one."""
 
@@ -122,12 +107,6 @@ class _Void(NamedTuple):
     voids_id: int
     id: int
     xid: int
-
-
-def boundary() -> Boundary | None:
-    """Return how far events are shipped; None before a backfill was done."""
-    found = rows(BOUNDARY, {})
-    return Boundary(*found[0]) if found else None
 
 
 class ClickHouseStore:
@@ -212,18 +191,167 @@ class ClickHouseStore:
         """Look the event up, in PostgreSQL first."""
         kept = self.kept.time_of(organization_id, event_id)
         shipped = boundary()
-        if kept is not None or shipped is None or not _visible(organization_id):
+        if kept is not None or shipped is None or not is_visible(organization_id):
             return kept
         return clickhouse.time_of(organization_id, event_id, block=shipped.block)
 
+    def groups(self, windows: Windows, by: Sequence[str]) -> Rows:
+        """Measure by groups: PostgreSQL first, which says at what it looked."""
+        shipped = boundary()
+        if shipped is None:
+            return self.kept.groups(windows, by)
+        kept = rows(GROUPS, {**windows, **shipped.parameters(), "dimensions": list(by)})
+        if not kept:
+            return []
+        places = {row[0]: row for row in kept if row[1] is None}
+        here = {(row[0], _group_of(row[1], by)): row[:-2] for row in kept}
+        chosen = None
+        if windows["chosen"] is not None:
+            chosen = [group for text in windows["chosen"] if (group := _group_of(text, by))]
+        asked = {
+            place: replace(one, known=_values_at(place, here))
+            for place, one in _edges_asked(windows, shipped.block, *kept[0][-2:]).items()
+        }
+        found = clickhouse.groups(asked, by, chosen=chosen)
+        merged = [
+            _group_row(here.get(key) or _nothing(places[key[0]], key[1], by), found.get(key))
+            for key in {**here, **found}
+        ]
+        return [row for row in merged if row[1] is None or row[6]]
+
+    def pieces(self, organization_id: int | None, meter_id: int | None) -> Iterator[Piece]:
+        """Make them organization by organization, months at a time; ClickHouse counts first."""
+        shipped = boundary()
+        if shipped is None:
+            yield from self.kept.pieces(organization_id, meter_id)
+            return
+        for owner in owners(organization_id, shipped):
+            yield from pieces_of(owner, meter_id, shipped)
+
+    def hourly(self, touched: Sequence[Touched]) -> Iterator[Piece]:
+        """Make them where the events are: in PostgreSQL, unless it is thinned up to there."""
+        thin, shipped = thinned(), boundary()
+        gone = [one for one in touched if thin is not None and one.hour <= thin.until]
+        if shipped is None or not gone:
+            yield from self.kept.hourly(touched)
+            return
+        for owner in sorted({one.organization_id for one in touched}):
+            mine = [one for one in touched if one.organization_id == owner]
+            yield piece_of_hours(owner, mine, shipped)
+
+    def differences(self, organization_id: int | None, meter_id: int | None) -> tuple[Rows, Rows]:
+        """Compare piece by piece; one that something was taken back in meanwhile, again."""
+        shipped = boundary()
+        if shipped is None:
+            return self.kept.differences(organization_id, meter_id)
+        counts: Rows = []
+        values: Rows = []
+        for owner in owners(organization_id, shipped):
+            found = self._differences(owner, meter_id, shipped)
+            counts += [row for one, _ in found for row in one]
+            values += [row for _, one in found for row in one]
+        return counts, values
+
+    def _differences(
+        self, owner: int, meter_id: int | None, shipped: Boundary
+    ) -> list[tuple[Rows, Rows]]:
+        for _ in range(ATTEMPTS):
+            before = voided_since(owner, shipped)
+            found = [
+                (
+                    rows(one.making.differences, one.parameters),
+                    rows(one.making.value_differences, one.parameters),
+                )
+                for one in self.pieces(owner, meter_id)
+            ]
+            if voided_since(owner, shipped) == before:
+                return found
+        raise EventStoreUnavailable("Events are voided faster than they are compared; try again.")
+
+    def altered(self, organization_id: int | None) -> Rows:
+        """Make the digests again, of the rows that are here and of every copy."""
+        shipped = boundary()
+        if shipped is None:
+            return self.kept.altered(organization_id)
+        found = {row[0]: row for row in rows(ALTERED, {"organization": organization_id})}
+        for owner in owners(organization_id, shipped):
+            for page in clickhouse.of_organization(owner, block=shipped.block):
+                found.update((one.id, named(one)) for one in altered_copies(page))
+        return [found[number] for number in sorted(found)]
+
+    def count(self, organization_id: int, since: datetime, until: datetime) -> int:
+        """Count both sides."""
+        shipped = boundary()
+        if shipped is None:
+            return self.kept.count(organization_id, since, until)
+        asked = {"organization": organization_id, "since": since, "until": until}
+        unshipped = f"{COUNT} AND {UNSHIPPED.format('e')}"
+        [(kept,)] = rows(unshipped, {**asked, **shipped.parameters()})
+        return int(kept) + clickhouse.count(organization_id, since, until, block=shipped.block)
+
+    def has_type(self, event_type: str) -> bool:
+        """Look one up on either side."""
+        shipped = boundary()
+        if Event.objects.filter(type=event_type).exists() or shipped is None:
+            return self.kept.has_type(event_type)
+        return clickhouse.has_type(event_type, block=shipped.block)
+
+    def by_number(self, organization_id: int, numbers: Sequence[int]) -> list[Event]:
+        """Read them in ClickHouse."""
+        shipped = boundary()
+        if shipped is None:
+            return self.kept.by_number(organization_id, numbers)
+        if not is_visible(organization_id):
+            return []
+        found = clickhouse.by_number(organization_id, numbers, block=shipped.block)
+        return [as_row(one) for one in found]
+
+    def data_of(self, organization_id: int, event_id: int) -> str:
+        """Look it up, in PostgreSQL first."""
+        found = data_here(organization_id, event_id)
+        shipped = boundary()
+        if found is not None or shipped is None or not is_visible(organization_id):
+            return found or self.kept.data_of(organization_id, event_id)
+        copies = clickhouse.by_number(organization_id, [event_id], block=shipped.block)
+        return copies[0].data if copies else self.kept.data_of(organization_id, event_id)
+
+    def latest(
+        self, organization_id: int, *, before_id: int | None, event_type: str, limit: int
+    ) -> list[tuple[Event, bool]]:
+        """Merge both ends, where PostgreSQL's may lack something."""
+        shipped = boundary()
+        if shipped is None:
+            return self.kept.latest(
+                organization_id, before_id=before_id, event_type=event_type, limit=limit
+            )
+        found = latest_here(
+            organization_id, before_id=before_id, event_type=event_type, limit=limit
+        )
+        if holds_the_latest(found, limit) or not is_visible(organization_id):
+            return found
+        here = {row.pk for row, _ in found}
+        copies = clickhouse.latest(
+            organization_id,
+            before_id=LAST_ID if before_id is None else before_id,
+            event_type=event_type,
+            limit=limit,
+            block=shipped.block,
+        )
+        more = [as_row(one) for one in copies if one.id not in here]
+        numbers = [row.pk for row in more]
+        voided = clickhouse.voided(organization_id, numbers, block=shipped.block)
+        later = Event.objects.filter(organization_id=organization_id, voids__in=numbers)
+        voided.update(number for (number,) in later.values_list("voids") if number is not None)
+        found += [(row, row.pk in voided) for row in more]
+        return sorted(found, key=lambda one: -one[0].pk)[:limit]
+
+
+def event_store() -> EventStore:
+    """Return where raw events are read."""
+    return ClickHouseStore() if settings.CLICKHOUSE_URL else PostgreSQLStore()
+
 
 # --- what ClickHouse is asked -------------------------------------------------------------------
-def _visible(organization_id: int) -> bool:
-    """Tell whether the scope shows the organization: what row-level security decides elsewhere."""
-    scope = rls.current()
-    return scope.ops or scope.organization_id == organization_id
-
-
 def _spans(windows: Windows) -> list[_Span]:
     names = ("organizations", "meters", "starts", "ends", "filters", "whole_from", "whole_to")
     columns = zip(*(windows[name] for name in names), strict=True)
@@ -235,26 +363,29 @@ def _spans(windows: Windows) -> list[_Span]:
 
 def _rules(spans: Iterable[_Span]) -> dict[int, Rule]:
     found = Meter.objects.in_bulk({span.meter for span in spans})
-    return {
-        key: Rule(m.event_type, m.aggregation, m.value, m.allow_negative, m.filter)
-        for key, m in found.items()
-    }
+    return {key: rule_of(meter) for key, meter in found.items()}
 
 
 def _shipped_parts(
     windows: Windows, block: int, voided: Sequence[int], touched: Sequence[str]
 ) -> dict[int, Totals]:
     """Return what ClickHouse has to add, by the place of the window; most need nothing."""
+    asked = _edges_asked(windows, block, voided, touched)
+    return dict(zip(asked, clickhouse.totals(list(asked.values())), strict=True))
+
+
+def _edges_asked(
+    windows: Windows, block: int, voided: Sequence[int], touched: Sequence[str]
+) -> dict[int, Asked]:
     spans = _spans(windows)
     rules = _rules(spans)
     hours = [_read_touched(text) for text in touched]
-    asked = {
+    return {
         place: Asked(span.organization_id, rules[span.meter], parts, span.asked, block, voided)
         for place, span in enumerate(spans)
-        if _visible(span.organization_id)
+        if is_visible(span.organization_id)
         and (parts := [*_edges(span), *_again(span, rules[span.meter], hours)])
     }
-    return dict(zip(asked, clickhouse.totals(list(asked.values())), strict=True))
 
 
 def _edges(span: _Span) -> Iterator[tuple[datetime, datetime]]:
@@ -264,7 +395,7 @@ def _edges(span: _Span) -> Iterator[tuple[datetime, datetime]]:
 
 
 def _again(
-    span: _Span, rule: Rule, touched: Iterable[_Touched]
+    span: _Span, rule: Rule, touched: Iterable[Touched]
 ) -> Iterator[tuple[datetime, datetime]]:
     """Return the whole hours whose events stand for the bucket."""
     if rule.aggregation in counting.ADDITIVE:
@@ -275,9 +406,9 @@ def _again(
             yield one.hour, one.hour + HOUR
 
 
-def _read_touched(text: str) -> _Touched:
+def _read_touched(text: str) -> Touched:
     organization_id, seconds, event_type = text.split(" ", 2)
-    return _Touched(int(organization_id), datetime.fromtimestamp(int(seconds), UTC), event_type)
+    return Touched(int(organization_id), event_type, datetime.fromtimestamp(int(seconds), UTC))
 
 
 def _claims(claims: Windows, shipped: Boundary) -> list[Asked]:
@@ -288,7 +419,7 @@ def _claims(claims: Windows, shipped: Boundary) -> list[Asked]:
     for span, epoch, snapshot in zip(spans, claims["epochs"], claims["snapshots"], strict=True):
         sight = _sight(snapshot, bases[epoch], bases.get(epoch + 1, LAST_ID))
         voided = [one.voids_id for one in voids if sight.sees(one.id, one.xid)]
-        windows = [(span.start, span.end)] if _visible(span.organization_id) else []
+        windows = [(span.start, span.end)] if is_visible(span.organization_id) else []
         found.append(
             Asked(
                 span.organization_id,
@@ -346,6 +477,39 @@ def _with(row: tuple[Any, ...], shipped: Totals | None) -> tuple[Any, ...]:
         EXACT.add(lane_a, more.lane_a),
         EXACT.add(lane_b, more.lane_b),
     )
+
+
+def _group_of(said: str | None, by: Sequence[str]) -> Group | None:
+    if said is None:
+        return None
+    values = json.loads(said)
+    return tuple(values[name] for name in by)
+
+
+def _values_at(place: int, here: Mapping[tuple[int, Any], tuple[Any, ...]]) -> list[Any]:
+    """Return the different values that PostgreSQL saw in all groups of a window together."""
+    row = here[place, None]
+    return list(row[12] or ())
+
+
+def _nothing(whole: tuple[Any, ...], group: Group | None, by: Sequence[str]) -> tuple[Any, ...]:
+    """Return a row for a group that PostgreSQL has nothing of, beside its window's own row."""
+    said = json.dumps(dict(zip(by, group or (), strict=True)))
+    zero = Decimal(0)
+    different: list[Any] | None = [] if whole[5] == Aggregation.UNIQUE_COUNT else None
+    counted = (0, 0, zero, None, None, None, different, zero, zero, zero)
+    return (whole[0], said, *whole[2:6], *counted)
+
+
+def _group_row(row: tuple[Any, ...], shipped: Totals | None) -> tuple[Any, ...]:
+    """Return a row of GROUPS with what ClickHouse counted added."""
+    place, said, *counted = row
+    if row[5] != Aggregation.UNIQUE_COUNT:
+        return (place, said, *_with(tuple(counted), shipped))
+    found = shipped or Totals()
+    here = {one.hex for one in row[12] or ()}  # the window's other groups saw others
+    shared = replace(found, seen=[one for one in found.seen if one in here])
+    return (place, said, *_both(tuple(counted), shared))
 
 
 def _known(*values: Any) -> list[Any]:

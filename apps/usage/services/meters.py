@@ -15,8 +15,9 @@ from apps.usage import filtering, retention
 from apps.usage.checking import VOID
 from apps.usage.errors import InvalidMeter, MeterChanged
 from apps.usage.filtering import Values
-from apps.usage.models import Event, Meter
+from apps.usage.models import Meter
 from apps.usage.services import rollup
+from apps.usage.shipped import event_store
 
 KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 EVENT_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}")
@@ -69,7 +70,7 @@ def define_meter(  # noqa: PLR0913 - a definition has this many parts
     if found is not None:
         return _keep(found, meant, actor=actor, at=at)
     meter = Meter.objects.create(key=key, **meant)
-    if Event.objects.filter(type=event_type).exists():
+    if event_store().has_type(event_type):
         rollup.fill(meter_id=meter.pk)
     audit.record(
         action="meter.defined",

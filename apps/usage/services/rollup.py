@@ -15,6 +15,8 @@ from apps.core.faults import point
 from apps.usage import counting, selectors
 from apps.usage.models import Meter, UsageBucket, UsageDistinct, UsageEpoch
 from apps.usage.selectors import BucketDifference
+from apps.usage.shipped import event_store
+from apps.usage.store import Hours, Touched, rows
 
 LOCK = "hashtextextended('usage.roll_up', 0)"
 
@@ -90,9 +92,9 @@ def hold() -> None:
 def fill(*, organization_id: int | None = None, meter_id: int | None = None) -> None:
     """Write the buckets of the rolled-up events where there are none; under `hold()`."""
     _take_time()
-    chosen = {"organization": organization_id, "meter": meter_id}
-    _execute(counting.FILL, chosen)
-    _execute(counting.FILL_DISTINCT, chosen)
+    for piece in event_store().pieces(organization_id, meter_id):
+        rows(piece.making.buckets, piece.parameters)
+        rows(piece.making.values, piece.parameters)
 
 
 def refill(meter_id: int) -> None:
@@ -138,20 +140,15 @@ def _take_out(span: Mapping[str, Any]) -> None:
     _execute(counting.TAKE_OUT, span)
     with connection.cursor() as cursor:
         cursor.execute(counting.TOUCHED, span)
-        touched = cursor.fetchall()
+        touched = [Touched(*row) for row in cursor.fetchall()]
     if not touched:
         return
-    names = ("organizations", "types", "hours")
-    hours = {
-        name: list(column) for name, column in zip(names, zip(*touched, strict=True), strict=True)
-    }
-    for statement in (
-        counting.DROP_BUCKETS,
-        counting.DROP_DISTINCT,
-        counting.REFILL,
-        counting.REFILL_DISTINCT,
-    ):
-        _execute(statement, hours)
+    hours = Hours.of(touched)._asdict()
+    _execute(counting.DROP_BUCKETS, hours)
+    _execute(counting.DROP_DISTINCT, hours)
+    for piece in event_store().hourly(touched):
+        rows(piece.making.touched_buckets, piece.parameters)
+        rows(piece.making.touched_values, piece.parameters)
 
 
 def _start_epoch(at: datetime) -> None:
@@ -167,7 +164,8 @@ def _start_epoch(at: datetime) -> None:
         """INSERT INTO usage_epoch
           (number, system_identifier, base_event_id, watermark, started_at)
         SELECT %(number)s, (SELECT system_identifier FROM pg_control_system()),
-          (SELECT coalesce(max(id), 0) FROM usage_event),
+          greatest((SELECT coalesce(max(id), 0) FROM usage_event),
+            (SELECT coalesce(max(id), 0) FROM usage_pruned_event)),
           pg_snapshot_xmin(pg_current_snapshot()), %(at)s""",
         {"number": last + 1, "at": at},
     )

@@ -9,7 +9,7 @@ reads; the next one writes the same block again, over them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,9 +20,9 @@ from django.db import connection, transaction
 
 from apps.core.faults import point
 from apps.usage import clickhouse, selectors
+from apps.usage.blocks import LAST_ID, LAST_XID
 from apps.usage.errors import EventStoreDiffers
 from apps.usage.models import UsageEpoch, UsageShipment
-from apps.usage.shipped import LAST_ID, LAST_XID
 from apps.usage.store import rows
 
 BLOCK = 100_000  # events; a transaction is never cut in two
@@ -154,11 +154,13 @@ def ship_events(at: datetime) -> Shipped:
 @transaction.atomic
 def verify_shipments() -> list[BlockDifference]:
     """Return the blocks that ClickHouse does not hold as they were shipped; needs the ops scope."""
-    shipped = {
-        one.number: _sums(one.events, one.voids, one.lane_a, one.lane_b)
-        for one in UsageShipment.objects.order_by("number")
-    }
-    found = _found(1, max(shipped, default=0))
+    return block_differences(list(UsageShipment.objects.order_by("number")))
+
+
+def block_differences(blocks: Sequence[UsageShipment]) -> list[BlockDifference]:
+    """Return those of these blocks, in their order, that ClickHouse does not hold as shipped."""
+    shipped = {one.number: _sums(one.events, one.voids, one.lane_a, one.lane_b) for one in blocks}
+    found = _found(min(shipped, default=1), max(shipped, default=0))
     return [
         BlockDifference(number, sums, found.get(number, Sums()))
         for number, sums in shipped.items()
