@@ -153,6 +153,12 @@ VARIABLES: tuple[Variable, ...] = (
         "ClickHouse for raw events, https://user:password@host:8443/database; empty = PostgreSQL",
         True,
     ),
+    Variable(
+        "USAGE_THIN_DAYS",
+        "0",
+        "raw events leave PostgreSQL so many days after they came, once ClickHouse has them;"
+        " 0 = never; see docs/scaling.md",
+    ),
 )
 KNOWN = {variable.name: variable for variable in VARIABLES}
 

@@ -350,6 +350,13 @@ if CLICKHOUSE_URL:
         "schedule": 10.0,
         "options": {"expires": 10},
     }
+USAGE_THIN_DAYS = read_int("USAGE_THIN_DAYS")
+if CLICKHOUSE_URL and USAGE_THIN_DAYS:
+    CELERY_BEAT_SCHEDULE["thin events"] = {
+        "task": "usage.thin_events",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    }
 ENABLE_AUDIT_LOG = read_bool("ENABLE_AUDIT_LOG", default=True)
 
 # --- Stripe's mirror ----------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from celery import shared_task
+from django.conf import settings
 
 from apps.core import clock, rls
 from apps.core.actor import system
@@ -27,6 +30,23 @@ def ship_events() -> int:
             done = services.ship_events(clock.now())
         events += done.events
         if done.complete or done.skipped:
+            break
+    return events
+
+
+@shared_task(name="usage.thin_events", time_limit=3600)
+def thin_events() -> int:
+    """Let rows go that came more than USAGE_THIN_DAYS ago and that ClickHouse has, a few blocks at
+    most; 0 keeps all of them. Return how many events went.
+    """
+    if not settings.USAGE_THIN_DAYS:
+        return 0
+    events, at = 0, clock.now()
+    before = at - timedelta(days=settings.USAGE_THIN_DAYS)
+    for _ in range(BLOCKS):
+        done = services.thin_block(received_before=before, at=at)
+        events += done.events
+        if done.block is None or done.busy:
             break
     return events
 

@@ -71,10 +71,13 @@ def take(organization: Organization, *events: NewEvent | Unread, at: datetime = 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of measuring on both stores, or on the one that EVENT_STORE names."""
+    """Run the tests of measuring on all stores, or on the one that EVENT_STORE names.
+
+    `thinned` is ClickHouse, where PostgreSQL keeps nothing that it need not.
+    """
     if "event_store" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("rows_of_postgresql")
-        stores = ["postgresql"] if only else ["postgresql", "clickhouse"]
+        stores = ["postgresql"] if only else ["postgresql", "clickhouse", "thinned"]
         chosen = [one for one in stores if os.environ.get("EVENT_STORE", one) == one]
         metafunc.parametrize("event_store", chosen or stores, indirect=True)
 
@@ -86,7 +89,7 @@ def event_store(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
         return
     with clickhouse.store():
-        clickhouse.follow()
+        clickhouse.follow(thinning=request.param == "thinned")
         yield request.param
 
 
@@ -94,7 +97,7 @@ def event_store(request: pytest.FixtureRequest) -> Iterator[str]:
 def db(request: pytest.FixtureRequest) -> None:
     """A transaction that is rolled back; in ClickHouse's tests, which ship, a database instead."""
     if getattr(request.node, "callspec", None) and (
-        request.node.callspec.params.get("event_store") == "clickhouse"
+        request.node.callspec.params.get("event_store") in {"clickhouse", "thinned"}
     ):
         request.getfixturevalue("event_store")
         request.getfixturevalue("committed_db")

@@ -45,8 +45,7 @@ def acme(committed_db: str) -> Organization:
 def roll_up() -> RolledUp:
     with rls.ops_scope("test"):
         done = services.roll_up(LATER)
-    if clickhouse.follows():
-        clickhouse.ship()
+    clickhouse.after_roll_up()
     return done
 
 
@@ -97,9 +96,11 @@ def counts(measured: list[Measured]) -> list[tuple[Any, ...]]:
 def as_owner() -> Iterator[psycopg.Connection]:
     """The schema's owner at work by hand, past the triggers."""
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as connection:
-        connection.execute("ALTER TABLE usage_event DISABLE TRIGGER USER")
+        for table in ("usage_event", "usage_shipment"):
+            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         yield connection
-        connection.execute("ALTER TABLE usage_event ENABLE TRIGGER USER")
+        for table in ("usage_event", "usage_shipment"):
+            connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
 def some_events(n: int = 40) -> list[Any]:
@@ -205,6 +206,12 @@ def restore_elsewhere(claims: Sequence[Measured] = ()) -> list[Measured]:
               watermark = (watermark::text::bigint + %s)::text::xid8""",
             [FAR],
         )
+        owner.execute(
+            """UPDATE usage_shipment SET since = (since::text::bigint + %(far)s)::text::xid8,
+              until = (until::text::bigint + %(far)s)::text::xid8""",
+            {"far": FAR},
+        )
+    clickhouse.age(FAR)
     return [replace(one, snapshot=older(one.snapshot)) for one in claims]
 
 

@@ -8,8 +8,10 @@ from apps.usage.services.intake import EventResult, Outcome, Status, ingest, rej
 from apps.usage.services.meters import define_meter
 from apps.usage.services.pruning import prune, seal
 from apps.usage.services.replay import Replayed, replay_rejected
+from apps.usage.services.restoring import restore_events
 from apps.usage.services.rollup import Rebuilt, RolledUp, rebuild, roll_up
 from apps.usage.services.shipping import BlockDifference, Shipped, ship_events, verify_shipments
+from apps.usage.services.thinning import Thinning, thin_block
 from apps.usage.services.voiding import correct_event, void_event
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "RolledUp",
     "Shipped",
     "Status",
+    "Thinning",
     "cleanup_reports",
     "correct_event",
     "define_meter",
@@ -31,10 +34,12 @@ __all__ = [
     "reject",
     "replay_rejected",
     "report_devices",
+    "restore_events",
     "roll_up",
     "seal",
     "settle_doubt",
     "ship_events",
+    "thin_block",
     "verify_shipments",
     "void_event",
 ]

@@ -18,6 +18,8 @@ from apps.core.ids import new_id
 from apps.usage import cloudevents, counting, retention, selectors
 from apps.usage.checking import PUBLIC_ID, Door, NewEvent, Refusal, Target, Unread, dedupe_key
 from apps.usage.errors import UsageNotReady
+from apps.usage.services.restoring import bring_back
+from apps.usage.services.waiting import THIN
 
 SEPARATOR = "\x1f"  # stands in no stored text: names refuse it and JSON writes it as \u001f
 
@@ -29,15 +31,20 @@ PROPOSED_VOIDS = """unnest(%(dedupe_keys)s::uuid[], %(sources)s::text[], %(keys)
     %(types)s::text[], %(times)s::timestamptz[], %(data)s::jsonb[], %(voids)s::bigint[])
   WITH ORDINALITY AS p (dedupe_key, source, key, type, occurred_at, data, voids, position)"""
 
-# What was sealed may be gone, and is known by the keys that were kept of it. Asked key by key, and
-# only in organizations that have a seal.
+# What was sealed or thinned may be gone, and is known by the keys that were kept of it. Asked key
+# by key, and only in organizations that have such keys.
 CLOSED = """closed AS MATERIALIZED (
-  SELECT max(closed_until) AS until FROM usage_seal WHERE organization_id = %(organization)s
+  SELECT (SELECT max(closed_until) FROM usage_seal
+      WHERE organization_id = %(organization)s) AS until,
+    EXISTS (SELECT FROM usage_pruned_event
+      WHERE organization_id = %(organization)s) AS has_keys
 )"""
-OPEN = """EXISTS (SELECT FROM epoch) AND CASE WHEN (SELECT until FROM closed) IS NULL THEN true
-    ELSE p.occurred_at >= (SELECT until FROM closed) AND NOT EXISTS (
+OPEN = """EXISTS (SELECT FROM epoch)
+    AND ((SELECT until FROM closed) IS NULL OR p.occurred_at >= (SELECT until FROM closed))
+    AND CASE WHEN (SELECT has_keys FROM closed) THEN NOT EXISTS (
       SELECT FROM usage_pruned_event g
-      WHERE g.organization_id = %(organization)s AND g.dedupe_key = p.dedupe_key) END"""
+      WHERE g.organization_id = %(organization)s AND g.dedupe_key = p.dedupe_key)
+      ELSE true END"""
 TARGET_OPEN = """((SELECT until FROM closed) IS NULL OR EXISTS (
       SELECT FROM usage_event t WHERE t.organization_id = %(organization)s AND t.id = p.voids
         AND t.occurred_at >= (SELECT until FROM closed)))"""
@@ -81,8 +88,10 @@ STORE_VOIDING = f"""WITH {counting.EPOCH}, {CLOSED}, proposed AS MATERIALIZED (
 )
 SELECT position - 1, id FROM stored JOIN proposed USING (id)"""  # noqa: S608 - constants
 
-# One after the other, for an organization: each also waits for whoever voids the same event.
-VOIDING = "SELECT pg_advisory_xact_lock(hashtextextended('usage.void', %(organization)s))"
+# One after the other, for an organization: each also waits for whoever voids the same event. And
+# none while events go from here: one that is to be voided stays, or is brought back.
+VOIDING = f"""SELECT pg_advisory_xact_lock_shared({THIN}),
+  pg_advisory_xact_lock(hashtextextended('usage.void', %(organization)s))"""
 
 TARGETS = """SELECT dedupe_key, id, type, occurred_at FROM usage_event
 WHERE organization_id = %(organization)s AND dedupe_key = ANY (%(dedupe_keys)s::uuid[])"""
@@ -253,7 +262,8 @@ def _void(
     closed = retention.closed_until(organization_id)
     while voiding:
         waiting, ready = [], []
-        targets, coming = _targets(organization_id, voiding), {one.dedupe_key for one in voiding}
+        targets, away = _targets(organization_id, voiding)
+        coming = {one.dedupe_key for one in voiding}
         for one in voiding:
             names = _names(one.event)
             target = next((targets[name] for name in names if name in targets), None)
@@ -268,6 +278,8 @@ def _void(
                 continue
             one.voids = target.id
             ready.append(one)
+        if gone := away.intersection(one.voids for one in ready if one.voids is not None):
+            bring_back(organization_id, sorted(gone))
         yield from _store(organization_id, ready, STORE_VOIDING)
         if len(waiting) == len(voiding):  # in a circle: nothing of it is there
             for one in waiting:
@@ -287,11 +299,17 @@ def _names(event: NewEvent) -> list[str]:
     return [*found, public["key"]] if public and not event.voids_source else found
 
 
-def _targets(organization_id: int, voiding: Sequence[_Judged]) -> dict[str, Target]:
+def _targets(
+    organization_id: int, voiding: Sequence[_Judged]
+) -> tuple[dict[str, Target], set[int]]:
+    """Return what the voids mean by dedupe key, and which of it is not in PostgreSQL."""
     names = {name for one in voiding for name in _names(one.event)}
     with connection.cursor() as cursor:
         cursor.execute(TARGETS, {"organization": organization_id, "dedupe_keys": sorted(names)})
-        return {key.hex: Target(*target) for key, *target in cursor.fetchall()}
+        here = {key.hex: Target(*target) for key, *target in cursor.fetchall()}
+    gone = selectors.gone_events(organization_id, sorted(names - here.keys()))
+    there = {row.dedupe_key.hex: Target(row.pk, row.type, row.occurred_at) for row in gone}
+    return {**there, **here}, {target.id for target in there.values()}
 
 
 def _store(

@@ -15,8 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import OperationalError, transaction
-from psycopg.errors import LockNotAvailable
+from django.db import transaction
 
 from apps.audit import services as audit
 from apps.core import rls
@@ -29,10 +28,11 @@ from apps.usage.models import EARLIEST, RejectedEvent, UsageSeal, UsageShipment
 from apps.usage.retention import SealFacts
 from apps.usage.services import rollup
 from apps.usage.services.shipping import verify_shipments
+from apps.usage.services.waiting import WRITERS, TooBusyError, wait
+from apps.usage.shipped import event_store
 from apps.usage.store import rows
 
 CHUNK = 5_000  # events that a transaction looks at
-PATIENCE = "5s"  # for writers to end; they queue behind whoever waits for them
 
 # What is not in the buckets and touches what is to be closed.
 PENDING = """SELECT EXISTS (
@@ -41,8 +41,6 @@ PENDING = """SELECT EXISTS (
   WHERE e.organization_id = %(organization)s AND e.xid >= %(watermark)s::xid8
     AND e.id + 0 > %(base)s
     AND least(e.occurred_at, t.occurred_at) < %(closed_until)s)"""
-COUNT = """SELECT count(*) FROM usage_event
-WHERE organization_id = %(organization)s AND occurred_at >= %(since)s AND occurred_at < %(until)s"""
 
 # An event leaves together with all that voids or corrects it, or stays with them.
 GOING = """WITH RECURSIVE slice AS MATERIALIZED (
@@ -100,15 +98,13 @@ def seal(
     rollup.hold()
     last = retention.last_seal(organization_id)
     since = EARLIEST if last is None else last.until
-    span: dict[str, Any] = {"organization": organization_id, "since": since, "until": until}
-    [(events,)] = rows(COUNT, span)
     row = UsageSeal(
         public_id=seal_id or new_id("seal"),
         organization_id=organization_id,
         since=since,
         until=until,
         closed_until=closed_until if last is None else max(closed_until, last.closed_until),
-        events=events,
+        events=event_store().count(organization_id, since, until),
         buckets=retention.bucket_hash(organization_id, since, until),
         proof=proof,
         sealed_at=at,
@@ -143,12 +139,9 @@ def _refuse_pending(organization_id: int, closed_until: datetime) -> None:
 
 def _hold_writers() -> None:
     """Wait for the transactions that have stored events, and keep others out until the commit."""
-    rows("SELECT set_config('lock_timeout', %(patience)s, true)", {"patience": PATIENCE})
     try:
-        rows("SELECT usage_hold_events()", {})
-    except OperationalError as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
-            raise
+        wait(WRITERS)
+    except TooBusyError as error:
         raise SealRefused("Events are being stored and take long; try again.") from error
 
 

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from apps.core.actor import Actor, require
 from apps.tenants import selectors as tenants
 from apps.usage import cloudevents
 from apps.usage.checking import NewEvent, Unread
-from apps.usage.models import RejectedEvent
+from apps.usage.models import Event, RejectedEvent
 from apps.usage.services.intake import EventResult, Status, clean, take
+from apps.usage.services.waiting import THIN
 
 BATCH = 1000
 
@@ -45,6 +46,8 @@ def replay_rejected(
     event; what is refused again keeps the newest reason. Safe to repeat and to run twice at once.
     """
     require("replay_usage", actor=actor, organization_id=organization_id)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_xact_lock_shared({THIN})")  # what is linked to stays
     rows = _open(organization_id, after_id, limit)
     results: dict[int, EventResult] = {}
     for owner, group in _by_owner(rows).items():
@@ -112,8 +115,10 @@ def _subject(
 
 def _note(row: RejectedEvent, result: EventResult, at: datetime) -> None:
     if result.status in {Status.ACCEPTED, Status.DUPLICATE}:
-        row.replayed_at, row.event_id = at, result.event_id
-        row.save(update_fields=["replayed_at", "event_id"])
+        row.replayed_at = at
+        # One that it repeats may have gone already.
+        row.event = Event.objects.filter(pk=result.event_id or 0).first()
+        row.save(update_fields=["replayed_at", "event"])
     elif (row.code, row.pointer) != (result.code, result.pointer):
         row.code, row.detail, row.pointer = result.code, result.reason, clean(result.pointer, 300)
         row.save(update_fields=["code", "detail", "pointer"])

@@ -164,11 +164,13 @@ def _usage() -> Iterator[Finding]:
 
 
 def _event_store() -> Iterator[Finding]:
-    if not settings.CLICKHOUSE_URL:
-        yield Finding(OK, "PostgreSQL")
-        return
     state = usage.shipping_state()
+    if not settings.CLICKHOUSE_URL:
+        yield _without_clickhouse(state.thin)
+        return
     seen = f"ClickHouse, {state.events:,} events in {state.blocks:,} blocks"
+    if state.thin:
+        seen += f", {state.thin:,} of them thinned"
     if state.there < state.events:
         advice = "Run manage.py ship_events --verify; restore ClickHouse from its backup."
         yield Finding(FAIL, f"{seen}, {state.there:,} are there", advice)
@@ -176,6 +178,13 @@ def _event_store() -> Iterator[Finding]:
         yield Finding(WARN, f"{seen}, not read yet", "Run manage.py backfill_clickhouse.")
     else:
         yield Finding(OK, seen)
+
+
+def _without_clickhouse(thin: int) -> Finding:
+    if not thin:
+        return Finding(OK, "PostgreSQL")
+    advice = "Set CLICKHOUSE_URL; restore_events is the way back."
+    return Finding(FAIL, f"{thin:,} blocks of events are in ClickHouse alone", advice)
 
 
 def _outbox() -> Iterator[Finding]:
