@@ -34,9 +34,13 @@ class ItemKind(StrEnum):
 
 
 class QuantityPolicy(StrEnum):
-    """Which quantity of a period is billed: every one for its time, or the highest."""
+    """Which quantity of a period is billed: every one for its time, or the highest.
+
+    `assigned` is billed as what is purchased is; its quantity is kept at how many are somebody's.
+    """
 
     PURCHASED = "purchased"
+    ASSIGNED = "assigned"
     HIGH_WATER = "high_water"
 
 

@@ -19,7 +19,7 @@ from apps.core.errors import DomainError, Forbidden
 from apps.engine.money import exponent
 from apps.portal import words
 from apps.portal.refusals import sentence
-from apps.subscriptions.changes import PERIOD_END
+from apps.subscriptions.changes import MAX_QUANTITY, PERIOD_END
 from apps.tenants import roles
 from apps.tenants.services import COUNTRIES
 
@@ -120,6 +120,18 @@ class AssignForm(forms.Form):
         label=_("Who?"),
         max_length=220,
         help_text=_("A member's e-mail, or an address to send a link to."),
+    )
+
+
+class GrowForm(forms.Form):
+    """Up to how many seats may be bought by assigning; empty: none."""
+
+    up_to = forms.IntegerField(
+        label=_("Up to how many seats?"),
+        required=False,
+        min_value=1,
+        max_value=MAX_QUANTITY,
+        help_text=_("Empty: nothing is bought unless somebody buys it."),
     )
 
 

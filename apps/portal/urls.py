@@ -74,6 +74,7 @@ urlpatterns = [
     path("seats/<str:seat>/resend/", seats.resend, name="resend_seat"),
     path("seats/<str:subscription>/<str:item>/assign/", seats.assign, name="assign_seat"),
     path("seats/<str:subscription>/<str:item>/release/", seats.release, name="release_seats"),
+    path("seats/<str:subscription>/<str:item>/grow/", seats.grow, name="grow_seats"),
     path("seats/<str:subscription>/<str:item>/file/", seats.file, name="seats_file"),
     path("invoices/", invoices.invoices, name="invoices"),
     path("invoices/upcoming/<str:subscription>/", invoices.upcoming, name="upcoming"),

@@ -43,6 +43,16 @@ class Outlooks:
     after: int
 
     @property
+    def bought_then(self) -> int:
+        """How many are bought when it is done."""
+        return max(self.bought, self.after)
+
+    @property
+    def buys(self) -> int:
+        """How many seats more are bought, where the pool may grow by itself."""
+        return self.bought_then - self.bought
+
+    @property
     def wrong(self) -> list[Outlook]:
         """The rows with a problem: as long as there is one, nothing is applied."""
         return [one for one in self.rows if one.problem]

@@ -18,6 +18,12 @@ class SeatsInUse(WrongState):
     code = "seats_in_use"
 
 
+class BilledByPeople(WrongState):
+    """How many are bought follows how many are assigned; nobody buys or releases them."""
+
+    code = "billed_by_people"
+
+
 class UnknownSeat(NotFound):
     """There is no such seat."""
 

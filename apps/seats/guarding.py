@@ -8,11 +8,23 @@ from contextvars import ContextVar
 from datetime import datetime
 
 from apps.seats import selectors
-from apps.seats.errors import SeatsInUse
+from apps.seats.errors import BilledByPeople, SeatsInUse
 from apps.seats.models import Pool
+from apps.seats.selectors import PoolFacts
 from apps.subscriptions.facts import SubscriptionFacts
 
 _going: ContextVar[Sequence[str]] = ContextVar("seats_that_would_go", default=())
+_following: ContextVar[bool] = ContextVar("quantity_follows_people", default=False)
+
+
+@contextlib.contextmanager
+def following() -> Iterator[None]:
+    """Let a quantity change in this context that follows the people who have a seat."""
+    token = _following.set(True)
+    try:
+        yield
+    finally:
+        _following.reset(token)
 
 
 @contextlib.contextmanager
@@ -26,10 +38,24 @@ def without(seat_ids: Sequence[str]) -> Iterator[None]:
 
 
 def check(before: SubscriptionFacts, after: SubscriptionFacts, moment: datetime) -> None:
-    """Raise SeatsInUse when a change would leave fewer seats than will be somebody's by then."""
+    """Raise SeatsInUse when a change would leave fewer seats than will be somebody's by then, and
+    BilledByPeople when it changes a quantity by hand that follows those who have a seat.
+    """
     rows = Pool.objects.filter(organization_id=before.organization_id, subscription_id=before.id)
     for pool in rows:
-        refuse_fewer(pool, quantity_in(pool, before, after, moment), moment)
+        quantity = quantity_in(pool, before, after, moment)
+        if quantity != pool.bought and pool.item in selectors.by_people(after):
+            refuse_by_hand(pool)
+        refuse_fewer(pool, quantity, moment)
+
+
+def refuse_by_hand(pool: Pool | PoolFacts) -> None:
+    """Raise BilledByPeople for a pool whose quantity follows who has a seat, unless it does so."""
+    if pool.by_people and not _following.get():
+        raise BilledByPeople(
+            f"'{pool.item}' is billed by who has a seat: assign seats, or revoke them.",
+            param="quantity",
+        )
 
 
 def quantity_in(

@@ -7,7 +7,8 @@ from datetime import datetime
 from apps.core import clock
 from apps.core.actor import system
 from apps.core.outbox import on
-from apps.seats import guarding, services
+from apps.seats import guarding, selectors, services
+from apps.seats.events import SeatAssigned, SeatReleased
 from apps.seats.models import Seat
 from apps.seats.services import pools
 from apps.subscriptions import guards, states
@@ -60,6 +61,23 @@ def leave_with_member(fact: MemberRemoved) -> None:
         actor=system("seats"),
         at=_now(fact.organization_id),
     )
+
+
+@on(SeatAssigned)
+def bill_who_came(fact: SeatAssigned) -> None:
+    """Let a quantity that is billed by its people follow who came."""
+    _bill_who_is_there(fact.seat_id, fact.organization_id)
+
+
+@on(SeatReleased)
+def bill_who_stayed(fact: SeatReleased) -> None:
+    """Let a quantity that is billed by its people follow who left."""
+    _bill_who_is_there(fact.seat_id, fact.organization_id)
+
+
+def _bill_who_is_there(seat_id: str, organization_id: int) -> None:
+    seat = selectors.get(seat_id, organization_id=organization_id)
+    services.follow_people(seat.pool_id, at=_now(organization_id))
 
 
 def _now(organization_id: int) -> datetime:

@@ -32,6 +32,9 @@ class Pool(TenantRow):
     item = models.CharField(max_length=50, db_collation="C", help_text="key of the licensed item")
     bought = models.PositiveIntegerField()
     assigned = models.PositiveIntegerField(default=0)
+    by_people = models.BooleanField(
+        default=False, help_text="billed by how many are assigned: the quantity follows them"
+    )
     expand_up_to = models.PositiveIntegerField(
         null=True, help_text="assigning to nobody's seat buys one more, up to so many; empty: never"
     )

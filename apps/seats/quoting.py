@@ -44,6 +44,7 @@ def quote_seats(
     """
     owner = subscriptions.get(subscription_id, organization_id=organization_id).organization_id
     pool = selectors.pool(owner, subscription_id, item=item, at=at)
+    guarding.refuse_by_hand(pool)
     if pool.bought + count < 0:
         raise Invalid(f"Only {pool.bought} seats are bought.", param="count")
     usual = Behaviour.NOW if count > 0 else Behaviour.NEXT_PERIOD
@@ -65,12 +66,13 @@ def coach(organization_id: int, pool: PoolFacts, *, at: datetime) -> Advice:
     empty = selectors.idle(organization_id, at=at, pool_id=pool.id)
     if not empty:
         return nothing
-    quoted = quote_seats(
-        pool.subscription.public_id,
-        count=-len(empty),
-        item=pool.item,
-        releasing=[seat.public_id for seat in empty],
-        at=at,
-        organization_id=organization_id,
-    )
+    with guarding.following():  # those who have a seat would be fewer
+        quoted = quote_seats(
+            pool.subscription.public_id,
+            count=-len(empty),
+            item=pool.item,
+            releasing=[seat.public_id for seat in empty],
+            at=at,
+            organization_id=organization_id,
+        )
     return Advice(empty, -quoted.amount)

@@ -11,7 +11,7 @@ from django.core import signing
 from django.db.models import Count, Q, QuerySet
 
 from apps.core.errors import Invalid
-from apps.engine.agreement import ItemKind
+from apps.engine.agreement import ItemKind, QuantityPolicy
 from apps.seats.errors import ClaimInvalid, UnknownSeat
 from apps.seats.models import STANDS, Pool, Seat
 from apps.subscriptions import changes
@@ -38,6 +38,7 @@ class PoolFacts:
     invited: int = 0
     used: int = 0
     expand_up_to: int | None = None
+    by_people: bool = False
     id: int | None = None
 
     @property
@@ -57,6 +58,19 @@ def bought(facts: SubscriptionFacts, moment: datetime) -> dict[str, int]:
         key=lambda item: item.start,
     )
     return {item.key: int(item.quantity_at(max(moment, item.start))) for item in found}
+
+
+def by_people(facts: SubscriptionFacts) -> set[str]:
+    """Return the keys of the items that are billed by how many people have a seat."""
+    items = (one.item for one in facts.standing)
+    return {item.key for item in items if item.policy is QuantityPolicy.ASSIGNED}
+
+
+def grows_to(pool: Pool | PoolFacts) -> int:
+    """Return up to how many seats assigning buys by itself; 0 when it buys none."""
+    if pool.expand_up_to is None:
+        return changes.MAX_QUANTITY if pool.by_people else 0
+    return pool.expand_up_to
 
 
 def item_in(pool: Pool, before: SubscriptionFacts, after: SubscriptionFacts) -> str:
@@ -131,9 +145,9 @@ def _numbers(at: datetime) -> dict[str, Any]:
 def _pool_facts(facts: SubscriptionFacts, item: str, quantity: int, row: Any | None) -> PoolFacts:
     name = next(one.price.name for one in facts.standing if one.item.key == item)
     if row is None:
-        return PoolFacts(facts, item, name, quantity)
+        return PoolFacts(facts, item, name, quantity, by_people=item in by_people(facts))
     numbers = (row.bought, row.assigned, row.invited, row.used)
-    return PoolFacts(facts, item, name, *numbers, row.expand_up_to, row.pk)
+    return PoolFacts(facts, item, name, *numbers, row.expand_up_to, row.by_people, row.pk)
 
 
 def seats(organization_id: int, *, standing: bool = True) -> QuerySet[Seat]:

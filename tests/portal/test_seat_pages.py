@@ -133,3 +133,20 @@ def test_a_seat_is_released_with_the_next_period_for_what_was_shown(acme: Custom
     assert done["Location"] == "/portal/seats/"
     [leaving] = seats(acme)
     assert leaving.leaves_at is not None
+
+
+def test_an_owner_says_how_far_seats_may_grow(acme: Customer) -> None:
+    owner = signed_in(acme.users["OWNER"])
+    assert owner.post(f"{address(acme)}/grow/", {"up_to": "0"}).status_code == 422
+    assert owner.post(f"{address(acme)}/grow/", {"up_to": "4"}, follow=True).status_code == 200
+    assert "where none is free, up to 4" in plain(owner.get("/portal/seats/").content)
+    for number in range(4):
+        owner.post(f"{address(acme)}/assign/", {"person": f"guest-{number}@acme.example"})
+    assert "4 of 4 assigned" in plain(owner.get("/portal/seats/").content)
+    owner.post(f"{address(acme)}/grow/", {"up_to": ""})
+    assert "Buy a seat by itself" in plain(owner.get("/portal/seats/").content)
+
+
+def test_who_may_not_manage_billing_does_not_let_seats_grow(acme: Customer, admin: Client) -> None:
+    assert "Buy a seat by itself" not in plain(admin.get("/portal/seats/").content)
+    assert admin.post(f"{address(acme)}/grow/", {"up_to": "9"}).status_code == 403

@@ -31,6 +31,9 @@ plans:
       {key: people, type: licensed, model: per_unit, unit_amount: "20.00"}]}
   - {code: try, application: healos, name: Try, interval: month, trial_days: 30, prices: [
       {key: seats, type: licensed, model: per_unit, unit_amount: "10.00"}]}
+  - {code: ward, application: healos, name: Ward, interval: month, prices: [
+      {key: seats, type: licensed, model: per_unit, unit_amount: "31.00",
+       quantity_policy: assigned}]}
   - {code: flat, application: healos, name: Flat, interval: month, prices: [
       {key: base, type: flat, amount: "99.00"}]}
   - {code: rooms, kind: add_on, application: healos, name: Rooms, interval: month, prices: [

@@ -89,8 +89,12 @@ class PoolShape(Shape):
     invited = serializers.IntegerField(help_text="of those, not claimed yet")
     used = serializers.IntegerField(help_text="of those, seen in the last 30 days")
     free = serializers.IntegerField()
+    by_people = serializers.BooleanField(
+        help_text="billed by how many are assigned: `bought` follows them"
+    )
     expand_up_to = serializers.IntegerField(
-        allow_null=True, help_text="assigning buys more up to so many; null: never"
+        allow_null=True,
+        help_text="assigning buys more up to so many; null: never, or `by_people` without a limit",
     )
 
 
@@ -147,6 +151,7 @@ class BulkShape(Shape):
     bought = serializers.IntegerField()
     before = serializers.IntegerField(help_text="assigned before")
     after = serializers.IntegerField(help_text="assigned after")
+    buys = serializers.IntegerField(help_text="seats bought for it, where the pool may grow")
     rows = BulkRowShape(many=True)
 
 
@@ -341,7 +346,8 @@ class BulkSeats(_SeatsView):
             found = services.apply_bulk(
                 row.public_id, rows=rows, item=item, actor=self.actor, at=self.at
             )
-        seen = {name: getattr(found, name) for name in ("rows", "bought", "before", "after")}
+        names = ("rows", "bought", "before", "after", "buys")
+        seen = {name: getattr(found, name) for name in names}
         return self.answer(BulkShape, {**seen, "applied": not said["dry_run"]})
 
 

@@ -192,6 +192,7 @@ class PoolScreen(Screen):
             Fact("Item", cells.code(row.item)),
             Fact("Organization", cells.link_to(row.organization)),
             Fact("Subscription", cells.link_to(row.subscription)),
+            Fact("Billed by", "who has a seat" if row.by_people else "what is bought"),
             Fact("Grows up to", "" if row.expand_up_to is None else row.expand_up_to),
             Fact("Id", cells.code(row.public_id)),
         ]

@@ -173,6 +173,7 @@ class Price(Row):
 
     class QuantityPolicy(models.TextChoices):
         PURCHASED = "purchased", "What is bought, both ways"
+        ASSIGNED = "assigned", "How many people have a seat"
         HIGH_WATER = "high_water", "The most of the period"
 
     public_id = PublicIdField("price")

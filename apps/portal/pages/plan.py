@@ -27,7 +27,7 @@ from apps.portal.refusals import sentence
 from apps.portal.words import change_words, discount_worth
 from apps.subscriptions import selectors as subscriptions
 from apps.subscriptions import services, states
-from apps.subscriptions.selectors import ChangeFacts, DiscountFacts, SubscriptionFacts
+from apps.subscriptions.selectors import ChangeFacts, DiscountFacts, ItemFacts, SubscriptionFacts
 
 FEW_SHELVES = 3
 
@@ -60,7 +60,7 @@ class Running:
     period: Period
     prices: tuple[PriceWords, ...]
     grants: tuple[Grant, ...]
-    seats: tuple[tuple[str, str, int], ...]
+    seats: tuple[tuple[ItemFacts, int], ...]
     status: str
     extras: tuple[VersionTerms, ...]
     more: tuple[Offer, ...]
@@ -170,9 +170,7 @@ def _running(
         period=facts.current_period(at),
         prices=tuple(price_words(i.price, i.item.terms, formats, currency) for i in facts.standing),
         grants=tuple(grants(facts.version.entitlements, shop.features, formats)),
-        seats=tuple(
-            (item.item.key, item.price.name, int(held)) for item, held in quantities(facts, at)
-        ),
+        seats=tuple((item, int(held)) for item, held in quantities(facts, at)),
         status=status_of(facts, at),
         extras=tuple(add_ons(facts, at)),
         more=tuple(_more(shop, facts)),

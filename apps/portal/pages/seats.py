@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.portal import quotes
 from apps.portal.access import PortalRequest, page
-from apps.portal.forms import AssignForm, BulkForm, refuse
+from apps.portal.forms import AssignForm, BulkForm, GrowForm, refuse
 from apps.portal.refusals import sentence
 from apps.seats import bulk, quoting, selectors, services
 from apps.seats.errors import BulkRefused
@@ -134,6 +134,26 @@ def file(request: PortalRequest, subscription: str, item: str) -> HttpResponse:
     return render(request, "portal/seats_file.html", context, status=status)
 
 
+@page("seats", "manage_billing", methods=("POST",))
+def grow(request: PortalRequest, subscription: str, item: str) -> HttpResponse:
+    """Say up to how many seats assigning may buy by itself."""
+    agreements.get(subscription, organization_id=request.organization.pk)  # or 404
+    form = GrowForm(request.POST, auto_id="grow_%s")
+    if not form.is_valid():
+        return _page(request, grow=form, status=UNPROCESSABLE)
+    up_to = form.cleaned_data["up_to"]
+    services.set_auto_expand(
+        subscription, up_to=up_to, item=item, actor=request.actor, at=request.at
+    )
+    said = _("Assigning buys nothing by itself now.")
+    if up_to:
+        said = _("Assigning buys a seat where none is free, up to %(number)s.") % {
+            "number": request.formats.number(up_to)
+        }
+    messages.success(request, said)
+    return redirect("portal:people")
+
+
 @page("seats", "manage_billing", methods=("GET", "HEAD", "POST"))
 def release(request: PortalRequest, subscription: str, item: str) -> HttpResponse:
     """Show what fewer seats save when these people go with the next period, and do it."""
@@ -204,6 +224,7 @@ def _page(
     *,
     assign: AssignForm | None = None,
     file: BulkForm | None = None,
+    grow: GrowForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
     wanted = request.GET.get("q", "").strip()[:200]
@@ -212,6 +233,7 @@ def _page(
         "wanted": wanted,
         "assign": assign or AssignForm(auto_id="assign_%s"),
         "file": file or BulkForm(auto_id="file_%s"),
+        "grow": grow or GrowForm(auto_id="grow_%s"),
         "template": bulk.TEMPLATE,
     }
     return render(request, "portal/seats.html", context, status=status)

@@ -10,6 +10,7 @@ from apps.seats.services.assigning import (
     revoke_seat,
 )
 from apps.seats.services.buying import buy_seats, release_seats
+from apps.seats.services.expanding import follow_people
 from apps.seats.services.filing import apply_bulk, preview_bulk
 from apps.seats.services.losing import end_member, end_seats, keep_seats, restore_seats
 from apps.seats.services.pools import set_auto_expand
@@ -22,6 +23,7 @@ __all__ = [
     "claim_seat",
     "end_member",
     "end_seats",
+    "follow_people",
     "keep_seats",
     "note_seen",
     "preview_bulk",

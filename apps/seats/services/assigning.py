@@ -24,18 +24,14 @@ from apps.seats.errors import (
 )
 from apps.seats.events import SeatAssigned, SeatInvited
 from apps.seats.models import Pool, Seat
-from apps.seats.services.expanding import expand
+from apps.seats.services.expanding import SERVED, make_room
 from apps.seats.services.pools import lock, pool_of
 from apps.seats.services.rows import give, let_go, record
-from apps.subscriptions import states
 from apps.tenants import selectors as tenant_selectors
 from apps.tenants import services as tenants
 
 if TYPE_CHECKING:
     from apps.tenants.models import User
-
-SERVED = (states.TRIALING, states.ACTIVE, states.PAST_DUE)
-"""The states of a subscription whose seats may be given to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +55,8 @@ def assign_seat(
     """
     pool = pool_to_fill(subscription_id, item, actor)
     whom = person_of(pool, person)
-    if pool.assigned >= pool.bought and pool.expand_up_to is not None and not _held(pool, whom):
-        expand(pool, actor=actor, at=at)
+    if pool.assigned >= pool.bought and not _held(pool, whom):
+        make_room(pool, actor=actor, at=at)
     return assign_in(lock(pool.pk), whom, actor=actor, at=at)
 
 

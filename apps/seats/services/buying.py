@@ -12,7 +12,7 @@ from apps.core.actor import Actor, require
 from apps.core.errors import Invalid
 from apps.invoicing import services as invoicing
 from apps.invoicing.services import Changed, Confirmed
-from apps.seats import selectors
+from apps.seats import guarding, selectors
 from apps.seats.models import Pool, Seat
 from apps.seats.services.pools import lock, mark_leaving, pool_of
 from apps.seats.services.rows import let_go
@@ -37,7 +37,8 @@ def buy_seats(
     """Buy so many seats more, billed at once for the rest of the period unless said otherwise.
 
     What was `confirmed` is bought at that sum or not at all (see `quoting.quote_seats`).
-    Raises QuoteMoved, QuoteExpired, Invalid, NoSeats, and what a change of quantity does.
+    Raises QuoteMoved, QuoteExpired, Invalid, NoSeats, BilledByPeople, and what a change of quantity
+    does.
     """
     _check_count(count)
     pool = _held(subscription_id, item, actor)
@@ -97,6 +98,7 @@ def _held(subscription_id: str, item: str, actor: Actor) -> Pool:
     """Return the pool under the locks of organization, subscription and itself, in that order."""
     pool = pool_of(subscription_id, item=item, actor=actor)
     require("manage_billing", actor=actor, organization_id=pool.organization_id)
+    guarding.refuse_by_hand(pool)
     tenants.lock(pool.organization_id)
     subscriptions.lock(pool.subscription_id)
     return lock(pool.pk)

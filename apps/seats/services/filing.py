@@ -14,6 +14,7 @@ from apps.seats.bulk import ASSIGN, REVOKE, Outlook, Outlooks, Row
 from apps.seats.errors import BulkRefused
 from apps.seats.models import Pool, Seat
 from apps.seats.services.assigning import Person, assign_in, person_of, pool_to_fill
+from apps.seats.services.expanding import make_room
 from apps.seats.services.pools import lock
 from apps.seats.services.rows import let_go
 
@@ -27,7 +28,10 @@ def apply_bulk(
     Safe to repeat: who has a seat keeps it. Emits what single rows do. Raises BulkRefused, with the
     rows at fault, when there is anything wrong with one; then nothing is done.
     """
-    pool = lock(pool_to_fill(subscription_id, item, actor).pk)
+    pool = pool_to_fill(subscription_id, item, actor)
+    foreseen = _looked_at(pool, rows)
+    make_room(pool, count=foreseen.after - foreseen.before, actor=actor, at=at)
+    pool = lock(pool.pk)
     found = _looked_at(pool, rows)
     if found.wrong:
         raise BulkRefused(
@@ -57,7 +61,8 @@ def _looked_at(pool: Pool, rows: Sequence[Row]) -> Outlooks:
     """Look at every row as if those before it were done, and all that revoke before all others."""
     sitting, seen = set(_held(pool)), set[Person]()
     ahead = selectors.least_ahead(pool)
-    room = pool.bought if ahead is None else min(pool.bought, pool.assigned + ahead[0])
+    most = max(pool.bought, selectors.grows_to(pool))
+    room = most if ahead is None else min(most, pool.assigned + ahead[0])
     found: dict[int, Outlook] = {}
     for row in sorted(rows, key=lambda row: row.action != REVOKE):
         try:

@@ -95,7 +95,8 @@ def follow(before: SubscriptionFacts, after: SubscriptionFacts, moment: datetime
             _let_leave(pool, moment)
             guarding.refuse_fewer(pool, quantity, moment)
         pool.item, pool.bought = item, quantity
-        pool.save(update_fields=["item", "bought"])
+        pool.by_people = item in selectors.by_people(after)
+        pool.save(update_fields=["item", "bought", "by_people"])
     if known:
         _add(after, moment)
 
@@ -118,6 +119,7 @@ def _opened(subscription_id: str, actor: Actor) -> list[Pool]:
 
 
 def _add(facts: SubscriptionFacts, moment: datetime) -> None:
+    by_people = selectors.by_people(facts)
     rows = [
         Pool(
             organization_id=facts.organization_id,
@@ -125,6 +127,7 @@ def _add(facts: SubscriptionFacts, moment: datetime) -> None:
             application_id=facts.version.application_id,
             item=item,
             bought=quantity,
+            by_people=item in by_people,
         )
         for item, quantity in selectors.bought(facts, moment).items()
     ]
