@@ -46,9 +46,12 @@ REFERENCES = {
 }
 REFUSALS = {
     "400": "The request is malformed, or names something unknown in its fields.",
-    "401": "The API key is missing, unknown, expired or revoked.",
+    "401": "The API key or the token is missing, unknown, expired, or good no more.",
     "402": "There is no way to collect the money.",
-    "403": "The API key lacks a scope, or the operation is the platform's.",
+    "403": (
+        "The API key lacks a scope, the person's role does not allow it or they are no member, or"
+        " the operation is the platform's."
+    ),
     "404": "There is no such thing, or it belongs to somebody else.",
     "409": "The state of things, or a request under way, does not allow this now.",
     "413": "The body is larger than this door takes.",
