@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.api.door import ApiView
-from apps.api.errors import PlatformKeyNeeded
+from apps.api.errors import Fault, InvalidRequest
 from apps.api.pagination import ListQuery, page
 from apps.api.schema import operation
 from apps.api.shapes import Body, Choice, Exact, Kind, NoBody, Shape, Text, list_of, public_id
@@ -219,7 +219,9 @@ class AlertRules(ApiView):
         if reference:
             return self.organization(reference)
         if self.actor.organization_id is None:
-            raise PlatformKeyNeeded("Say whose rule it is.", param="organization")
+            said = "Say whose rule it is, with a key of the platform."
+            fault = Fault("required", said, pointer="/organization")
+            raise InvalidRequest(said, [fault], param="organization")
         return Organization.objects.get(pk=self.actor.organization_id)
 
 
