@@ -13,7 +13,9 @@ from apps.plans import selectors as plans
 from apps.plans.content import Value
 from apps.plans.selectors import FeatureWords, GrantRules, GrantTerms, VersionTerms
 from apps.subscriptions import selectors as subscriptions
+from apps.subscriptions.changes import is_only_a_trial
 from apps.subscriptions.selectors import SubscriptionFacts
+from apps.subscriptions.states import CANCELED, PAUSED
 
 OPEN_STATES = frozenset({"trialing", "active", "past_due"})
 """A subscription in one of these grants what its plan says."""
@@ -31,7 +33,7 @@ class Holdings:
     @property
     def granting(self) -> list[SubscriptionFacts]:
         """The subscriptions that grant something now."""
-        return [one for one in self.live if one.status in OPEN_STATES and one.started_at <= self.at]
+        return [one for one in self.live if self._is_open(one) and one.started_at <= self.at]
 
     def held(self, key: str) -> Held | Reason:
         """Return the most generous grant of the feature, or why there is none."""
@@ -91,11 +93,26 @@ class Holdings:
 
     def why_nothing(self) -> Reason:
         """Say why none of the subscriptions grants anything; the newest one speaks."""
-        waiting = [one.status for one in self.live if one.status not in OPEN_STATES]
+        waiting = [self._status(one) for one in self.live if not self._is_open(one)]
         if waiting:
             return Reason(waiting[0])
         ended = not self.live and subscriptions.of_organization(self.organization_id)
         return Reason.CANCELED if ended else Reason.NO_SUBSCRIPTION
+
+    def _is_open(self, facts: SubscriptionFacts) -> bool:
+        return self._status(facts) in OPEN_STATES
+
+    def _status(self, facts: SubscriptionFacts) -> str:
+        """Return the status, where an end that is reached counts before anybody has processed it.
+
+        `seats_verify` says the same of a cancellation and a pause; nobody sits in a bare trial.
+        """
+        trial = facts.trial_end if is_only_a_trial(facts.version) else None
+        ends = ((facts.cancel_at, CANCELED), (trial, CANCELED), (facts.pause_at, PAUSED))
+        for end, after in ends:
+            if end is not None and end <= self.at and facts.status in OPEN_STATES:
+                return after
+        return facts.status
 
 
 def holdings(organization_id: int, *, at: datetime) -> Holdings:
