@@ -133,6 +133,24 @@ def test_a_customer_joins_with_trial_and_licence_in_one_answer(shop: None, platf
     assert another["customer"]["slug"].startswith("pied-piper-")
 
 
+def test_who_let_a_customer_join_makes_a_key_for_its_installation(
+    shop: None, platform: Api
+) -> None:
+    customer = platform.post("customers", {"name": "Pied Piper"}).json()["customer"]["id"]
+    wanted = {
+        "organization": customer,
+        "name": "attic",
+        "scopes": ["licences:read", "usage:write"],
+    }
+    attic = Api(platform.post("api-keys", wanted).json()["key"])
+    renewed = attic.get(f"/api/licenses/{customer}")
+    assert (renewed.status_code, claims_of(renewed.json()["license"])["sub"]) == (200, customer)
+    report = {"instance_id": "attic", "active_devices": 2, "total_devices": 5}
+    assert attic.post("usage/reports", report).status_code == 201
+    assert attic.get("organizations/acme/licence").status_code == 404
+    assert attic.post(f"organizations/{customer}/licences", {}).status_code == 403
+
+
 def test_a_customer_whose_plan_is_unknown_does_not_join(shop: None, platform: Api) -> None:
     refused = platform.post("customers", {"name": "Hooli", "plan": "none-such"})
     assert (refused.status_code, refused.json()["code"]) == (404, "unknown_plan")
