@@ -63,6 +63,7 @@ def document() -> dict[str, Any]:
     return found
 
 
+@functools.cache
 def operations() -> dict[str, tuple[str, str]]:
     """Return every operation's method and path template, by its id."""
     return {

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from tests.api.calls import CALLS, things
 from tests.api.client import Api, document, operations, validate
-from tests.api.test_strangers import PROBES, things
 from tests.worlds import World
 
 JSON = "application/json"
@@ -93,13 +93,13 @@ LENIENT = {"send_events", "former_verify_seat"}
 
 
 def writing() -> list[str]:
-    return [name for name, probe in PROBES.items() if probe.body is not None]
+    return [name for name, probe in CALLS.items() if probe.body is not None]
 
 
 def target(name: str, world: World) -> tuple[str, str]:
     """Return the method and the path of an operation on the world's own things."""
     method, template = operations()[name]
-    return method, template.format(**{**things(world), **PROBES[name].path})
+    return method, template.format(**{**things(world), **CALLS[name].path})
 
 
 def fields(name: str) -> list[str]:
@@ -119,7 +119,7 @@ def fields(name: str) -> list[str]:
 def test_every_field_refuses_or_takes_every_value(platform: Api, world: World, name: str) -> None:
     method, path = target(name, world)
     for field, value in itertools.product(fields(name), VALUES):
-        body = json.dumps({**PROBES[name].body, field: value})
+        body = json.dumps({**CALLS[name].body, field: value})
         reply = platform.call(method, path, body)
         assert reply.status_code < 500, (field, value)
 
@@ -130,7 +130,7 @@ def test_unknown_fields_are_refused_with_their_place(platform: Api, world: World
         if name in LENIENT or field in fields(name):
             continue
         method, path = target(name, world)
-        problem = platform.call(method, path, {**PROBES[name].body, field: 1}).json()
+        problem = platform.call(method, path, {**CALLS[name].body, field: 1}).json()
         assert (problem["status"], problem["code"]) == (400, "invalid_request"), (name, field)
         found = {fault["pointer"]: fault["code"] for fault in problem["errors"]}
         pointer = "/" + field.replace("~", "~0").replace("/", "~1")
