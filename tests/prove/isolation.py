@@ -7,16 +7,12 @@ must find something.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-import shutil
-import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +21,7 @@ from django.db import connection, connections
 
 from apps.core import rls
 from apps.subscriptions import selectors as subscriptions
-from tests.prove import ground, processes, strangers, tenancy
+from tests.prove import aside, ground, strangers, tenancy
 from tests.prove.isolation_mutants import MUTANTS, Planted
 from tests.prove.mutation import mutate
 from tests.prove.probes import PROBES, Prober
@@ -44,9 +40,17 @@ class Profile:
     organizations: int = 8
     threads: int = 8
     connections: int = 5
+    every_name: bool = False  # of every kind in every address, or the right ones and a few others
+
+    def few(self, seed: int) -> random.Random | None:
+        """Return what draws the few others."""
+        return None if self.every_name else random.Random(seed)
 
 
-PROFILES = {"push": Profile(probes=21_000), "long": Profile(probes=1_000_000, organizations=30)}
+PROFILES = {
+    "push": Profile(probes=21_000),
+    "long": Profile(probes=1_000_000, organizations=30, every_name=True),
+}
 
 
 @dataclass(slots=True)
@@ -81,7 +85,7 @@ def prove(profile_name: str, seed: int) -> Verdict:
     profile = PROFILES[profile_name]
     verdict = Verdict("isolation", profile_name)
     original = ground.here()
-    with ground.copy_of(original, f"{original}_world"), _directory() as directory:
+    with ground.copy_of(original, f"{original}_world"), aside.directory() as directory:
         places, people = tenancy.build(profile.organizations, seed)
         verdict.faults += [f"{table} has no foreign rows to see" for table in places.unprobed()]
         verdict.say(f"{len(places.rows)} tenant tables have rows of {len(places.organizations)}")
@@ -89,7 +93,7 @@ def prove(profile_name: str, seed: int) -> Verdict:
             leaks = _with_mutant(mutant, places, profile, seed, directory)
             verdict.caught[mutant.name] = bool(leaks)
             verdict.say(f"mutant '{mutant.name}': {leaks[0] if leaks else 'NOT CAUGHT'}")
-        met = _at_once(_looks(places, people, profile, seed), directory)
+        met = aside.at_once(_looks(places, people, profile, seed), directory)
     wide = met.pop(WIDE_DOOR)
     verdict.caught[WIDE_DOOR] = bool(wide.faults)
     verdict.say(f"mutant '{WIDE_DOOR}': {wide.faults[0] if wide.faults else 'NOT CAUGHT'}")
@@ -103,10 +107,14 @@ def prove(profile_name: str, seed: int) -> Verdict:
 def _looks(
     places: Places, people: Mapping[int, Person], profile: Profile, seed: int
 ) -> dict[str, Callable[[], Findings]]:
+    foreign, own = (
+        partial(step, few=profile.few(seed))
+        for step in (strangers.foreign_ids, strangers.own_pages)
+    )
     return {
         "probes": partial(_probe, places, profile, profile.probes, seed),
-        "requests with foreign ids": partial(strangers.walk, people, strangers.foreign_ids),
-        "requests for its own": partial(strangers.walk, people, strangers.own_pages),
+        "requests with foreign ids": partial(strangers.walk, people, foreign),
+        "requests for its own": partial(strangers.walk, people, own),
         WIDE_DOOR: partial(_wide_door, people),
     }
 
@@ -130,49 +138,10 @@ def _with_mutant(
     with ground.copy_of(ground.here(), f"{ground.here()}_mutant"):
         try:
             ground.spoil(*mutant.spoils)
-            found = _start(probe, directory / "mutant", ground.here()).findings()
+            found = aside.start(probe, directory / "mutant", ground.here()).findings()
         finally:
             ground.spoil(*mutant.mends)
     return [fault for fault in found.faults if "foreign rows" in fault]
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Somebody who looks in a process of their own: they may spoil the code, and have threads."""
-
-    worker: processes.Worker
-    log: processes.Log
-
-    def findings(self) -> Findings:
-        """Return what they found, when they are done."""
-        if self.worker.wait() != 0:
-            raise RuntimeError("the probing process failed; see its traceback")
-        return Findings(**json.loads(self.log.read()[0]))
-
-
-def _start(work: Callable[[], Findings], told: Path, database: str) -> Started:
-    log = processes.Log(str(told))
-
-    def look() -> None:
-        ground.use(database)
-        log.write(json.dumps(asdict(work())))
-
-    return Started(processes.start(look), log)
-
-
-def _at_once(works: Mapping[str, Callable[[], Findings]], directory: Path) -> dict[str, Findings]:
-    """Return what each of the works finds, in a process and on a copy of the world of its own."""
-    world = ground.here()
-    with ExitStack() as copies:
-        spares = [
-            copies.enter_context(ground.spare(world, f"{world}_{number}"))
-            for number in range(len(works))
-        ]
-        started = {
-            name: _start(work, directory / spare, spare)
-            for (name, work), spare in zip(works.items(), spares, strict=True)
-        }
-        return {name: one.findings() for name, one in started.items()}
 
 
 def _probe(places: Places, profile: Profile, probes: int, seed: int) -> Findings:
@@ -208,12 +177,3 @@ def _keep_looking(look: Look, places: Places, probes: int, seed: int) -> None:
         if prober.chance.random() < 0.4:
             connection.close()  # back to the pool
     connection.close()
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="prove-"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)

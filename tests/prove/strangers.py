@@ -14,6 +14,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from django.test import Client
@@ -24,6 +25,7 @@ from apps.core import clock
 from apps.core.ids import new_id
 from apps.portal.access import rule_of
 from apps.tenants.models import User
+from tests.api.calls import PREFIXES
 from tests.prove.ground import ask
 from tests.prove.tenancy import HELD, OFFERED, OTHER_PLAN, Person
 from tests.prove.verdict import Findings
@@ -39,6 +41,15 @@ ASKED = {"change/<str:code>/": OTHER_PLAN, "add/<str:code>/": OFFERED, "remove/<
 # Addresses that name two things of an organization's: the prefixes of their ids, by the words.
 OWNERS = {"organization": "org", "subscription": "sub"}
 OWNED = {"change": "chg", "charge": "charge", "discount": "disc", "grant": "cg", "spend_cap": "cap"}
+# The prefixes of the ids that a word takes; any other word is given names of every kind.
+KINDS = {
+    **{thing: (prefix,) for thing, prefix in PREFIXES.items()},
+    "rule": ("ar",),
+    "key": ("key",),
+    "cap": ("cap",),
+    "reference": ("inv", "cn"),
+}
+OTHERS = 2  # names of another kind, where not all of them are tried
 # Takes what an address before it removed or replaced on the same walk; tests of their own do it.
 REMOVED = {
     "api/v1/invitations/<str:invitation>/revoke",
@@ -102,9 +113,17 @@ class Party:
         own = {place: self._own({**OWNERS, **OWNED}[place]) for place in others}
         return address.filled({**SECOND, **own, word: name})
 
-    def of_kind(self, word: str) -> list[str]:
-        """Return its names to put in a word: all of them where the word takes several kinds."""
-        return [name for name in self.names if name.startswith(OWNED.get(word, ""))]
+    def of_kind(self, word: str, few: Random | None = None) -> list[str]:
+        """Return its names to put in a word: all of them where the word takes several kinds.
+
+        With `few` to draw by, those of the kind that the word takes, and a few others.
+        """
+        found = [name for name in self.names if name.startswith(OWNED.get(word, ""))]
+        if few is None or word not in KINDS:
+            return found
+        right = [name for name in found if "_" not in name or _prefix(name) in KINDS[word]]
+        others = [name for name in found if name not in right]
+        return right + few.sample(others, min(OTHERS, len(others)))
 
     def _own(self, prefix: str) -> str:
         return next(name for name in self.names if name.startswith(f"{prefix}_"))
@@ -192,10 +211,15 @@ def _names(organization: int) -> set[str]:
     return found | {name for row in ask(own, organization) for name in row}
 
 
-def foreign_ids(met: Findings, address: Address, stranger: Party, other: Party) -> None:
-    """Ask for the other's things: always as if there were none, and nothing happens to them."""
+def foreign_ids(
+    met: Findings, address: Address, stranger: Party, other: Party, *, few: Random | None = None
+) -> None:
+    """Ask for the other's things: always as if there were none, and nothing happens to them.
+
+    With `few`, by their names of the right kind and a few others, instead of by all.
+    """
     for word, method in itertools.product(address.places, METHODS[address.door]):
-        for name in other.of_kind(word):
+        for name in other.of_kind(word, few):
             nobody = _nobody(name)
             path = stranger.path(address, word, name)
             met.probes += 1
@@ -209,10 +233,15 @@ def foreign_ids(met: Findings, address: Address, stranger: Party, other: Party) 
                 met.faults.append(f"{method} {path}: tells that there is such a thing elsewhere")
 
 
-def _own_paths(address: Address, party: Party) -> list[str]:
+def _own_paths(address: Address, party: Party, few: Random | None) -> list[str]:
     """Return the paths with each of its own names in the first word that is somebody's."""
     first = address.places[0] if address.places else ""
-    return sorted({party.path(address, first, name) for name in party.names})
+    names = party.of_kind(first, few) if first else party.names[:1]
+    return sorted({party.path(address, first, name) for name in names})
+
+
+def _prefix(name: str) -> str:
+    return name.rpartition("_")[0]
 
 
 def _nobody(name: str) -> str:
@@ -229,14 +258,16 @@ def _plain(reply: Any, name: str) -> tuple[int, bytes]:
     return reply.status_code, CSRF.sub(b"", body.replace(name.encode(), b"NAME"))
 
 
-def own_pages(met: Findings, address: Address, stranger: Party, other: Party) -> None:
+def own_pages(
+    met: Findings, address: Address, stranger: Party, other: Party, *, few: Random | None = None
+) -> None:
     """Show the stranger what is its own: never 404, and nothing of the other.
 
     Some of it cancels and revokes: a walk for foreign ids needs a database of its own.
     """
     statuses = set()
     for method in METHODS[address.door]:
-        for path in _own_paths(address, stranger):
+        for path in _own_paths(address, stranger, few):
             met.probes += 1
             reply = stranger.ask(address, method, path)
             statuses.add(reply.status_code)

@@ -6,14 +6,17 @@ import types
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import partial
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.test import Client
 
 from tests.engine.oracle_documents import Coupon
 from tests.prove import billing_oracle as oracle
 from tests.prove import mutation, oracle_mutants, year_oracle
 from tests.prove.billing_oracle import Agreement, Reading
+from tests.prove.strangers import OTHERS, Party
 from tests.prove.year_oracle import Account, Discounted
 
 NEW_YEAR = datetime(2025, 1, 1, tzinfo=UTC)
@@ -147,3 +150,12 @@ def test_no_mutant_of_the_engine_has_outlived_the_line_that_it_changes(
 ) -> None:
     assert isinstance(mutant.change, partial)
     assert mutation.mutant_of(*mutant.change.args)
+
+
+def test_a_stranger_tries_every_name_of_the_right_kind_and_a_few_others() -> None:
+    names = ("inv_a", "inv_b", "CH-1", "sub_a", "org_a", "acme", "seat_a", "key_a")
+    party = Party(Client(), Client(), "", names)
+    tried = party.of_kind("invoice", Random(1))
+    assert {"inv_a", "inv_b", "CH-1", "acme"} <= set(tried)
+    assert len(tried) == 4 + OTHERS
+    assert party.of_kind("invoice") == party.of_kind("a new word", Random(1)) == list(names)
