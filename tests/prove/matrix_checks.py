@@ -91,6 +91,12 @@ class _Visit:
         return self.row.is_open or (self.caller.refused is None and self.caller.may(self.row))
 
     @property
+    def is_turned_away(self) -> bool:
+        """Whether nothing of what is asked for may be looked at before the refusal."""
+        lacks_a_scope = bool(self.caller.scopes) and not self.caller.scopes >= set(self.row.scopes)
+        return self.caller.refused is not None or lacks_a_scope
+
+    @property
     def own(self) -> Names:
         stage = self.inspector.stage
         return stage.mine if self.caller.at_home else stage.theirs
@@ -163,7 +169,7 @@ class _Visit:
     def _unseen(self, answer: Answer, place: str, said: str) -> Iterator[str]:
         """Yield what is wrong with an answer about what the caller cannot see."""
         if not self.is_let_in:
-            if answer.status not in UNSEEN or self.caller.refused is not None:
+            if answer.status not in UNSEEN or self.is_turned_away:
                 yield from self._refusal(answer, said)
         elif (self.row.name, place) in ANSWERED:
             if answer.status not in {CALLS[self.row.name].ok, *UNSEEN}:

@@ -230,7 +230,7 @@ def _people(world: World, other: World) -> Iterator[Caller]:
     yield from _gone(world, oidc, clerk)
     yield Caller("signed out", _signed_out(world.owner), refused=(401, "session_over"))
     late = _signed_in(world.owner, at=NOW - HOUR)
-    yield Caller("signed in an hour ago", late, refused=(401, "invalid_token"))
+    yield Caller("signed in an hour ago", late, refused=(401, "token_expired"))
 
 
 def _gone(world: World, oidc: Issuer, clerk: Issuer) -> Iterator[Caller]:
