@@ -53,13 +53,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "djstripe",
-    "allauth",
-    "allauth.account",
-    "allauth.mfa",
-    "allauth.socialaccount",
-    "allauth.socialaccount.providers.github",
-    "allauth.socialaccount.providers.openid_connect",
-    "allauth.usersessions",
     "apps.core",
     "apps.audit",
     "apps.tenants",
@@ -76,6 +69,14 @@ INSTALLED_APPS = [
     "apps.api",
     "apps.portal",
     "apps.backoffice",
+    # Last, so that our words are the ones that are found.
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
 ]
 
 MIDDLEWARE = [

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -179,7 +180,7 @@ def _within(
 ) -> HttpResponse:
     try:
         with scope:
-            locale = "" if chosen is None else _attach(request, chosen)
+            locale = _attach_nothing(request) if chosen is None else _attach(request, chosen)
             with translation.override(language_of(request, locale)):
                 response = view()
             if response.status_code >= REFUSED_FROM:
@@ -191,6 +192,13 @@ def _within(
         return errors.forbidden(request, str(refusal.extra.get("capability", "")))
     except DomainError as refusal:
         return errors.refused(request, refusal)
+
+
+def _attach_nothing(request: HttpRequest) -> str:
+    """Attach how the browser's language writes dates, and no organization; return its locale."""
+    locale = language_of(request)
+    request.formats = Formats(locale, settings.TIME_ZONE)  # type: ignore[attr-defined]
+    return locale
 
 
 def _attach(request: HttpRequest, chosen: Belonging) -> str:

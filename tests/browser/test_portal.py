@@ -82,6 +82,12 @@ def paths(acme: Customer, link: str) -> list[str]:
         "/portal/details/",
         "/portal/team/",
         "/portal/developers/",
+        "/portal/security/",
+        "/portal/security/confirm/",
+        "/portal/security/password/",
+        "/portal/security/address/",
+        "/portal/security/authenticator/",
+        "/portal/security/passkeys/",
         "/portal/activity/",
         "/portal/choose/",
         "/portal/nowhere/",
@@ -118,8 +124,15 @@ def test_every_page_is_accessible_calm_and_from_here_only(
     page.on("request", lambda r: foreign.append(r.url) if not r.url.startswith(live) else None)
     page.on("console", lambda m: None if "status of 4" in m.text else complaints.append(m.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(f"{live}/portal/login/")
-    found = _violations(axe, page)
+    found = []
+    for path in (
+        "/portal/sign-up/",
+        "/portal/password/",
+        "/portal/password/over/",
+        "/portal/login/",
+    ):
+        page.goto(f"{live}{path}")
+        found += _violations(axe, page)
     sign_in(page, live)
     assert urlsplit(page.url).path == "/portal/"
     for path in paths:
