@@ -27,7 +27,7 @@ from django.views.decorators.http import require_http_methods
 from apps.core import clock, rls
 from apps.core.actor import Actor, require
 from apps.core.errors import DomainError, Forbidden, NotFound
-from apps.portal import errors
+from apps.portal import arrivals, errors
 from apps.portal.formats import Formats
 from apps.portal.languages import language_of
 from apps.tenants import presence
@@ -149,6 +149,7 @@ class PortalScope:
             return None
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path() if request.method == "GET" else PREFIX)
+        arrivals.note_visit(request)
         # Before the scope: inside it the tables show no other organization and no other user.
         belongings = tenants.belongings(request.user.pk)
         chosen = chosen_of(belongings, request.session.get(CHOSEN))

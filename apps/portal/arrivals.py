@@ -5,6 +5,7 @@ Until then nobody is signed in; the session only remembers, for ten minutes, who
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from django.contrib.auth import login
@@ -92,6 +93,25 @@ def begin(request: HttpRequest, person: User, *, second_factor: bool) -> None:
             address=address_of(request),
             agent=request.headers.get("User-Agent", ""),
             locale=language_of(request),
+            at=at,
+        )
+
+
+def note_visit(request: HttpRequest) -> None:
+    """Note, a few times an hour, that whoever is signed in in this browser is still there."""
+    at = clock.now()
+    if presence.see(request.session, at=at):
+        note(request, at=at)
+
+
+def note(request: HttpRequest, *, at: datetime) -> None:
+    """Note where somebody is signed in, under the key that the session has now."""
+    with rls.ops_scope(SCOPE):
+        services.note_browser_session(
+            request.user,  # type: ignore[arg-type] # a tenants.User
+            key=key_of(request),
+            address=address_of(request),
+            agent=request.headers.get("User-Agent", ""),
             at=at,
         )
 

@@ -10,12 +10,15 @@ Session = MutableMapping[str, Any]  # what Django's sessions are, as far as is n
 
 SHOWN = "second_factor_shown"
 CONFIRMED = "confirmed_at"
+SEEN = "seen_at"
+SEEN_GRAIN = timedelta(minutes=15)  # how exactly the list of sessions says when each was used
 FRESH = timedelta(minutes=15)  # how long whoever came in may change what protects the account
 
 
 def begin(session: Session, *, second_factor: bool, at: datetime) -> None:
     """Note that somebody came in now, and whether by two factors (a passkey is both)."""
     session[SHOWN] = second_factor
+    session[SEEN] = int(at.timestamp())
     confirm(session, at=at)
 
 
@@ -38,3 +41,12 @@ def is_fresh(session: Session, *, at: datetime) -> bool:
     """Tell whether they have shown so lately that it is they."""
     confirmed = session.get(CONFIRMED)
     return confirmed is not None and 0 <= at.timestamp() - confirmed < FRESH.total_seconds()
+
+
+def see(session: Session, *, at: datetime) -> bool:
+    """Note a visit; tell whether it is one that the list of sessions should hear of."""
+    seen = session.get(SEEN)
+    if seen is not None and 0 <= at.timestamp() - seen < SEEN_GRAIN.total_seconds():
+        return False
+    session[SEEN] = int(at.timestamp())
+    return True

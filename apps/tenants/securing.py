@@ -9,6 +9,7 @@ from datetime import datetime
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 
 from apps.core.actor import Actor
 from apps.tenants.models import ApiSession, User
@@ -108,6 +109,7 @@ def security(user_id: int) -> Security:
 
 def places(user_id: int, *, current: str, at: datetime) -> list[Place]:
     """Return where somebody is signed in, this browser first; `current` is its session's key."""
+    alive = Session.objects.filter(expire_date__gt=at).values("session_key")
     browsers = [
         Place(
             str(row.pk),
@@ -118,7 +120,9 @@ def places(user_id: int, *, current: str, at: datetime) -> list[Place]:
             row.created_at,
             row.last_seen_at,
         )
-        for row in UserSession.objects.filter(user_id=user_id).order_by("-last_seen_at")
+        for row in UserSession.objects.filter(user_id=user_id, session_key__in=alive).order_by(
+            "-last_seen_at"
+        )
     ]
     open_ones = ApiSession.objects.filter(user_id=user_id, revoked_at=None, expires_at__gt=at)
     programs = [

@@ -261,6 +261,34 @@ def test_each_session_is_listed_and_can_be_ended(acme: Customer) -> None:
     assert len(left) == 1
 
 
+def test_a_session_that_is_used_is_seen_and_one_that_was_left_is_gone(acme: Customer) -> None:
+    here, there = sign_in(acme.owner.email), sign_in(acme.owner.email)
+    there.post("/portal/logout/")
+    later = world.NOW + timedelta(hours=3)
+    with clock.frozen(later), rls.ops_scope("test: where"):
+        here.get("/portal/security/")
+        [place] = securing.places(acme.owner.pk, current="", at=later)
+    assert (place.began_at, place.last_seen_at) == (world.NOW, later)
+
+
+def test_who_ends_their_own_session_is_signed_out(acme: Customer) -> None:
+    here = sign_in(acme.owner.email)
+    with rls.ops_scope("test: where"):
+        [place] = securing.places(acme.owner.pk, current="", at=world.NOW)
+    with clock.frozen(world.NOW + timedelta(hours=1)):
+        assert here.post(f"/portal/security/sessions/{place.id}/end/").status_code == 302
+        assert not is_in(here)
+
+
+def test_a_session_from_before_there_was_a_list_gets_onto_it(acme: Customer) -> None:
+    old = signed_in(acme.owner)
+    assert is_in(old)
+    with rls.ops_scope("test: where"):
+        assert len(securing.places(acme.owner.pk, current="", at=world.NOW)) == 1
+    sign_in(acme.owner.email).post("/portal/security/sessions/end/")
+    assert not is_in(old)
+
+
 def test_somebody_elses_session_cannot_be_ended(acme: Customer) -> None:
     victim = sign_in(acme.owner.email)
     with rls.ops_scope("test: the victim's"):

@@ -17,7 +17,6 @@ from django.views.decorators.debug import sensitive_post_parameters
 from apps.core import clock, crypto
 from apps.core.actor import Actor
 from apps.core.errors import DomainError, NotFound
-from apps.core.throttle import address_of
 from apps.portal import agents, arrivals, providers
 from apps.portal.access import personal_page
 from apps.portal.account_forms import CodeForm, NewAddressForm, NewPasswordForm, PasskeyForm
@@ -85,13 +84,7 @@ def _stay(request: HttpRequest) -> None:
     me = _me(request)
     me.refresh_from_db()
     update_session_auth_hash(request, me)
-    services.move_browser_session(
-        me,
-        key=arrivals.key_of(request),
-        address=address_of(request),
-        agent=request.headers.get("User-Agent", ""),
-        at=clock.now(),
-    )
+    arrivals.note(request, at=clock.now())
 
 
 def _form(request: HttpRequest, template: str, form: Any, **context: object) -> HttpResponse:
@@ -209,6 +202,8 @@ def end_session(request: HttpRequest, session: str) -> HttpResponse:
     except NotFound:
         messages.info(request, _("That session was over already."))
         return redirect("portal:security")
+    if not request.session.exists(arrivals.key_of(request)):
+        request.session.flush()
     return _done(request, _("The session is over."))
 
 

@@ -10,7 +10,7 @@ from apps.tenants.services.accounts import (
     reset_password,
     want_address,
 )
-from apps.tenants.services.browsers import begin_browser_session, move_browser_session
+from apps.tenants.services.browsers import begin_browser_session, note_browser_session
 from apps.tenants.services.checks import COUNTRIES, check_email
 from apps.tenants.services.clocks import attach_test_clock, create_test_clock, set_test_clock
 from apps.tenants.services.external_ids import map_external_id, map_external_user
@@ -136,7 +136,7 @@ __all__ = [
     "lock_free",
     "map_external_id",
     "map_external_user",
-    "move_browser_session",
+    "note_browser_session",
     "note_key_use",
     "prove_address",
     "recheck_tax_id",

@@ -35,8 +35,8 @@ def begin_browser_session(
 
 
 @transaction.atomic
-def move_browser_session(user: User, *, key: str, address: str, agent: str, at: datetime) -> None:
-    """Note that a session goes on under another key, after the person's password has changed."""
+def note_browser_session(user: User, *, key: str, address: str, agent: str, at: datetime) -> None:
+    """Note that a session is still used, or goes on under another key."""
     _note(user, key, address, agent, at)
 
 
