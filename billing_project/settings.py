@@ -181,6 +181,7 @@ TOKEN_ISSUERS = issuers.token_issuers()
 MFA_ADAPTER = "apps.tenants.adapters.SecondFactorAdapter"
 SOCIALACCOUNT_ADAPTER = "apps.tenants.adapters.LoginAdapter"
 LOGIN_PROVIDERS = providers.login_providers()
+SOCIALACCOUNT_QUERY_EMAIL = True  # GitHub tells addresses when it is asked for them
 STAFF_SECOND_FACTOR = read_bool("STAFF_SECOND_FACTOR", default=PRODUCTION)
 
 # --- Language, time, files ----------------------------------------------------------------------

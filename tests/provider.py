@@ -28,6 +28,7 @@ class Provider:
         self.token_changes: dict[str, Any] = {}
         self.info_changes: dict[str, Any] = {}
         self.info: dict[str, Any] = {}
+        self.pages: dict[str, Any] = {}
 
     def settings(self) -> dict[str, Any]:
         """Return it as the settings name it."""
@@ -46,7 +47,8 @@ class Provider:
         asked = {name: found[0] for name, found in parse_qs(urlsplit(address).query).items()}
         assert asked["code_challenge_method"] == "S256"
         code = f"code-{len(self.codes)}"
-        self.codes[code] = (asked["code_challenge"], {"nonce": asked["nonce"], **claims})
+        kept = {"nonce": asked.get("nonce"), **claims}
+        self.codes[code] = (asked["code_challenge"], kept)
         return f"?code={code}&state={asked['state']}"
 
     @contextmanager
@@ -86,12 +88,23 @@ class Provider:
         token = signed({**said, **self.token_changes}, self.key, "RS256", key_id="provider")
         return 200, {"access_token": "opaque", "token_type": "Bearer", "id_token": token}
 
+    def tell_github(self, verified: bool, email: str) -> None:
+        """Answer GitHub's own questions, too: who, and which addresses."""
+        self.pages = {
+            "/user": {"id": 42, "login": "pat", "name": "Pat Lee", "email": "shown@x.example"},
+            "/user/emails": [
+                {"email": "old@x.example", "primary": False, "verified": False},
+                {"email": email, "primary": True, "verified": verified},
+            ],
+        }
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 pages = {
+                    **outer.pages,
                     "/.well-known/openid-configuration": outer.shown(),
                     "/userinfo": outer.info,
                     "/jwks": {"keys": [jwk_of(outer.key, "RS256", "provider")]},
@@ -103,7 +116,7 @@ class Provider:
                 form = parse_qs(self.rfile.read(length).decode())
                 self._send(*outer.tokens({name: found[0] for name, found in form.items()}))
 
-            def _send(self, status: int, body: dict[str, Any]) -> None:
+            def _send(self, status: int, body: Any) -> None:
                 raw = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.socialaccount.providers.github.views import GitHubOAuth2Adapter
 from django.conf import LazySettings
 from django.test import Client
 
@@ -19,7 +20,7 @@ from tests.portal.people import is_in, mails, sign_in
 from tests.portal.test_money_pages import plain
 from tests.portal.test_people_pages import invite, roles_of
 from tests.portal.world import Customer
-from tests.provider import Provider
+from tests.provider import CLIENT, SECRET, Provider
 
 LEAVE = "/portal/login/with/oidc/"
 BACK = "/portal/login/with/oidc/back/"
@@ -259,3 +260,39 @@ def test_a_provider_that_is_away_says_so(acme: Customer, provider: Provider) -> 
 def test_signing_in_elsewhere_leads_nowhere_else(acme: Customer, provider: Provider) -> None:
     _, reply = come_by(provider, acme.owner.email, next="https://evil.example/")
     assert reply["Location"] == "/portal/"
+
+
+@pytest.fixture
+def github(provider: Provider, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Provider:
+    """GitHub, which is no issuer of OpenID Connect: it tells addresses by a question of its own."""
+    settings.LOGIN_PROVIDERS = [
+        {
+            "provider": "github",
+            "provider_id": "github",
+            "name": "GitHub",
+            "client_id": CLIENT,
+            "secret": SECRET,
+            "settings": {"oauth_pkce_enabled": True},
+        }
+    ]
+    pages = {
+        "access_token_url": "/token",
+        "authorize_url": "/authorize",
+        "profile_url": "/user",
+        "emails_url": "/user/emails",
+    }
+    for name, page in pages.items():
+        monkeypatch.setattr(GitHubOAuth2Adapter, name, provider.url + page)
+    return provider
+
+
+@pytest.mark.parametrize("is_verified", [True, False])
+def test_github_signs_in_by_a_verified_address(
+    acme: Customer, github: Provider, is_verified: bool
+) -> None:
+    github.tell_github(is_verified, acme.owner.email)
+    client = Client()
+    sent = client.post("/portal/login/with/github/")["Location"]
+    client.get("/portal/login/with/github/back/" + github.sign_in(sent))
+    assert is_in(client) == is_verified
+    assert connections(acme.owner) == int(is_verified)
