@@ -145,11 +145,12 @@ def reset(request: HttpRequest, token: str) -> HttpResponse:
                 messages.success(request, _("Your password is changed. Sign in with it."))
                 return redirect("portal:login")
             with rls.ops_scope("portal: show a link"):
-                links.read_reset(token, at=clock.now())
+                whose = links.read_reset(token, at=clock.now())
         except LinkInvalid as refusal:
             return _over(request, refusal)
         status = UNPROCESSABLE if form.errors else 200
-        return render(request, "portal/reset.html", {"form": form}, status=status)
+        context = {"form": form, "whose": whose}
+        return render(request, "portal/reset.html", context, status=status)
 
 
 def _reset(form: forms.Form, token: str) -> bool:
