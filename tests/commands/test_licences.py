@@ -45,7 +45,7 @@ def test_keys_are_made_published_and_rotated(db: None, tmp_path: Path) -> None:
     assert (old["kid"], old["status"]) == (first["kid"], "retired")
     [only] = [one for one in run_json("rotate_keys", "--compromised") if one["status"] == "signing"]
     assert only["algorithm"] == "EdDSA"
-    assert run_json("rotate_encryption_keys") == {"signing_keys": 3}
+    assert run_json("rotate_encryption_keys") == {"signing_keys": 3, "second_factors": 0}
 
 
 def test_unknown_things_are_refused_in_one_line(db: None, tmp_path: Path) -> None:
