@@ -58,6 +58,8 @@ SETTINGS = {
     "insert_deduplicate": 0,
     "async_insert": 0,
     "lightweight_deletes_sync": 2,
+    # Decimals in JSON are numbers, whatever the user's profile says.
+    "output_format_json_quote_decimals": 0,
 }
 
 
@@ -135,7 +137,7 @@ class Hourly:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A shipped event, whole; `texts` and `numbers` are what a meter reads of it."""
+    """A shipped event, whole; `texts` and `numbers` are what a meter reads of it, as JSON."""
 
     organization_id: int
     type: str
@@ -146,8 +148,8 @@ class Stored:
     key: str
     dedupe_key: UUID
     data: str
-    texts: Mapping[str, str]
-    numbers: Mapping[str, Decimal]
+    texts: str
+    numbers: str
     lane_a: int
     lane_b: int
     xid: int
@@ -472,8 +474,8 @@ def _whole(where: str, asked: Mapping[str, Any], *, block: int, then: str = "") 
     """Return events with what each takes back."""
     found = rows(
         f"""SELECT organization_id, type, toUnixTimestamp64Micro(occurred_at), id,
-  toUnixTimestamp64Micro(received_at), source, key, dedupe_key, data, texts, numbers,
-  lane_a, lane_b, xid
+  toUnixTimestamp64Micro(received_at), source, key, dedupe_key, data,
+  toJSONString(texts), toJSONString(numbers), lane_a, lane_b, xid
 FROM usage_event FINAL WHERE {where} AND block <= {{block:UInt64}} {then}""",  # noqa: S608
         {**asked, "block": block},
     )

@@ -66,7 +66,8 @@ def families(organization_id: int, numbers: Iterable[int]) -> list[Stored]:
 
 def _copy(one: Stored) -> dict[str, Any]:
     named = {name: getattr(one, name) for name in one.__slots__}
-    return {**named, "texts": dict(one.texts), "numbers": dict(one.numbers)}
+    read = {"texts": msgspec.Raw(one.texts.encode()), "numbers": msgspec.Raw(one.numbers.encode())}
+    return {**named, **read}
 
 
 def named(one: Stored) -> tuple[Any, ...]:

@@ -332,3 +332,21 @@ def test_with_clickhouse_the_evidence_stays(two_months: Organization) -> None:
         assert books.verify().hold
     with pytest.raises(UsageSealed):
         measured(two_months, day(1, 5), middle)
+
+
+def test_what_is_thinned_is_sealed_all_the_same(two_months: Organization) -> None:
+    middle = day(1, 5, 3) + timedelta(minutes=30)
+    with clickhouse.store():
+        clickhouse.ship()
+        assert (clickhouse.thin(), events_left()) == (55, 0)
+        assert books.verify().hold
+        [done] = prune()
+        assert (done.until, done.lines, done.events) == (day(3, 1), 4, 0)
+        with rls.ops_scope("test: a seal"):
+            assert UsageSeal.objects.get().events == 50
+        assert take(two_months, request(day(1, 6), "late")) == [Status.REJECTED]
+        assert measured(two_months, day(1, 5), middle) == 4
+        assert books.verify().hold
+        assert usage_services.restore_events() == events_left() == 5  # what is sealed stays away
+    with pytest.raises(UsageSealed):
+        measured(two_months, day(1, 5), middle)

@@ -105,8 +105,8 @@ def thin_block(
         if block is None:
             return Thinning()
         chosen = _span(block)
+        _refuse_altered(block)
         if block.thinning_at is None:
-            _refuse_altered(block)
             _tell(block, chosen, at)
     point("usage.thinning")
     _in_chunks(lambda after: _keep(chosen | {"after": after}))
