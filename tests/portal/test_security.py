@@ -298,6 +298,18 @@ def test_somebody_elses_session_cannot_be_ended(acme: Customer) -> None:
     assert is_in(victim)
 
 
+def test_somebody_elses_passkey_is_not_there_to_be_removed(acme: Customer) -> None:
+    with rls.ops_scope("test: a passkey of the owner's"):
+        theirs = Authenticator.objects.create(
+            user=acme.owner, type="webauthn", data={"name": "laptop"}
+        )
+    attacker = sign_in(acme.users["MEMBER"].email)
+    for number in (theirs.pk, theirs.pk + 1):
+        assert attacker.post(f"/portal/security/passkeys/{number}/remove/").status_code == 404
+    with rls.ops_scope("test: it is there"):
+        assert Authenticator.objects.filter(pk=theirs.pk).exists()
+
+
 def test_signing_out_everywhere_means_here_too(acme: Customer) -> None:
     here, there = sign_in(acme.owner.email), sign_in(acme.owner.email)
     assert here.post("/portal/security/sessions/end/")["Location"] == "/portal/login/"

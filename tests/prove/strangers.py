@@ -36,8 +36,6 @@ METHODS = {"portal/": ("GET", "POST"), "api/v1/": ("GET", "POST", "PATCH", "PUT"
 # Words in an address that name something of the catalogue, which belongs to nobody.
 SHARED = {"meter": "calls", "plan": "wire", "code": "wire"}
 SECOND = {"key": "seats", "item": "seats", **SHARED}
-# Words that name something of a person's own, whatever organization they are in.
-PERSONAL = {"token", "number", "session"}
 # What pages take for `code`, by how their addresses end: anything else they refuse to everybody.
 ASKED = {"change/<str:code>/": OTHER_PLAN, "add/<str:code>/": OFFERED, "remove/<str:code>/": HELD}
 # Addresses that name two things of an organization's: the prefixes of their ids, by the words.
@@ -158,19 +156,23 @@ def walk(people: Mapping[int, Person], step: Step, *, under: str = "") -> Findin
 
 
 def addresses() -> list[Address]:
-    """Return the addresses of portal and API that need somebody to be somebody.
+    """Return the addresses of portal and API where somebody works for an organization.
 
-    Those of a person's own things are left out: organizations have no part in them.
+    What is a person's own, whichever organization they work for, has strangers of its own in
+    tests/portal/test_security.py.
     """
     found = [
         Address(route, tuple(pattern.pattern.converters), _for_platform(pattern.callback))
         for route, pattern in _patterns(get_resolver().url_patterns, "")
-        if route.startswith(tuple(METHODS))
-        and not rule_of(pattern.callback).is_open
-        and not PERSONAL & set(pattern.pattern.converters)
+        if route.startswith(tuple(METHODS)) and _is_for_members(pattern.callback)
     ]
     # The API's before the portal's, and what revokes its key after all that asks with the key.
     return sorted(found, key=lambda one: (one.door, "api_key" in one.words, one.route))
+
+
+def _is_for_members(view: object) -> bool:
+    rule = rule_of(view)
+    return not (rule.is_open or rule.is_personal)
 
 
 def _for_platform(view: Any) -> frozenset[str]:
