@@ -1,9 +1,8 @@
 """Many rows in one statement, whatever their columns.
 
 Django's `bulk_create` writes a placeholder for every value as soon as one column is a range or
-JSON, and half of a large insert goes into the text of the statement. Here the rows travel as one
-JSON document, which the server takes apart by the columns' own types; a value that all rows share
-travels once.
+JSON, and half of a large insert goes into the text of the statement. Here the rows travel by
+columns, an array each, beside the statement; a value that all rows share travels once.
 """
 
 from __future__ import annotations
@@ -17,10 +16,12 @@ from typing import Any, TypeVar
 import msgspec
 from django.db import connection
 from django.db.models import Model
+from django.db.models.base import ModelState
 from django.db.models.fields import NOT_PROVIDED
 from psycopg.types.range import Range
 
 from apps.core import statements
+from apps.core.postgres.arrays import Texts
 from apps.engine.period import iso
 
 AnyModel = TypeVar("AnyModel", bound=Model)
@@ -29,24 +30,33 @@ AnyModel = TypeVar("AnyModel", bound=Model)
 # Up to so many rows all columns travel with each: the statement is the same whatever they hold.
 FEW = 20
 
-# What the document spells as it is: numbers and texts, and the content of a JSON column.
-_SPELLED = frozenset({str, int, bool, type(None), dict, list})
+WHOLE = frozenset({"bigint", "integer", "smallint"})
 
 
 def row(model: type[AnyModel], values: Mapping[str, Any]) -> AnyModel:
     """Return a new row with these attributes, keys of other rows by name (`invoice_id`); what is
     left out has the field's default.
 
-    For rows by the thousand: a model that is given names looks for each of them in several places.
+    For rows by the thousand: a model's own constructor sets each attribute through its descriptor,
+    which has nothing to do for a row that is new.
     """
-    return model(
-        *[values[name] if name in values else default() for name, default in _attributes(model)]
-    )
+    made = model.__new__(model)
+    state = made.__dict__
+    state["_state"] = ModelState()
+    for name, default in _attributes(model):
+        state[name] = values[name] if name in values else default()
+    return made
 
 
 @cache
 def _attributes(model: type[Model]) -> list[tuple[str, Callable[[], Any]]]:
-    return [(field.attname, field.get_default) for field in model._meta.concrete_fields]
+    return [(field.attname, _default(field)) for field in model._meta.concrete_fields]
+
+
+def _default(field: Any) -> Callable[[], Any]:
+    """Return what gives the field its default, as directly as may be."""
+    made: Callable[[], Any] = field.default if field.has_default() else field.get_default
+    return made if callable(made) else field.get_default
 
 
 def insert(rows: Iterable[AnyModel]) -> list[AnyModel]:
@@ -72,7 +82,7 @@ def add(model: type[Model], rows: Iterable[Mapping[str, Any]]) -> list[int]:
     A row is given by its attributes, keys of other rows by name (`invoice_id`); what it leaves out
     has the field's default.
     """
-    defaults = [(field.attname, field.get_default) for field in _written(model)]
+    defaults = [(field.attname, _default(field)) for field in _written(model)]
     given = [
         {name: row[name] if name in row else default() for name, default in defaults}
         for row in rows
@@ -103,19 +113,20 @@ def _store(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> list[int]:
     varied = [field for field in fields if field.attname not in alike]
     names = ", ".join(f'"{field.column}"' for field in fields)
     given = ", ".join(f'"{field.column}"' for field in varied)
-    types = ", ".join(f'"{field.column}" {_type(field)}' for field in varied)
+    arrays = ", ".join(f"%s::{_carrier(field)}[]" for field in varied)
     values = ", ".join(
-        f"%s::{_loose_type(field)}" if field.attname in alike else f'"{field.column}"'
+        f"{'%s' if field.attname in alike else _quoted(field)}::{_loose_type(field)}"
         for field in fields
     )
     statement = (  # names and types are the model's own
         f'INSERT INTO "{model._meta.db_table}" ({names})'  # noqa: S608
-        f" SELECT {values} FROM ROWS FROM (jsonb_to_recordset(%s::jsonb) AS ({types}))"
+        f" SELECT {values} FROM unnest({arrays})"
         f" WITH ORDINALITY AS given ({given}, place) ORDER BY place RETURNING id"
     )
-    document = msgspec.json.encode(_document(varied, rows)).decode()
     constants = [_scalar(value) for value in alike.values()]
-    return [key for (key,) in statements.bound(statement, [*constants, document])]
+    columns = [_column(field, [row[field.attname] for row in rows]) for field in varied]
+    # Constants and columns stand in the statement in this order only: first what is selected.
+    return [key for (key,) in statements.bound(statement, [*constants, *columns])]
 
 
 def _are_alike(rows: Sequence[Mapping[str, Any]], field: Any) -> bool:
@@ -127,15 +138,13 @@ def _are_alike(rows: Sequence[Mapping[str, Any]], field: Any) -> bool:
     return all(row[name] == first for row in rows)
 
 
-def _document(fields: Iterable[Any], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    columns = [(field.column, field.attname) for field in fields]
-    return [
-        {
-            column: value if type(value := row[name]) in _SPELLED else _spelled(value)
-            for column, name in columns
-        }
-        for row in rows
-    ]
+def _column(field: Any, values: Sequence[Any]) -> str | Texts:
+    """Return a column's values as an array: numbers and texts, which the statement casts."""
+    if _carrier(field) != "text":
+        return array(values)
+    if _type(field) == "jsonb":
+        return Texts(None if value is None else msgspec.json.encode(value) for value in values)
+    return Texts(None if value is None else _text(value).encode() for value in values)
 
 
 @cache
@@ -149,17 +158,29 @@ def _type(field: Any) -> str:
     return str(field.rel_db_type(connection) if field.is_relation else field.db_type(connection))
 
 
+def _carrier(field: Any) -> str:
+    """Return the type in which the column's values travel."""
+    return kind if (kind := _type(field)) in WHOLE else "text"
+
+
+def _quoted(field: Any) -> str:
+    return f'"{field.column}"'
+
+
 def _loose_type(field: Any) -> str:
-    # A cast to varchar(n) cuts what is too long; the column refuses it, as the document does.
+    # A cast to varchar(n) cuts what is too long; the column refuses it.
     return "text" if _type(field).startswith("varchar") else _type(field)
 
 
 def _scalar(value: Any) -> Any:
     alone = value is None or isinstance(value, bool | int | bytes)
-    return value if alone else str(_spelled(value))
+    return value if alone else _text(value)
 
 
-def _spelled(value: Any) -> Any:
+def _text(value: Any) -> str:
+    """Return a value as PostgreSQL reads it."""
+    if type(value) is str:
+        return value
     if isinstance(value, Range):
         return f"[{_instant(value.lower)},{_instant(value.upper)})"
     if isinstance(value, datetime):
@@ -168,7 +189,7 @@ def _spelled(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Decimal):
         return format(value, "f")
-    return value
+    return str(value)
 
 
 def _instant(moment: datetime | None) -> str:

@@ -12,7 +12,7 @@ from psycopg import Cursor, OperationalError, pq
 from psycopg.errors import error_from_result as psycopg_error
 
 from apps.core import rls
-from apps.core.postgres import loaders
+from apps.core.postgres import arrays, loaders
 
 # Acknowledged is stored, whatever the server's configuration says.
 DURABLE = "SET LOCAL synchronous_commit = on; "
@@ -51,8 +51,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """PostgreSQL with the scope of `apps.core.rls` sent in the same message as BEGIN."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Connect; instants are read by the loaders of the house."""
+        """Connect; what goes by the thousand is read and sent in ways of the house."""
         connection = super().get_new_connection(conn_params)
+        arrays.register(connection)
         loaders.register(connection)
         return connection
 
