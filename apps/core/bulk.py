@@ -41,22 +41,31 @@ def row(model: type[AnyModel], values: Mapping[str, Any]) -> AnyModel:
     which has nothing to do for a row that is new.
     """
     made = model.__new__(model)
-    state = made.__dict__
-    state["_state"] = ModelState()
-    for name, default in _attributes(model):
-        state[name] = values[name] if name in values else default()
+    made.__dict__.update(_filled(model, values), _state=ModelState())
     return made
 
 
+def _filled(model: type[Model], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with the defaults of what they leave out."""
+    constant, called = _defaults(model)
+    found = {**constant, **values}
+    for name, default in called:
+        if name not in values:
+            found[name] = default()
+    return found
+
+
 @cache
-def _attributes(model: type[Model]) -> list[tuple[str, Callable[[], Any]]]:
-    return [(field.attname, _default(field)) for field in model._meta.concrete_fields]
+def _defaults(model: type[Model]) -> tuple[dict[str, Any], list[tuple[str, Callable[[], Any]]]]:
+    """Return the defaults by attribute: what is the same each time, and what is made each time."""
+    fields = model._meta.concrete_fields
+    called = [(field.attname, field.default) for field in fields if _is_called(field)]
+    constant = {field.attname: field.get_default() for field in fields if not _is_called(field)}
+    return constant, called
 
 
-def _default(field: Any) -> Callable[[], Any]:
-    """Return what gives the field its default, as directly as may be."""
-    made: Callable[[], Any] = field.default if field.has_default() else field.get_default
-    return made if callable(made) else field.get_default
+def _is_called(field: Any) -> bool:
+    return bool(field.has_default()) and callable(field.default)
 
 
 def insert(rows: Iterable[AnyModel]) -> list[AnyModel]:
@@ -68,9 +77,10 @@ def insert(rows: Iterable[AnyModel]) -> list[AnyModel]:
     made = list(rows)
     if not made:
         return made
-    keys = _store(type(made[0]), [row.__dict__ for row in made])
+    model = type(made[0])
+    keys = _store(model, [row.__dict__ for row in made])
     for row, key in zip(made, keys, strict=True):
-        row.pk = key
+        setattr(row, str(model._meta.pk.attname), key)
         row._state.adding = False
         row._state.db = connection.alias
     return made
@@ -82,11 +92,7 @@ def add(model: type[Model], rows: Iterable[Mapping[str, Any]]) -> list[int]:
     A row is given by its attributes, keys of other rows by name (`invoice_id`); what it leaves out
     has the field's default.
     """
-    defaults = [(field.attname, _default(field)) for field in _written(model)]
-    given = [
-        {name: row[name] if name in row else default() for name, default in defaults}
-        for row in rows
-    ]
+    given = [_filled(model, row) for row in rows]
     return _store(model, given) if given else []
 
 
@@ -99,23 +105,26 @@ def array(values: Iterable[Any]) -> str:
 
 
 def _element(value: Any) -> str:
-    if value is None:
-        return "NULL"
     if isinstance(value, int):
         return str(value)
+    if value is None:
+        return "NULL"
     text = _moment(value) if isinstance(value, datetime) else str(value)
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _store(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> list[int]:
     fields = _written(model)
-    alike = {field.attname: rows[0][field.attname] for field in fields if _are_alike(rows, field)}
+    columns = {field.attname: [row[field.attname] for row in rows] for field in fields}
+    alike = {field.attname for field in fields if _are_alike(field, columns[field.attname])}
     varied = [field for field in fields if field.attname not in alike]
     names = ", ".join(f'"{field.column}"' for field in fields)
     given = ", ".join(f'"{field.column}"' for field in varied)
     arrays = ", ".join(f"%s::{_carrier(field)}[]" for field in varied)
     values = ", ".join(
-        f"{'%s' if field.attname in alike else _quoted(field)}::{_loose_type(field)}"
+        f"%s::{_loose_type(field)}"
+        if field.attname in alike
+        else f'"{field.column}"::{_loose_type(field)}'
         for field in fields
     )
     statement = (  # names and types are the model's own
@@ -123,22 +132,19 @@ def _store(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> list[int]:
         f" SELECT {values} FROM unnest({arrays})"
         f" WITH ORDINALITY AS given ({given}, place) ORDER BY place RETURNING id"
     )
-    constants = [_scalar(value) for value in alike.values()]
-    columns = [_column(field, [row[field.attname] for row in rows]) for field in varied]
-    # Constants and columns stand in the statement in this order only: first what is selected.
-    return [key for (key,) in statements.bound(statement, [*constants, *columns])]
+    constants = [_scalar(columns[f.attname][0]) for f in fields if f.attname in alike]
+    arrays_of = [_array_of(field, columns[field.attname]) for field in varied]
+    return [key for (key,) in statements.bound(statement, [*constants, *arrays_of])]
 
 
-def _are_alike(rows: Sequence[Mapping[str, Any]], field: Any) -> bool:
+def _are_alike(field: Any, values: list[Any]) -> bool:
     """Tell whether a value need not travel with each of many rows: most columns are the same."""
-    name = field.attname
-    first = rows[0][name]
-    if len(rows) < FEW or isinstance(first, dict | list) or _type(field) == "jsonb":
+    if len(values) < FEW or _type(field) == "jsonb":
         return False
-    return all(row[name] == first for row in rows)
+    return values.count(values[0]) == len(values)
 
 
-def _column(field: Any, values: Sequence[Any]) -> str | Texts:
+def _array_of(field: Any, values: list[Any]) -> str | Texts:
     """Return a column's values as an array: numbers and texts, which the statement casts."""
     if _carrier(field) != "text":
         return array(values)
@@ -161,10 +167,6 @@ def _type(field: Any) -> str:
 def _carrier(field: Any) -> str:
     """Return the type in which the column's values travel."""
     return kind if (kind := _type(field)) in WHOLE else "text"
-
-
-def _quoted(field: Any) -> str:
-    return f'"{field.column}"'
 
 
 def _loose_type(field: Any) -> str:
