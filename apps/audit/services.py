@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +13,10 @@ from django.db import transaction
 from apps.audit.models import AuditEntry
 from apps.core import bulk, outbox
 from apps.core.actor import Actor, require
+from apps.engine.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Entry:
     """One thing that was done, to what, and what it changed."""
 

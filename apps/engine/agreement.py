@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,6 +17,7 @@ from apps.engine.money import exponent
 from apps.engine.period import Period, utc
 from apps.engine.price_rules import PLAIN, Rules
 from apps.engine.prices import Terms
+from apps.engine.values import value_class
 
 ONE = Decimal(1)
 
@@ -62,7 +63,7 @@ class Reason(StrEnum):
     ONE_TIME = "one_time"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class QuantityStep:
     """From `at` on the item's quantity is this; of two steps at one instant the larger id holds.
 
@@ -85,7 +86,7 @@ class Turn(NamedTuple):
     rule: ProrationRule
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Item:
     """One dated item of an agreement.
 
@@ -191,7 +192,7 @@ class Item:
         return turns
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@value_class(frozen=True, slots=True, init=False)
 class Agreement:
     """What one subscription owes by: its grid of periods, its currency, its items in order.
 

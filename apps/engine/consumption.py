@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from apps.engine.decimals import EXACT, ZERO, decimal_of
+from apps.engine.values import value_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Move:
         decimal_of(self.prorated)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Consumed:
     """The facts that a price is applied to; most prices look at the quantity alone.
 

@@ -8,7 +8,7 @@ billed at it can be computed again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from apps.engine.calendar import Cycle, Interval
 from apps.engine.period import Period, utc
+from apps.engine.values import value_class
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -47,7 +48,7 @@ class Lap(NamedTuple):
 _span = lru_cache(maxsize=1024)(Period)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Stretch:
     """A cycle in force from its first boundary at `start` until `end`, None while open.
 
@@ -79,7 +80,7 @@ class Stretch:
         return self.cycle.index_at(self.end - MICROSECOND) - self.first + 1
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Grid:
     """Stretches in order, without overlap; a gap between two is a pause.
 

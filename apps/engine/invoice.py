@@ -8,7 +8,7 @@ billed already, and a line that was lost is proposed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -37,6 +37,7 @@ from apps.engine.price_rules import Rules
 from apps.engine.prices import Terms
 from apps.engine.proration import Change, Segments, change, price_segments
 from apps.engine.rating import FIRST, Progress, Rated, rate, ratio
+from apps.engine.values import value_class
 
 __all__ = [
     "Agreement",
@@ -81,7 +82,7 @@ class MissingUsage(LookupError):
     """A metered line without its measurement: no usage must be said, not left out."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Measured:
     """What a meter counted in a window.
 
@@ -132,7 +133,7 @@ class Billed(NamedTuple):
 BilledOf = Callable[[Item, Period], Billed]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Proposal:
     """A line as it will stand on the invoice.
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from apps.engine.money import Money
 from apps.engine.tax import TaxRate, Treatment
+from apps.engine.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Line:
     """A rated line before discounts, taxes and credits.
 

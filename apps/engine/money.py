@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from math import trunc
 
 from apps.engine.decimals import NotADecimal, decimal_of
+from apps.engine.values import value_class
 
 Exact = Fraction | Decimal | int
 
@@ -108,7 +108,7 @@ def apportion(parts: Sequence[Exact], total: int) -> list[int]:
     return units
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Money:
     """An amount in whole minor units (cents, yen, fils) of one ISO 4217 currency.
 

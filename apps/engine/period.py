@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
+
+from apps.engine.values import value_class
 
 
 def utc(moment: datetime) -> datetime:
@@ -39,7 +40,7 @@ def _spelled(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value_class(frozen=True, slots=True, order=True)
 class Period:
     """[start, end) in UTC; the end is after the start. Any aware datetimes are accepted."""
 

@@ -18,6 +18,7 @@ from apps.engine.money import CurrencyMismatch, Exact, Money, exponent, round_ha
 from apps.engine.price_rules import PLAIN, Commitment, Rules
 from apps.engine.prices import Terms
 from apps.engine.steps import NoPrice, Priced, Step, packages_begun, price
+from apps.engine.values import value_class
 
 __all__ = [
     "FIRST",
@@ -39,7 +40,7 @@ WHOLE = Fraction(1)
 NOTHING = Fraction(0)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Progress:
     """Where a line stands in its period: what earlier lines of the same price have billed.
 
@@ -87,7 +88,7 @@ class Committed:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Side:
     """A price and, where there is one, the commitment it was held against."""
 
@@ -105,7 +106,7 @@ class Side:
         return found if self.committed is None else found | {"commitment": self.committed.as_dict()}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Bounds:
     """What lies between the price of the usage and the line, in major units.
 
@@ -141,7 +142,7 @@ class Bounds:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Rated:
     """A price applied to a quantity.
 

@@ -7,7 +7,6 @@ two running totals, each rounded once, so the months always sum to the whole.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from apps.engine.calendar import zone
 from apps.engine.money import Money
 from apps.engine.period import Period
+from apps.engine.values import value_class
 
 _DAY = timedelta(days=1)
 
@@ -46,7 +46,7 @@ class Month(NamedTuple):
         return Month(self.year + self.month // 12, self.month % 12 + 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Schedule:
     """An amount earned evenly from the `first` day of service to the `last`, both counted.
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from apps.engine.agreement import Item, ItemKind
+from apps.engine.values import value_class
 
 Filters = Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Match:
     """The events of one price: they fit all of `include`, and none of `exclude` as a whole.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from fractions import Fraction
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from apps.engine.lines import Line
 from apps.engine.money import Money, apportion
 from apps.engine.proof import BrokenSettlement, verify_settlement
 from apps.engine.tax import Taxable, Taxation, TaxedLine, TaxPolicy, TaxRate, tax_lines
+from apps.engine.values import value_class
 
 __all__ = [
     "BrokenSettlement",
@@ -44,7 +45,7 @@ NOTHING = Fraction(0)
 Part = TypeVar("Part", Fraction, Money)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class SettledLine:
     """A line with what came off it, what was added, and what was paid of it by credit.
 
@@ -102,7 +103,7 @@ class SettledLine:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class SettlementTotals:
     """The sums of a document.
 
@@ -128,7 +129,7 @@ class SettlementTotals:
         return {f"{field.name}_minor": getattr(self, field.name).minor for field in fields(self)}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Settlement:
     """A document's sums, line by line and step by step.
 
@@ -213,7 +214,7 @@ def settle(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Priced:
     """The document before anything is paid of it."""
 
@@ -253,7 +254,7 @@ class _Priced:
         return [Money(part, self.currency) for part in apportion(exact, total.minor)]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Paid:
     """What credit paid, and what is open after all but the balance; `open` may be negative."""
 

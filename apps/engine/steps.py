@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -30,13 +30,14 @@ from apps.engine.prices import (
     Volume,
     percent,
 )
+from apps.engine.values import value_class
 
 
 class NoPrice(ValueError):
     """A quantity that the terms have no answer for: beyond the last tier, or below zero."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Step:
     """One tier's arithmetic in major units: units × unit_amount + flat_amount.
 
@@ -78,7 +79,7 @@ def _text(units: Decimal | Fraction) -> str:
     return exact_text(units) if isinstance(units, Fraction) else plain(units)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Priced:
     """Terms applied to what was consumed. `notes` are what else the arithmetic rests on."""
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from apps.engine.decimals import exact_text, plain
 from apps.engine.money import Money, apportion, round_half_away
+from apps.engine.values import value_class
 
 
 class InvalidTaxRate(ValueError):
@@ -74,7 +75,7 @@ class TaxPolicy:
     inclusive: Inclusive = Inclusive.NET_FIRST
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Taxable:
     """What is taxed: a line's amount after discounts, in minor units."""
 
@@ -84,7 +85,7 @@ class Taxable:
     treatment: Treatment = Treatment.TAXED
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class TaxPart:
     """One rate's tax on one line: exact in minor units, and the whole units it stands for."""
 
@@ -101,7 +102,7 @@ class TaxPart:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class TaxedLine:
     """A line's taxes. `tax` and `included` are its parts of the document's and sum to them."""
 
@@ -123,7 +124,7 @@ class TaxedLine:
         return Money(round_half_away(exact), self.tax.currency)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Taxation:
     """The taxes of a document, by line and by rate. `included` is the part inside the prices."""
 

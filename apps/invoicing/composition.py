@@ -40,6 +40,7 @@ from apps.engine.period import Period
 from apps.engine.prices import Dynamic, Percentage
 from apps.engine.rating import ratio
 from apps.engine.rules import matches
+from apps.engine.values import value_class
 from apps.invoicing.document import Line
 from apps.invoicing.models import Charge, Correction, CreditNoteLine, Invoice, InvoiceLine
 from apps.subscriptions.selectors import SubscriptionFacts
@@ -57,7 +58,7 @@ Waiting = tuple[int, str, "Composed"]
 """A line that no invoice bills yet, after its organization's integer id and its currency."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Composed:
     """A line that is to be billed: what it is for, its arithmetic, and the usage it counted."""
 
@@ -412,7 +413,7 @@ def billed_before(boundary: Boundary, invoice_id: int) -> BilledOf:
     return _Billed([boundary], before=invoice_id).of
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Progressed:
     """What progressive invoices billed, took off as discounts, and lost to credit notes since; all
     in minor units.

@@ -13,6 +13,7 @@ import msgspec
 
 from apps.engine.decimals import plain
 from apps.engine.period import Period, iso
+from apps.engine.values import value_class
 
 INVOICE = "invoice"
 ONE_OFF = "one_off"
@@ -20,7 +21,7 @@ CREDIT_NOTE = "credit_note"
 CHARGED = ("standard", "taxed")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Deduction:
     """What one discount took off, or one credit paid: minor units, as a positive number."""
 
@@ -32,7 +33,7 @@ class Deduction:
         return {"name": self.name, "amount": self.amount}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Tax:
     """One tax on one line, or on the whole document. `base` and `amount` are in minor units.
 
@@ -89,7 +90,7 @@ class Corrects:
         return {"number": self.number, "issued_at": iso(self.issued_at)}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Line:
     """One line. `amount` is in minor units; `explanation` is its arithmetic as data.
 
@@ -126,7 +127,7 @@ class Line:
         return said | _where_said({"discount": self.discount, "tax_rates": taxes})
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Document:
     """An invoice, final, draft or upcoming. Amounts are in minor units of `currency`.
 

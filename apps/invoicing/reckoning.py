@@ -24,6 +24,7 @@ from apps.engine.lines import EVERYTHING, Scope
 from apps.engine.lines import Line as EngineLine
 from apps.engine.money import Money
 from apps.engine.settlement import Settlement, settle
+from apps.engine.values import value_class
 from apps.invoicing.composition import CREDIT_PURCHASE, Composed
 from apps.invoicing.document import Deduction, Tax
 from apps.invoicing.models import CreditGrant
@@ -48,7 +49,7 @@ _TREATMENTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Conditions:
     """Everything beside its lines that an invoice's total depends on."""
 
@@ -255,7 +256,7 @@ def as_credit(grant: CreditGrant) -> Credit:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Customer:
     """Whose lines, in which currency, dated when, and which discounts may come off them.
 

@@ -20,6 +20,7 @@ from apps.engine.daycount import Proration, ProrationRule
 from apps.engine.grid import Grid, Stretch, join
 from apps.engine.period import Period
 from apps.engine.price_rules import PLAIN, Rules
+from apps.engine.values import value_class
 from apps.plans.offers import CouponRules
 from apps.plans.selectors import PriceTerms, VersionTerms
 from apps.subscriptions import states
@@ -27,7 +28,7 @@ from apps.subscriptions import states
 During = tuple[datetime, datetime | None]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ItemFacts:
     """An item with the price it stands for; `agreed` when its terms are this customer's own.
 
@@ -48,7 +49,7 @@ class ItemFacts:
         return self.item.end is None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class PhaseFacts:
     """A plan version and a cycle during a range of time."""
 
@@ -123,7 +124,7 @@ class DiscountFacts:
         return all(boundary < moment for moment in ends)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class SubscriptionFacts:
     """All that a page, a client or an invoice needs to know of a subscription.
 

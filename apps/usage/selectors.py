@@ -21,6 +21,7 @@ from apps.core.snapshots import Snapshot
 from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Cycle, Interval, Unit, zone
 from apps.engine.decimals import EXACT, ZERO, plain
+from apps.engine.values import value_class
 from apps.usage import clickhouse, counting, filtering
 from apps.usage.blocks import boundary
 from apps.usage.checking import PLACES, PUBLIC_ID, PUBLIC_PREFIX, MeterRule, dedupe_key
@@ -82,7 +83,7 @@ class MeterShape:
     dimensions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Want:
     """What to measure: a meter over [start, end), any instants, to the microsecond.
 
@@ -113,7 +114,7 @@ class Want:
         return filtering.document(self.include, self.exclude)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Measured:
     """A quantity, and the evidence that lets anybody count it again.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from apps.core import bulk
+from apps.engine.values import value_class
 from apps.invoicing.models import LedgerEntry, LedgerTransaction
 
 Account = LedgerEntry.Account
@@ -22,7 +22,7 @@ RECEIVABLE, CASH, REVENUE, DEFERRED, TAX, CREDIT, PROMOTION, WRITE_OFF = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Movement:
     """A balanced movement: amounts by account in minor units, debits positive.
 

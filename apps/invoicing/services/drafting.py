@@ -12,6 +12,7 @@ from psycopg.types.range import TimestamptzRange
 from apps.core import bulk
 from apps.core.actor import Actor
 from apps.engine.period import Period
+from apps.engine.values import value_class
 from apps.invoicing import selectors
 from apps.invoicing.composition import Composed, covered
 from apps.invoicing.models import Invoice, InvoiceDiscount, InvoiceLine, InvoiceTax
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from apps.tenants.models import Organization
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Bill:
     """Everything that a draft is made of.
 
