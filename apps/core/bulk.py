@@ -41,7 +41,7 @@ def row(model: type[AnyModel], values: Mapping[str, Any]) -> AnyModel:
     which has nothing to do for a row that is new.
     """
     made = model.__new__(model)
-    made.__dict__.update(_filled(model, values), _state=ModelState())
+    made.__dict__ = {"_state": ModelState(), **_filled(model, values)}
     return made
 
 
@@ -79,10 +79,10 @@ def insert(rows: Iterable[AnyModel]) -> list[AnyModel]:
         return made
     model = type(made[0])
     keys = _store(model, [row.__dict__ for row in made])
+    name, alias = str(model._meta.pk.attname), connection.alias
     for row, key in zip(made, keys, strict=True):
-        setattr(row, str(model._meta.pk.attname), key)
-        row._state.adding = False
-        row._state.db = connection.alias
+        setattr(row, name, key)
+        row._state.adding, row._state.db = False, alias
     return made
 
 
@@ -105,7 +105,7 @@ def array(values: Iterable[Any]) -> str:
 
 
 def _element(value: Any) -> str:
-    if isinstance(value, int):
+    if type(value) is int:
         return str(value)
     if value is None:
         return "NULL"
@@ -150,6 +150,8 @@ def _array_of(field: Any, values: list[Any]) -> str | Texts:
         return array(values)
     if _type(field) == "jsonb":
         return Texts(None if value is None else msgspec.json.encode(value) for value in values)
+    if {*map(type, values)} == {str}:
+        return Texts(map(str.encode, values))
     return Texts(None if value is None else _text(value).encode() for value in values)
 
 
@@ -159,6 +161,7 @@ def _written(model: type[Model]) -> list[Any]:
     return [f for f in fields if not f.primary_key and f.db_default is NOT_PROVIDED]
 
 
+@cache
 def _type(field: Any) -> str:
     # A collation is the column's and not the type's.
     return str(field.rel_db_type(connection) if field.is_relation else field.db_type(connection))

@@ -146,14 +146,16 @@ class Item:
 
     def lives_at(self, moment: datetime) -> bool:
         """Whether start ≤ moment < end."""
-        return self.start <= moment and (self.end is None or moment < self.end)
+        since, until = self.during
+        return since <= moment and (until is None or moment < until)
 
     def lived(self, period: Period) -> Period | None:
         """The part of the period in which the item lived, or None."""
-        if self.start <= period.start and (self.end is None or self.end >= period.end):
+        since, until = self.during
+        if since <= period.start and (until is None or until >= period.end):
             return period
-        start = max(self.start, period.start)
-        end = period.end if self.end is None else min(self.end, period.end)
+        start = max(since, period.start)
+        end = period.end if until is None else min(until, period.end)
         return Period(start, end) if start < end else None
 
     def quantity_at(self, moment: datetime) -> Decimal:

@@ -64,6 +64,11 @@ def about(value: Decimal, *, digits: int = 3) -> Decimal:
     return Context(prec=digits, rounding=ROUND_HALF_UP).plus(value)
 
 
+def fraction_of(value: Decimal) -> Fraction:
+    """A decimal as a fraction; `Fraction` alone first asks whether it is of many other kinds."""
+    return Fraction(*value.as_integer_ratio())
+
+
 def exact_text(value: Fraction) -> str:
     """A fraction as a decimal when it has a finite one, else as "numerator/denominator"."""
     if value.denominator == 1:

@@ -191,7 +191,7 @@ class Proposal:
         }
         if self.window != self.period:
             explanation["window"] = self.window.as_dict()
-        if self.net_of != WHOLE:
+        if self.net_of is not WHOLE and self.net_of != WHOLE:
             explanation["net_of_discounts"] = ratio(self.net_of)
         if self.reserved:
             explanation["reserved_minor"] = self.reserved

@@ -207,7 +207,7 @@ class Rated:
             explanation["before_amount"] = plain(self.before_amount)
         if self.deferred:
             explanation["deferred"] = True
-        if self.share != WHOLE:
+        if self.share is not WHOLE and self.share != WHOLE:
             explanation["share"] = ratio(self.share)
         if self.bounded:
             explanation["bounds"] = self.bounds.as_dict()
@@ -278,7 +278,7 @@ def rate(
     so_far, before = _sides(terms, own, included, rules, progress)
     deferred = rules.on_last_line and not progress.last
     usage = NOTHING if deferred else _increment(so_far, before, progress)
-    charged = usage if share == WHOLE else usage * share
+    charged = usage if share is WHOLE else usage * share
     bounded = rules.bounds
     bounds = (_bounds if bounded else _unbounded)(charged, rules, progress, share)
     exact = (bounds.amount if bounded else charged) * 10 ** exponent(currency)
@@ -321,6 +321,8 @@ def rate_sum(
 
 def checked_share(share: Exact) -> Fraction:
     """The share as a Fraction; raises ValueError outside 0 to 1: never more than the full price."""
+    if share is WHOLE:
+        return share
     if not 0 <= share <= 1:
         raise ValueError(f"a share lies between 0 and 1: {share}")
     return share if type(share) is Fraction else Fraction(share)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from apps.engine.calendar import zone
@@ -68,9 +69,7 @@ class Schedule:
 
         Raises UnknownTimezone.
         """
-        local = zone(timezone)
-        first = service.start.astimezone(local).date()
-        return cls(amount, first, max(first, service.end.astimezone(local).date() - _DAY))
+        return cls(amount, *_days_of(service, timezone))
 
     @classmethod
     def on(cls, amount: Money, day: date) -> Schedule:
@@ -109,6 +108,13 @@ class Schedule:
             found[month] = self.between(month.first, month.last)
             month = month.following
         return found
+
+
+@lru_cache(maxsize=1024)  # most customers have the same months
+def _days_of(service: Period, timezone: str) -> tuple[date, date]:
+    local = zone(timezone)
+    first = service.start.astimezone(local).date()
+    return first, max(first, service.end.astimezone(local).date() - _DAY)
 
 
 def recognized(schedules: Iterable[Schedule], *, first: date, last: date, currency: str) -> Money:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from apps.engine.consumption import Consumed, Move, total_of
-from apps.engine.decimals import EXACT, ZERO, exact_text, plain
+from apps.engine.decimals import EXACT, ZERO, exact_text, fraction_of, plain
 from apps.engine.per_event import tally
 from apps.engine.price_rules import Conversion, Negative, Rules
 from apps.engine.prices import (
@@ -43,7 +43,7 @@ class Step:
 
     `tier` counts from 0; the step covers the units above `start`, up to and including `up_to`. For
     a package price `units` are packages, for blocks they are blocks of `block_size`. Units by their
-    share of time may have no finite decimal form.
+    share of time may have no finite decimal form. `amount` is exact.
     """
 
     tier: int
@@ -53,13 +53,15 @@ class Step:
     unit_amount: Decimal
     flat_amount: Decimal
     block_size: Decimal | None = None
+    amount: Fraction = field(init=False, repr=False, compare=False)
 
-    @property
-    def amount(self) -> Fraction:
-        """The step's exact amount in major units."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "amount", self._amount())
+
+    def _amount(self) -> Fraction:
         if isinstance(self.units, Fraction):
             return self.units * Fraction(self.unit_amount) + Fraction(self.flat_amount)
-        return Fraction(EXACT.fma(self.units, self.unit_amount, self.flat_amount))
+        return fraction_of(EXACT.fma(self.units, self.unit_amount, self.flat_amount))
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON, numbers as canonical strings."""
@@ -128,7 +130,7 @@ def price(terms: Terms, consumed: Consumed, included: Decimal, rules: Rules) -> 
     converted = quantity if rules.conversion is None else rules.conversion.apply(quantity)
     units = max(ZERO, EXACT.subtract(converted, included))
     found = Priced(
-        terms.model, quantity, rules.conversion, converted, included, Fraction(units), ()
+        terms.model, quantity, rules.conversion, converted, included, fraction_of(units), ()
     )
     return _apply(terms, consumed, units, found)
 
@@ -200,7 +202,7 @@ def _packages(terms: Package, billable: Decimal, found: Priced) -> Priced:
 
 def packages_begun(billable: Decimal, size: Decimal) -> Decimal:
     """How many packages the units fill or begin."""
-    whole = Fraction(billable) / Fraction(size)
+    whole = fraction_of(billable) / fraction_of(size)
     return Decimal(-(-whole.numerator // whole.denominator))
 
 

@@ -64,7 +64,7 @@ def _reviewed(row: Invoice) -> str:
 
 def _doubtful(lines: Sequence[InvoiceLine], found: Sequence[Doubt]) -> str:
     """Return why usage that is billed may not be so, if it may not."""
-    for line in lines:
+    for line in lines if found else ():
         meter = line.explanation.get("meter", "")
         for doubt in found:
             if doubt.touches(meter, line.during.lower, line.during.upper):

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from apps.tenants.models import Organization
 
 KEPT = gettext_noop("Kept as your credit")
-NO_TAX = Tax(name="", percent=Decimal(0), base=0, amount=0, treatment="none")
 UPCOMING = "upcoming"
+NO_PERCENT = Decimal(0)
 
 
 def upcoming(subscription_id: str, *, at: datetime) -> Document | None:
@@ -354,7 +354,7 @@ class _Taxes:
     def _whole(self) -> tuple[Tax, ...]:
         net = self._row.subtotal - self._row.discount
         if not self._taxes and self._settled:
-            return (replace(NO_TAX, base=net),)
+            return (_no_tax(net),)
         return tuple(_tax(tax, tax.base, tax.amount) for tax in self._taxes)
 
     def of_line(self, position: int) -> tuple[Tax, ...]:
@@ -362,11 +362,17 @@ class _Taxes:
             return ()
         settled = self._settled[position - 1]
         base = _whole_minor(settled["taxable_minor"])
+        if not self._taxes:
+            return (_no_tax(base),)
         if not self._rates:
             return tuple(replace(tax, base=base) for tax in self._of_document)
         return tuple(
             _tax(self._rates[part["rate"]], base, part["minor"]) for part in settled["taxes"]
         )
+
+
+def _no_tax(base: int) -> Tax:
+    return Tax(name="", percent=NO_PERCENT, base=base, amount=0, treatment="none")
 
 
 def _whole_minor(text: str) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from apps.core.snapshots import Snapshot
 from apps.engine.aggregation import Aggregation
 from apps.engine.calendar import Cycle, Interval, Unit, zone
 from apps.engine.decimals import EXACT, ZERO, plain
+from apps.engine.period import utc
 from apps.engine.values import value_class
 from apps.usage import clickhouse, counting, filtering
 from apps.usage.blocks import boundary
@@ -724,7 +726,7 @@ def _span(
     in_buckets = not named or (
         meter.aggregation != Meter.Kind.UNIQUE_COUNT and named <= {*meter.dimensions}
     )
-    whole_from, whole_to = _hours(start, end) if in_buckets else (end, end)
+    whole_from, whole_to = _hours(utc(start), utc(end)) if in_buckets else (end, end)
     text = json.dumps(asked) if asked else None
     return _Span(organization_id, meter.id, start, end, text, whole_from, whole_to)
 
@@ -744,6 +746,9 @@ def _meters(wants: Iterable[Want]) -> dict[str, MeterShape]:
     return found
 
 
+# Most customers have the same months. In UTC: of another zone, two instants an hour apart may be
+# equal.
+@lru_cache(maxsize=1024)
 def _hours(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     """Return the part of the window that whole hours (UTC) fill, empty where none fits."""
     since, rest = divmod(start - ORIGIN, HOUR)
@@ -805,23 +810,26 @@ def _grouped(
     }
 
 
+COUNTED_AS = {
+    Meter.Kind.COUNT.value: "events",
+    Meter.Kind.SUM.value: "total",
+    Meter.Kind.MAX.value: "maximum",
+    Meter.Kind.MIN.value: "minimum",
+    Meter.Kind.LATEST.value: "latest",
+    Meter.Kind.UNIQUE_COUNT.value: "different",
+}
+
+
 def _quantity(want: Want, counted: Sequence[_Counted]) -> Decimal:
     one = counted[0]
-    match Meter.Kind(one.kind):
+    match one.kind:
         case Meter.Kind.WEIGHTED_SUM:
             return _mean_level(want, one, counted[1])
         case Meter.Kind.AVG:
             values = int(one.values)
             return _rounded(Fraction(one.total) / values) if values else ZERO
-    found: dict[str, Decimal | int | None] = {
-        Meter.Kind.COUNT: one.events,
-        Meter.Kind.SUM: one.total,
-        Meter.Kind.MAX: one.maximum,
-        Meter.Kind.MIN: one.minimum,
-        Meter.Kind.LATEST: one.latest,
-        Meter.Kind.UNIQUE_COUNT: one.different,
-    }
-    return Decimal(found[one.kind] or 0)
+    found: Decimal | int | None = getattr(one, COUNTED_AS[one.kind])
+    return Decimal(found or 0)
 
 
 def _mean_level(want: Want, up_to_end: _Counted, up_to_start: _Counted) -> Decimal:
