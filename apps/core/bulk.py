@@ -68,8 +68,21 @@ def _is_called(field: Any) -> bool:
     return bool(field.has_default()) and callable(field.default)
 
 
+def promise_keys(rows: Sequence[Model]) -> None:
+    """Give new rows of one model their keys before they are stored, for others to name them."""
+    if not rows:
+        return
+    table = f'"{rows[0]._meta.db_table}"'
+    taken = statements.rows(
+        "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)",
+        [table, len(rows)],
+    )
+    for row, (key,) in zip(rows, taken, strict=True):
+        row.pk = key
+
+
 def insert(rows: Iterable[AnyModel]) -> list[AnyModel]:
-    """Store new rows of one model in their order, and give them their keys.
+    """Store new rows of one model in their order, and give them their keys, unless they have them.
 
     Columns that the database fills in itself are left to it. Fields are not validated, as in
     `bulk_create`; constraints and triggers are the table's.
@@ -79,9 +92,9 @@ def insert(rows: Iterable[AnyModel]) -> list[AnyModel]:
         return made
     model = type(made[0])
     keys = _store(model, [row.__dict__ for row in made])
-    name, alias = str(model._meta.pk.attname), connection.alias
+    alias = connection.alias
     for row, key in zip(made, keys, strict=True):
-        setattr(row, name, key)
+        row.__dict__["id"] = key
         row._state.adding, row._state.db = False, alias
     return made
 
@@ -114,7 +127,7 @@ def _element(value: Any) -> str:
 
 
 def _store(model: type[Model], rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    fields = _written(model)
+    fields = _written(model, keyed=rows[0]["id"] is not None)
     columns = {field.attname: [row[field.attname] for row in rows] for field in fields}
     alike = {field.attname for field in fields if _are_alike(field, columns[field.attname])}
     varied = [field for field in fields if field.attname not in alike]
@@ -156,9 +169,9 @@ def _array_of(field: Any, values: list[Any]) -> str | Texts:
 
 
 @cache
-def _written(model: type[Model]) -> list[Any]:
+def _written(model: type[Model], *, keyed: bool) -> list[Any]:
     fields = model._meta.concrete_fields
-    return [f for f in fields if not f.primary_key and f.db_default is NOT_PROVIDED]
+    return [f for f in fields if f.db_default is NOT_PROVIDED and (keyed or not f.primary_key)]
 
 
 @cache

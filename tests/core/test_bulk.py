@@ -62,6 +62,21 @@ def test_many_rows_arrive_as_one_would(count: int, facts: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("count", [1, 3 * bulk.FEW])
+def test_rows_are_stored_under_the_keys_that_they_were_promised(count: int) -> None:
+    rows = [bulk.row(OutboxEvent, said) for said in _events(count)]
+    with rls.ops_scope("test: promised keys"):
+        bulk.promise_keys(rows)
+        promised = [row.pk for row in rows]
+        bulk.insert(rows)
+        later = bulk.add(OutboxEvent, _events(1))
+        found = OutboxEvent.objects.filter(pk__in=promised).order_by("pk")
+        assert [(row.pk, row.public_id) for row in found] == [
+            (row.pk, row.public_id) for row in rows
+        ]
+    assert len({*promised, *later}) == count + 1
+
+
+@pytest.mark.parametrize("count", [1, 3 * bulk.FEW])
 def test_what_is_too_long_for_its_column_is_refused(count: int) -> None:
     with pytest.raises(DataError), rls.ops_scope("test: too long"):
         bulk.add(OutboxEvent, _events(count, name="x" * 101))

@@ -291,6 +291,54 @@ def test_sums_that_do_not_add_up_cannot_become_final(
         assert selectors.get(draft.public_id).status == "draft"
 
 
+def _born(organization: Organization, status: str) -> Invoice:
+    """Return a new invoice of 50.00, complete but for its lines."""
+    world.subscribe(organization, start=day(1, 1))
+    services.bill_due(as_of=day(1, 1), actor=STAFF, at=NOW, keep_drafts=True)
+    with rls.tenant_scope(organization.pk):
+        row = selectors.latest(organization.pk, draft=True)
+    row.pk, row.public_id, row.boundary_at = None, "inv_born", None
+    row.number, row.sequence, row.finalized_at, row.content_hash = "CH-9", 9, NOW, "x"
+    row.status = status
+    return row
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [("open", "lines add up to 0, not 5000"), ("paid", "starts as a draft or open")],
+)
+def test_no_invoice_is_born_final_without_its_lines(
+    status: str, message: str, organization: Organization
+) -> None:
+    row = _born(organization, status)
+    with (
+        pytest.raises(DatabaseError, match=message),
+        rls.tenant_scope(organization.pk),
+        transaction.atomic(),
+    ):
+        row.save(force_insert=True)
+    assert len(world.invoices(organization)) == 1
+
+
+def test_a_line_whose_invoice_does_not_come_is_refused_at_commit(
+    organization: Organization,
+) -> None:
+    world.subscribe(organization, start=day(1, 1))
+    world.bill(day(1, 1))
+    with rls.tenant_scope(organization.pk):
+        line = InvoiceLine.objects.get()
+        line.pk, line.public_id, line.live = None, "il_alone", False
+        line.invoice_id = line.invoice_id + 1
+        with (
+            pytest.raises(IntegrityError, match="invoice_id_tenant_fk"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            line.save(force_insert=True)
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    assert [len(one.lines) for one in world.invoices(organization)] == [1]
+
+
 def test_a_draft_is_reckoned_anew_when_it_becomes_final(organization: Organization) -> None:
     world.subscribe(organization, start=day(1, 1))
     services.bill_due(as_of=day(1, 1), actor=STAFF, at=NOW, keep_drafts=True)

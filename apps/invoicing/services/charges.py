@@ -24,7 +24,7 @@ from apps.invoicing.composition import Composed, compose_changes, waiting_lines
 from apps.invoicing.errors import ChargeBilled, QuoteMoved, UnknownCharge
 from apps.invoicing.models import Charge, Invoice, InvoiceLine
 from apps.invoicing.services import drafts
-from apps.invoicing.services.drafting import Bill, as_range, write
+from apps.invoicing.services.drafting import Bill, as_range, keep, write
 from apps.invoicing.services.issuing import issue
 from apps.invoicing.services.sources import refuse_other_terms
 from apps.invoicing.singles import Single, cost
@@ -283,7 +283,9 @@ def _bill_single(single: Single, *, actor: Actor, at: datetime, draft: bool = Fa
         memo=single.memo,
     )
     drafted = write([bill], actor=actor, at=at)
-    if not draft:
+    if draft:
+        keep(drafted)
+    else:
         issue(drafts.keep_back(drafted, at=at, grace=False), actor=actor, at=at)
     return drafted[0].row
 

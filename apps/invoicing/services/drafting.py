@@ -46,7 +46,10 @@ class Bill:
 
 @dataclass(slots=True)
 class Drafted:
-    """A draft's rows as they were written, so that nothing has to be read again."""
+    """An invoice's rows as they were written, so that nothing has to be read again.
+
+    The invoice's own is stored only when it is kept as a draft, or issued.
+    """
 
     row: Invoice
     lines: list[InvoiceLine]
@@ -56,11 +59,13 @@ class Drafted:
 
 
 def write(bills: Sequence[Bill], *, actor: Actor, at: datetime) -> list[Drafted]:
-    """Store the bills as drafts, in four statements however many they are.
+    """Store all of the bills but the invoices themselves, which get their keys only: they are to be
+    stored as drafts (`keep`) or final (`issuing.issue`). Four statements, however many they are.
 
     Coupons that come off once are spent; a draft that is thrown away gives them back.
     """
-    rows = bulk.insert(_invoice(bill) for bill in bills)
+    rows = [_invoice(bill) for bill in bills]
+    bulk.promise_keys(rows)
     drafted = [_drafted(row, bill.reckoned) for row, bill in zip(rows, bills, strict=True)]
     _write_parts(drafted)
     used = {
@@ -74,6 +79,11 @@ def write(bills: Sequence[Bill], *, actor: Actor, at: datetime) -> list[Drafted]
         spent = {facts.id for facts in known if facts.public_id in used}
         subscriptions.spend_discounts(spent, actor=actor, at=at)
     return drafted
+
+
+def keep(drafted: Iterable[Drafted]) -> None:
+    """Store as drafts what `write` has prepared."""
+    bulk.insert(draft.row for draft in drafted)
 
 
 def rewrite(row: Invoice, reckoned: Reckoned) -> Drafted:

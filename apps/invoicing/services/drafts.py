@@ -26,7 +26,7 @@ from apps.invoicing.composition import (
 from apps.invoicing.errors import HeldForReview, NotADraft, NotHeld
 from apps.invoicing.models import Charge, Invoice
 from apps.invoicing.reckoning import Customer, conditions_of, reckon
-from apps.invoicing.services.drafting import Drafted, rewrite
+from apps.invoicing.services.drafting import Drafted, keep, rewrite
 from apps.invoicing.services.finding import find_and_lock, lock, record
 from apps.invoicing.services.issuing import issue
 from apps.invoicing.services.reports import Issued, issued
@@ -38,7 +38,10 @@ from apps.tenants import services as tenants
 
 
 def keep_back(drafted: Sequence[Drafted], *, at: datetime, grace: bool = True) -> list[Drafted]:
-    """Hold what is out of bounds, give the rest its grace, and return what can be issued now."""
+    """Hold what is out of bounds, give the rest its grace, and return what can be issued now.
+
+    What is held or waits is stored as a draft.
+    """
     reasons = reasons_to_hold([(draft.row, draft.lines) for draft in drafted], at=at)
     ready: list[Drafted] = []
     kept: list[Drafted] = []
@@ -49,7 +52,7 @@ def keep_back(drafted: Sequence[Drafted], *, at: datetime, grace: bool = True) -
         row.grace_until = row.issued_at + days if days else None
         waits = row.grace_until is not None and row.grace_until > at
         (kept if row.hold_reason or waits else ready).append(draft)
-    Invoice.objects.bulk_update([draft.row for draft in kept], ["hold_reason", "grace_until"])
+    keep(kept)
     return ready
 
 

@@ -43,8 +43,9 @@ WHERE i.id = given.id
 
 
 def issue(drafted: Sequence[Drafted], *, actor: Actor, at: datetime) -> None:
-    """Make the drafts final, in their order. The numbers come last: their counter stays locked
-    until the commit.
+    """Make the drafts final, in their order: what is not stored yet is stored so.
+
+    The numbers come last: their counter stays locked until the commit.
     """
     _move_credit(drafted, actor=actor, at=at)
     tell_low([_spender(draft) for draft in drafted if draft.row.credits > 0], at=at)
@@ -179,6 +180,14 @@ def _seal(drafted: Sequence[Drafted], at: datetime) -> None:
     rows = [draft.row for draft in drafted]
     for row, said in zip(rows, selectors.drafted_documents(drafted), strict=True):
         row.content_hash = said.hash()
+    _open([row for row in rows if not row._state.adding], at)
+    bulk.insert(row for row in rows if row._state.adding)
+
+
+def _open(rows: Sequence[Invoice], at: datetime) -> None:
+    """Make stored drafts final."""
+    if not rows:
+        return
     statements.bound(
         ISSUE,
         [

@@ -30,7 +30,7 @@ from apps.invoicing.events import SubscriptionParked
 from apps.invoicing.models import Invoice, Parked
 from apps.invoicing.reckoning import Conditions, Customer, conditions_of, reckon
 from apps.invoicing.services import drafts
-from apps.invoicing.services.drafting import Bill, Drafted, write
+from apps.invoicing.services.drafting import Bill, Drafted, keep, write
 from apps.invoicing.services.issuing import issue
 from apps.invoicing.services.reports import BillingReport, Issued, issued
 from apps.subscriptions import selectors as subscription_selectors
@@ -243,8 +243,10 @@ def _bill(dues: Sequence[Due], run: Run) -> list[Issued]:
     point("billing.drafted")
     subscriptions.pass_boundaries(rows, facts=facts, actor=run.actor, at=run.at)
     point("billing.passed")
-    ready = [] if run.keep_drafts else drafts.keep_back(drafted, at=run.at)
-    issue(ready, actor=run.actor, at=run.at)
+    if run.keep_drafts:
+        keep(drafted)
+    else:
+        issue(drafts.keep_back(drafted, at=run.at), actor=run.actor, at=run.at)
     return [issued(draft.row) for draft in drafted]
 
 
@@ -257,7 +259,8 @@ def _reached(rows: Iterable[Subscription], run: Run) -> list[Subscription]:
 def draft_boundaries(
     boundaries: Sequence[Boundary], *, actor: Actor, at: datetime, revision: int = 0
 ) -> list[Drafted | None]:
-    """Write a draft for each boundary, or one for all that an organization wants on one invoice.
+    """Prepare a draft for each boundary, or one for all that an organization wants on one invoice;
+    the caller keeps it or issues it.
 
     None where there is nothing to bill. Consolidated boundaries share the first one's place.
     """
