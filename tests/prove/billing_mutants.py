@@ -38,8 +38,10 @@ BILL_TOGETHER = """    found = draft_boundaries(due, actor=run.actor, at=run.at)
     point("billing.drafted")
     subscriptions.pass_boundaries(rows, facts=facts, actor=run.actor, at=run.at)
     point("billing.passed")
-    ready = [] if run.keep_drafts else drafts.keep_back(drafted, at=run.at)
-    issue(ready, actor=run.actor, at=run.at)
+    if run.keep_drafts:
+        keep(drafted)
+    else:
+        issue(drafts.keep_back(drafted, at=run.at), actor=run.actor, at=run.at)
     return [issued(draft.row) for draft in drafted]
 """
 CURSOR_FIRST = """    subscriptions.pass_boundaries(rows, facts=facts, actor=run.actor, at=run.at)
