@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, floor
 
 from apps.engine.money import round_half_away
@@ -350,9 +351,15 @@ def _number(mapping: Mapping[str, object], key: str) -> Fraction:
     if not isinstance(value, str):
         raise BrokenExplanation(f"{key} must be a number in a string, not {value!r}")
     try:
-        return Fraction(value)
+        return _exactly(value)
     except (ValueError, ZeroDivisionError) as error:
         raise BrokenExplanation(f"{key} is no number: {value!r}") from error
+
+
+@lru_cache(maxsize=4096)
+def _exactly(text: str) -> Fraction:
+    """Read a number; those of many lines are the same few."""
+    return Fraction(text)
 
 
 def _word(mapping: Mapping[str, object], key: str, *known: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.contrib.auth import authenticate
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from apps.audit import services as audit
 from apps.core import outbox
@@ -105,7 +105,11 @@ def _take_address(user: User, actor: Actor, at: datetime) -> None:
     if User.objects.filter(email__iexact=user.email_wanted).exists():
         raise LinkInvalid(links.OVER)
     user.email, user.email_wanted, user.email_verified_at = user.email_wanted, "", at
-    user.save(update_fields=["email", "email_wanted", "email_verified_at"])
+    try:
+        with transaction.atomic():
+            user.save(update_fields=["email", "email_wanted", "email_verified_at"])
+    except IntegrityError:  # somebody else was faster, by a moment
+        raise LinkInvalid(links.OVER) from None
     record_change(user, what="address_changed", actor=actor, at=at)
 
 
