@@ -17,6 +17,7 @@ from apps.tenants import links
 from apps.tenants.errors import LinkInvalid, WrongCredentials
 from apps.tenants.events import AddressToProve, PasswordForgotten
 from apps.tenants.models import User
+from apps.tenants.securing import own_actor
 from apps.tenants.services.checks import check_email
 from apps.tenants.services.people import change_password
 from apps.tenants.services.telling import own, record_change
@@ -136,7 +137,7 @@ def reset_password(token: str, *, password: str, at: datetime) -> User:
     """
     User.objects.select_for_update().get(pk=links.read_reset(token, at=at).pk)
     user = links.read_reset(token, at=at)  # two at once take turns, and the second is refused
-    actor = Actor("user", user.public_id, "user")
+    actor = own_actor(user)
     if user.email_verified_at is None:
         user.email_verified_at = at
         user.save(update_fields=["email_verified_at"])

@@ -11,8 +11,8 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 
 from apps.audit import services as audit
-from apps.core.actor import Actor
 from apps.tenants.models import User
+from apps.tenants.securing import own_actor
 
 NOWHERE = "::"  # an address that no proxy and no socket has told
 LONGEST_AGENT = 200
@@ -30,7 +30,7 @@ def begin_browser_session(
     _note(user, key, address, agent, at)
     if user.locale != locale:
         User.objects.filter(pk=user.pk).update(locale=locale)
-    person = Actor("user", user.public_id, "user")
+    person = own_actor(user)
     audit.record(action="user.signed_in", target=user.public_id, actor=person, at=at)
 
 

@@ -13,6 +13,7 @@ from apps.core.errors import NotFound
 from apps.tenants import selectors
 from apps.tenants.errors import EmailUnproved, IdentityUnmatched, WrongCredentials
 from apps.tenants.models import Membership, User
+from apps.tenants.securing import own_actor
 from apps.tenants.services.people import accept_invitation
 from apps.tenants.services.telling import own, record_change
 
@@ -115,7 +116,7 @@ def connect(user: User, *, identity: Identity, at: datetime) -> None:
         uid=identity.uid,
         extra_data={"email": identity.email},
     )
-    actor = Actor("user", user.public_id, "user")
+    actor = own_actor(user)
     after = {"provider": identity.provider}
     record_change(user, what="provider_connected", actor=actor, at=at, after=after)
 

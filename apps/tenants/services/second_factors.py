@@ -47,7 +47,7 @@ def use_code(user: User, *, code: str, at: datetime) -> None:
         raise WrongCode(WRONG, param="code")
     CODES.forgive(user.public_id, at=at)
     _note_use(kept.instance, at)  # the row as it is now, this code marked
-    person = Actor("user", user.public_id, "user")
+    person = securing.own_actor(user)
     record_change(user, what="recovery_code_used", actor=person, at=at)
 
 

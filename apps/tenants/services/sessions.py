@@ -277,6 +277,6 @@ def _record(session: ApiSession, action: str, at: datetime) -> None:
     audit.record(
         action=action,
         target=session.public_id,
-        actor=Actor("user", user.public_id, "user"),
+        actor=securing.own_actor(user),
         at=at,
     )
