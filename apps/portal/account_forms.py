@@ -6,10 +6,9 @@ import json
 from typing import Any, cast
 
 from django import forms
-from django.contrib.auth.password_validation import password_validators_help_texts
 from django.utils.translation import gettext_lazy as _
 
-from apps.portal.forms import countries
+from apps.portal.forms import HelpedForm, countries
 from apps.tenants.services import Customer
 
 CURRENCIES = ("USD", "EUR", "GBP", "CHF", "CAD", "AUD", "JPY", "SEK")
@@ -32,17 +31,6 @@ def code_field(label: Any) -> forms.CharField:
     """Return a field for a code of an authenticator app, or a recovery code."""
     said = {"autocomplete": "one-time-code", "inputmode": "numeric", "spellcheck": "false"}
     return forms.CharField(label=label, max_length=40, widget=forms.TextInput(attrs=said))
-
-
-class HelpedForm(forms.Form):
-    """A form in which a password is chosen: it says what makes a good one."""
-
-    chosen = "password"
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.chosen in self.fields:
-            self.fields[self.chosen].help_text = " ".join(password_validators_help_texts())
 
 
 class SignInForm(forms.Form):

@@ -12,6 +12,8 @@ from babel import Locale
 from django import forms
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.core.validators import DecimalValidator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -23,6 +25,7 @@ from apps.subscriptions.changes import MAX_QUANTITY, PERIOD_END
 from apps.tenants import roles
 from apps.tenants.services import COUNTRIES
 
+UNPROCESSABLE = 422
 MOST_SEATS = 1_000_000
 MOST_BYTES = 200_000
 LOCALES = ("en", "en-GB", "de", "de-AT", "de-CH", "es", "fr", "it", "ja", "nl", "pt-BR", "sv")
@@ -38,6 +41,14 @@ def refuse(form: forms.Form, refusal: DomainError) -> None:
     """Show a service's refusal at the field it is about, or above the form."""
     field = refusal.param if refusal.param in form.fields else None
     form.add_error(field, sentence(refusal))
+
+
+def form_page(
+    request: HttpRequest, template: str, form: forms.Form, **context: object
+) -> HttpResponse:
+    """Show a form: 422 where something is wrong with what was sent in it."""
+    status = UNPROCESSABLE if form.errors else 200
+    return render(request, template, {"form": form, **context}, status=status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,15 @@ class Refusing:
         return True
 
 
-class JoinForm(forms.Form):
+class HelpedForm(forms.Form):
+    """A form in which a password is chosen: it says what makes a good one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text = " ".join(password_validators_help_texts())
+
+
+class JoinForm(HelpedForm):
     """A new person's name and password."""
 
     name = forms.CharField(label=_("Your name"), max_length=200)
@@ -66,10 +85,6 @@ class JoinForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         strip=False,
     )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["password"].help_text = " ".join(password_validators_help_texts())
 
 
 class StartForm(forms.Form):

@@ -22,16 +22,14 @@ from apps.core.throttle import address_of
 from apps.portal import arrivals, providers
 from apps.portal.access import open_page, personal_page
 from apps.portal.account_forms import AddressForm, CustomerForm, NewPasswordForm
-from apps.portal.forms import Refusing
+from apps.portal.forms import Refusing, form_page
 from apps.portal.languages import language_of
+from apps.portal.pages.doors import GONE
 from apps.portal.pages.elsewhere import NEWCOMER
 from apps.portal.refusals import sentence
 from apps.tenants import links, securing, services
 from apps.tenants.errors import LinkInvalid
 from apps.tenants.services import Identity
-
-GONE = 410
-UNPROCESSABLE = 422
 
 
 @open_page
@@ -46,9 +44,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         if request.method == "POST" and form.is_valid() and _signed_up(request, form):
             context = {"email": form.cleaned_data["email"]}
             return render(request, "portal/mail_sent.html", {**context, "is_new": True})
-        status = UNPROCESSABLE if form.errors else 200
-        context = {"form": form, "providers": providers.offered()}
-        return render(request, "portal/sign_up.html", context, status=status)
+        return form_page(request, "portal/sign_up.html", form, providers=providers.offered())
 
 
 def _refuse_where_closed() -> None:
@@ -95,9 +91,7 @@ def sign_up_with(request: HttpRequest) -> HttpResponse:
                 del request.session[NEWCOMER]
                 wanted = reverse("portal:overview")
                 return arrivals.enter(request, person, wanted=wanted, second_factor=False)
-        context = {"form": form, "email": held["email"]}
-        status = UNPROCESSABLE if form.errors else 200
-        return render(request, "portal/sign_up.html", context, status=status)
+        return form_page(request, "portal/sign_up.html", form, email=held["email"])
 
 
 def _signed_up_with(request: HttpRequest, form: CustomerForm, held: dict[str, Any]) -> Any:
@@ -128,8 +122,7 @@ def forgotten(request: HttpRequest) -> HttpResponse:
                 services.ask_for_password(email, address=address_of(request), at=clock.now())
             if form.is_valid():
                 return render(request, "portal/mail_sent.html", {"email": email})
-        status = UNPROCESSABLE if form.errors else 200
-        return render(request, "portal/forgotten.html", {"form": form}, status=status)
+        return form_page(request, "portal/forgotten.html", form)
 
 
 @open_page
@@ -148,9 +141,7 @@ def reset(request: HttpRequest, token: str) -> HttpResponse:
                 whose = links.read_reset(token, at=clock.now())
         except LinkInvalid as refusal:
             return _over(request, refusal)
-        status = UNPROCESSABLE if form.errors else 200
-        context = {"form": form, "whose": whose}
-        return render(request, "portal/reset.html", context, status=status)
+        return form_page(request, "portal/reset.html", form, whose=whose)
 
 
 def _reset(form: forms.Form, token: str) -> bool:

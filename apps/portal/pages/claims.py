@@ -16,9 +16,9 @@ from apps.core import clock, rls
 from apps.core.errors import DomainError
 from apps.portal import arrivals
 from apps.portal.access import CHOSEN, open_page
-from apps.portal.forms import JoinForm
+from apps.portal.forms import UNPROCESSABLE, JoinForm
 from apps.portal.languages import language_of
-from apps.portal.pages.doors import GONE, UNPROCESSABLE, refuse_joining
+from apps.portal.pages.doors import GONE, refuse_joining
 from apps.portal.refusals import sentence
 from apps.seats import selectors, services
 from apps.seats.errors import ClaimInvalid

@@ -15,14 +15,13 @@ from apps.core import clock, rls
 from apps.core.errors import DomainError
 from apps.portal import arrivals, providers
 from apps.portal.access import CHOSEN, REFUSED_FROM, open_page
-from apps.portal.forms import JoinForm, refuse
+from apps.portal.forms import UNPROCESSABLE, JoinForm, refuse
 from apps.portal.languages import language_of
 from apps.portal.refusals import sentence
 from apps.tenants import selectors, services
 from apps.tenants.errors import AlreadyMember, InvitationInvalid
 
 GONE = 410
-UNPROCESSABLE = 422
 
 sign_out = open_page(LogoutView.as_view(next_page="portal:login"))
 

@@ -19,12 +19,11 @@ from apps.core.throttle import TooManyAttempts, address_of
 from apps.portal import arrivals, providers
 from apps.portal.access import open_page, personal_page
 from apps.portal.account_forms import AnswerForm, CodeForm, ConfirmForm, SignInForm
-from apps.portal.forms import refuse
+from apps.portal.forms import UNPROCESSABLE, refuse
 from apps.portal.languages import language_of
 from apps.tenants import passkeys, presence, securing, services
 
 QUESTION = "passkey_question"
-UNPROCESSABLE = 422
 ADMIN = "/admin/"
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, time
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 
 from apps.core.errors import DomainError, Forbidden, NotFound
@@ -17,7 +17,7 @@ from apps.invoicing.document import Document
 from apps.plans.errors import UnknownPromotionCode
 from apps.portal.access import PortalRequest, page
 from apps.portal.agreements import starts_later
-from apps.portal.forms import CancelForm, CodeForm, PauseForm, refuse
+from apps.portal.forms import CancelForm, CodeForm, PauseForm, form_page, refuse
 from apps.portal.pages.plan import may_call_off, shown
 from apps.portal.refusals import sentence
 from apps.subscriptions import selectors as subscriptions
@@ -46,14 +46,15 @@ def cancel(request: PortalRequest, subscription: str) -> HttpResponse:
         scheduled = _("The cancellation is scheduled; you can take it back.")
         messages.success(request, scheduled if left.is_live else _("The subscription has ended."))
         return redirect("portal:plan")
-    context = {
-        "facts": facts,
-        "form": form,
-        "period": facts.current_period(at),
-        "at_once": at_once,
-        "last": None if at_once else _last_invoice(request, facts),
-    }
-    return render(request, "portal/cancel.html", context, status=422 if form.errors else 200)
+    return form_page(
+        request,
+        "portal/cancel.html",
+        form,
+        facts=facts,
+        period=facts.current_period(at),
+        at_once=at_once,
+        last=None if at_once else _last_invoice(request, facts),
+    )
 
 
 def _last_invoice(request: PortalRequest, facts: SubscriptionFacts) -> Document | None:
@@ -75,8 +76,8 @@ def pause(request: PortalRequest, subscription: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and _paused(request, facts, form):
         messages.success(request, _("The pause is scheduled; you can take it back."))
         return redirect("portal:plan")
-    context = {"facts": facts, "form": form, "period": facts.current_period(request.at)}
-    return render(request, "portal/pause.html", context, status=422 if form.errors else 200)
+    period = facts.current_period(request.at)
+    return form_page(request, "portal/pause.html", form, facts=facts, period=period)
 
 
 def _paused(request: PortalRequest, facts: SubscriptionFacts, form: PauseForm) -> bool:

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.portal import quotes
 from apps.portal.access import PortalRequest, page
-from apps.portal.forms import AssignForm, BulkForm, GrowForm, refuse
+from apps.portal.forms import UNPROCESSABLE, AssignForm, BulkForm, GrowForm, refuse
 from apps.portal.refusals import sentence
 from apps.seats import bulk, quoting, selectors, services
 from apps.seats.errors import BulkRefused
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from apps.seats.models import Seat
 
 MOST_SHOWN = 200
-UNPROCESSABLE = 422
 
 
 @dataclass(frozen=True, slots=True)

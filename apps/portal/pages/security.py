@@ -20,13 +20,12 @@ from apps.core.errors import DomainError, NotFound
 from apps.portal import agents, arrivals, providers
 from apps.portal.access import personal_page
 from apps.portal.account_forms import CodeForm, NewAddressForm, NewPasswordForm, PasskeyForm
-from apps.portal.forms import Refusing
+from apps.portal.forms import Refusing, form_page
 from apps.portal.pages.entering import QUESTION
 from apps.portal.refusals import sentence
 from apps.tenants import presence, securing, services, totp
 
 SECRET = "authenticator_secret"  # noqa: S105 - the name under which a session keeps it, sealed
-UNPROCESSABLE = 422
 BOTH = ("GET", "HEAD", "POST")
 
 
@@ -76,7 +75,7 @@ def password(request: HttpRequest) -> HttpResponse:
             services.change_password(me.public_id, password=chosen, actor=actor, at=at)
             _stay(request)
             return _done(request, _("Your password is changed; you are signed in here only."))
-    return _form(request, "portal/password.html", form)
+    return form_page(request, "portal/password.html", form)
 
 
 def _stay(request: HttpRequest) -> None:
@@ -85,13 +84,6 @@ def _stay(request: HttpRequest) -> None:
     me.refresh_from_db()
     update_session_auth_hash(request, me)
     arrivals.note(request, at=clock.now())
-
-
-def _form(request: HttpRequest, template: str, form: Any, **context: object) -> HttpResponse:
-    status = UNPROCESSABLE if form.errors else 200
-    response = render(request, template, {"form": form, **context}, status=status)
-    response["Cache-Control"] = "private, no-store"
-    return response
 
 
 @personal_page(fresh=True, methods=BOTH)
@@ -104,7 +96,7 @@ def address(request: HttpRequest) -> HttpResponse:
             services.want_address(actor.id, email=email, actor=actor, at=clock.now())
             said = _("Open the link that we have mailed to %(email)s.") % {"email": email}
             return _done(request, said)
-    return _form(request, "portal/address.html", form)
+    return form_page(request, "portal/address.html", form)
 
 
 @personal_page(fresh=True, methods=BOTH)
@@ -121,7 +113,7 @@ def authenticator(request: HttpRequest) -> HttpResponse:
             del request.session[SECRET]
             presence.show_second_factor(request.session, at=at)
             return _protected(request, codes, _("The authenticator app is set up."))
-    return _form(request, "portal/authenticator.html", form, setup=totp.setup(me, secret))
+    return form_page(request, "portal/authenticator.html", form, setup=totp.setup(me, secret))
 
 
 def _secret(request: HttpRequest) -> str:
@@ -135,9 +127,7 @@ def _protected(request: HttpRequest, codes: list[str], said: str) -> HttpRespons
     """Show new recovery codes this once, or go back where there are some already."""
     if not codes:
         return _done(request, said)
-    response = render(request, "portal/recovery_codes.html", {"codes": codes, "said": said})
-    response["Cache-Control"] = "private, no-store"
-    return response
+    return render(request, "portal/recovery_codes.html", {"codes": codes, "said": said})
 
 
 @personal_page(fresh=True, methods=("POST",))
@@ -174,7 +164,7 @@ def passkey(request: HttpRequest) -> HttpResponse:
             presence.show_second_factor(request.session, at=at)
             return _protected(request, codes, _("The passkey is added."))
     name = agents.words(request.headers.get("User-Agent", ""))
-    return _form(request, "portal/passkey.html", form, suggested=name)
+    return form_page(request, "portal/passkey.html", form, suggested=name)
 
 
 @personal_page(fresh=True, methods=("POST",))
