@@ -14,6 +14,7 @@ import msgspec
 from django.db.models import QuerySet
 
 from apps.core import nested
+from apps.subscriptions.facts import ChangeFacts
 from apps.subscriptions.models import Subscription
 
 
@@ -55,22 +56,6 @@ class Phase(msgspec.Struct, frozen=True):
     until: datetime | None
 
 
-class Change(msgspec.Struct, frozen=True):
-    """A change that is scheduled."""
-
-    id: int
-    public_id: str
-    action: str
-    behaviour: str
-    arguments: dict[str, Any]
-    effective_at: datetime
-    status: str
-    reason: str
-    requested_by: str
-    requested_at: datetime
-    quoted_amount: int | None
-
-
 class Discount(msgspec.Struct, frozen=True):
     """What may still come off: a redeemed coupon that is not spent."""
 
@@ -91,7 +76,7 @@ class Parts(msgspec.Struct, frozen=True):
 
     items: tuple[Item, ...]
     phases: tuple[Phase, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[ChangeFacts, ...]
     discounts: tuple[Discount, ...]
 
     @property

@@ -420,7 +420,7 @@ def _facts(row: Subscription, under: Parts, terms: _Terms) -> SubscriptionFacts:
         phases=phases,
         pause_at=row.pause_at,
         follows_id=row.follows_id,
-        scheduled=tuple(_change(change) for change in under.changes),
+        scheduled=under.changes,
         discounts=tuple(_discount(one, (one.since, one.until)) for one in under.discounts),
     )
 
@@ -459,7 +459,7 @@ def _step(row: parts.Step) -> QuantityStep:
     return QuantityStep(row.id, row.effective_at, row.quantity, proration)
 
 
-def _change(row: Change | parts.Change) -> ChangeFacts:
+def _change(row: Change) -> ChangeFacts:
     return ChangeFacts(
         id=row.id,
         public_id=row.public_id,
