@@ -4,7 +4,7 @@ seat pays for no others.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
@@ -13,13 +13,13 @@ from apps.core.actor import Actor, system
 from apps.invoicing import services as invoicing
 from apps.seats import guarding, selectors
 from apps.seats.models import Pool
+from apps.seats.services.rows import INSTANT
 from apps.subscriptions import selectors as agreements
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions import states
 from apps.subscriptions.changes import Behaviour, ChangeQuantity
 from apps.tenants import services as tenants
 
-MICROSECOND = timedelta(microseconds=1)
 SERVED = (states.TRIALING, states.ACTIVE, states.PAST_DUE)
 """The states of a subscription whose seats may be given to people."""
 
@@ -79,4 +79,4 @@ def _later_than_all(pool: Pool, at: datetime) -> datetime:
     may be given seats at one instant.
     """
     held = agreements.by_id(pool.subscription_id).licensed(pool.item, at=at).item
-    return max([at, *(step.at + MICROSECOND for step in held.steps)])
+    return max([at, *(step.at + INSTANT for step in held.steps)])

@@ -29,8 +29,9 @@ def apply_bulk(
     rows at fault, when there is anything wrong with one; then nothing is done.
     """
     pool = pool_to_fill(subscription_id, item, actor)
-    foreseen = _looked_at(pool, rows)
-    make_room(pool, count=foreseen.after - foreseen.before, actor=actor, at=at)
+    if selectors.grows_to(pool) > pool.bought:
+        foreseen = _looked_at(pool, rows)
+        make_room(pool, count=foreseen.after - foreseen.before, actor=actor, at=at)
     pool = lock(pool.pk)
     found = _looked_at(pool, rows)
     if found.wrong:
