@@ -27,3 +27,9 @@ class RefundTooLarge(DomainError):
     """More than the credit note promised to pay back, or than the payment brought."""
 
     code = "refund_too_large"
+
+
+class NotChargeable(DomainError):
+    """Stripe charges no such amount: too small, or too fine for its currency."""
+
+    code = "not_chargeable"
