@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from django.utils import translation
+from django.utils.translation import gettext as _
+
 from apps.engine.money import Money
 from apps.engine.period import Period
 from apps.invoicing.document import Document
@@ -39,7 +42,8 @@ def pushed_lines(document: Document, *, most: int = MOST_LINES) -> list[PushedLi
 
     Raises NotChargeable when even told by kinds there are too many.
     """
-    lines = [line for line in _lines(document) if line.amount]
+    with translation.override(translation.to_language(document.locale)):
+        lines = [line for line in _lines(document) if line.amount]
     if len(lines) > most:
         lines = list(_by_kind(lines))
     if len(lines) > most:
@@ -71,8 +75,8 @@ def _lines(document: Document) -> Iterator[PushedLine]:
             yield PushedLine(f"tax-{number}", "tax", f"{tax.name} {tax.percent}%", tax.amount)
     for number, one in enumerate(document.credits):
         yield PushedLine(f"credit-{number}", "credit", one.name, -one.amount)
-    yield PushedLine("credited", "credited", "Credit notes", -document.credited)
-    yield PushedLine("paid", "paid", "Paid already", -document.amount_paid)
+    yield PushedLine("credited", "credited", _("Credit notes"), -document.credited)
+    yield PushedLine("paid", "paid", _("Paid"), -document.amount_paid)
 
 
 def _by_kind(lines: list[PushedLine]) -> Iterator[PushedLine]:
