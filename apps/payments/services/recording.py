@@ -22,8 +22,6 @@ from apps.tenants import services as tenants
 
 MOST_EARLY = timedelta(days=366)
 
-__all__ = ["ReferenceUsed", "record_payment", "record_refund", "reverse_payment"]
-
 
 @transaction.atomic
 def record_payment(
