@@ -130,6 +130,23 @@ VARIABLES: tuple[Variable, ...] = (
         "the EU's register of VAT ids; empty = off;"
         " https://ec.europa.eu/taxation_customs/vies/rest-api is the real one",
     ),
+    Variable(
+        "STRIPE_SECRET_KEY",
+        "",
+        "collects payments by Stripe; empty = payments are recorded by hand",
+        True,
+    ),
+    Variable(
+        "STRIPE_WEBHOOK_SECRET",
+        "",
+        "whsec_…: signs what Stripe tells this system; docs/stripe.md",
+        True,
+    ),
+    Variable(
+        "STRIPE_WEBHOOK_SECRET_PREVIOUS", "", "the one before, while the secret is changed", True
+    ),
+    Variable("STRIPE_API_BASE", "", "where Stripe is; empty = https://api.stripe.com"),
+    Variable("STRIPE_REQUESTS_PER_SECOND", "20", "what Stripe is asked at most; 0 = no limit"),
     Variable("USAGE_MAX_AGE_DAYS", "35", "the API refuses events older than this; commands do not"),
     Variable(
         "USAGE_RETENTION_DAYS",

@@ -252,6 +252,11 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "roll up usage": {"task": "usage.roll_up", "schedule": 5.0, "options": {"expires": 5}},
     "deliver facts": {"task": "core.deliver", "schedule": 5.0, "options": {"expires": 5}},
+    "deliver provider calls": {
+        "task": "payments.deliver_calls",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "bill what is due": {
         "task": "invoicing.bill_due",
         "schedule": 60.0,
@@ -361,10 +366,16 @@ if CLICKHOUSE_URL and USAGE_THIN_DAYS:
     }
 ENABLE_AUDIT_LOG = read_bool("ENABLE_AUDIT_LOG", default=True)
 
-# --- Stripe's mirror ----------------------------------------------------------------------------
+# --- Stripe -------------------------------------------------------------------------------------
+STRIPE_SECRET_KEY = read("STRIPE_SECRET_KEY")
+STRIPE_WEBHOOK_SECRET = read("STRIPE_WEBHOOK_SECRET")
+STRIPE_WEBHOOK_SECRET_PREVIOUS = read("STRIPE_WEBHOOK_SECRET_PREVIOUS")
+STRIPE_API_BASE = read("STRIPE_API_BASE").rstrip("/")
+STRIPE_API_VERSION = "2026-08-26.dahlia"
+STRIPE_REQUESTS_PER_SECOND = read_int("STRIPE_REQUESTS_PER_SECOND")
+STRIPE_LIVE_MODE = STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
 DJSTRIPE_SUBSCRIBER_MODEL = "tenants.Organization"
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
-STRIPE_LIVE_MODE = False
 
 # --- Logs ---------------------------------------------------------------------------------------
 LOG_LEVEL = read("LOG_LEVEL").upper()

@@ -33,3 +33,72 @@ class NotChargeable(DomainError):
     """Stripe charges no such amount: too small, or too fine for its currency."""
 
     code = "not_chargeable"
+
+
+class ProviderError(DomainError):
+    """The payment provider did not do what it was asked to."""
+
+    code = "provider_error"
+    status = 502
+
+
+class ProviderDown(ProviderError):
+    """The payment provider could not be reached, or failed: nobody knows whether it acted.
+
+    `extra["replayed"]` says that it repeated an earlier failure for the same idempotency key.
+    """
+
+    code = "provider_down"
+    status = 503
+
+
+class ProviderBusy(ProviderError):
+    """The payment provider has too much to do, or the object is being changed: ask again soon."""
+
+    code = "provider_busy"
+    status = 503
+
+
+class ProviderRefused(ProviderError):
+    """The payment provider understood and refused: asking again the same way changes nothing.
+
+    `provider_code`, `decline_code` and `provider_param` are what it said.
+    """
+
+    code = "provider_refused"
+    status = 402
+
+    def __init__(
+        self, message: str, *, provider_code: str = "", decline_code: str = "", param: str = ""
+    ) -> None:
+        super().__init__(message, provider_code=provider_code, decline_code=decline_code)
+        self.provider_code, self.decline_code = provider_code, decline_code
+        self.provider_param = param
+
+
+class UnknownThere(ProviderRefused):
+    """The payment provider has no such object."""
+
+    code = "unknown_at_provider"
+    status = 404
+
+
+class KeyReused(ProviderRefused):
+    """The provider saw this idempotency key with other parameters: a mistake of ours."""
+
+    code = "provider_key_reused"
+    status = 500
+
+
+class NotConfigured(ProviderError):
+    """No payment provider is configured; payments are recorded by hand."""
+
+    code = "provider_not_configured"
+    status = 409
+
+
+class BadSignature(DomainError):
+    """The request is not signed by the payment provider, or too old, or not meant for us."""
+
+    code = "bad_signature"
+    status = 400
