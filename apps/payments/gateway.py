@@ -138,9 +138,14 @@ def livemode() -> bool:
     return key().startswith(("sk_live_", "rk_live_"))
 
 
-def _client() -> stripe.StripeClient:
+def require_configured() -> None:
+    """Raise NotConfigured where payments are recorded by hand."""
     if not configured():
         raise NotConfigured("No payment provider is configured: set STRIPE_SECRET_KEY.")
+
+
+def _client() -> stripe.StripeClient:
+    require_configured()
     if _standing_in:
         http_client, secret = _standing_in[-1]
         return stripe.StripeClient(

@@ -38,6 +38,9 @@ PLATFORM = {
 PRIVATE = {
     "audit_audithead",
     "licensing_signing_key",
+    "payments_eventcursor",
+    "payments_objectlease",
+    "payments_providerevent",
     "tenants_apisession",
     "tenants_refreshtoken",
 }
@@ -70,6 +73,7 @@ GLOBAL_UNIQUE = {
     "a_one_time_price_is_billed_once": "the item's integer id, checked to be the organization's",
     "one_credit_note_a_number": "numbers are the issuer's, taken by a counter and never chosen",
     "one_organization_per_external_id": "an application's ids; only staff map them",
+    "payments_providercustomer_provider_id_key": "the provider's id, which nobody here chooses",
     "tenants_user_email_key": "a person signs in before any organization is known",
     "tenants_organization_slug_key": "slugs are public names; only staff create organizations",
 }

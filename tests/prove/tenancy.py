@@ -16,6 +16,9 @@ from apps.invoicing.models import Invoice, Parked
 from apps.invoicing.services import NewCharge, Split
 from apps.licensing import services as licensing
 from apps.payments import services as payments
+from apps.payments.gateway import Write
+from apps.payments.models import ProviderCustomer
+from apps.payments.services import calls
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
 from apps.plans.offers import CouponRules, TaxRules
@@ -231,6 +234,7 @@ def _settle_and_park(organization_id: int) -> None:
     invoice = Invoice.objects.filter(organization_id=organization_id).order_by("id")[0]
     payments.record_payment(str(invoice.number), amount=Decimal("1.00"), actor=ACTOR, at=NOW)
     _credited(organization_id, str(invoice.number))
+    _known_at_the_provider(organization_id)
     first = Subscription.objects.filter(organization_id=organization_id).order_by("id")[0]
     _changed_and_discounted(organization_id, first.pk)
     Parked.objects.create(
@@ -260,6 +264,20 @@ def _credited(organization_id: int, number: str) -> None:
         at=NOW,
     )
     payments.record_refund(note.public_id, actor=ACTOR, at=NOW)
+
+
+def _known_at_the_provider(organization_id: int) -> None:
+    """A customer there, and something that waits to be done there."""
+    ProviderCustomer.objects.create(
+        organization_id=organization_id, provider_id=f"cus_{organization_id}", livemode=False
+    )
+    calls.enqueue(
+        Write.UPDATE_CUSTOMER,
+        about=f"prove:{organization_id}",
+        params={"name": "Prove"},
+        organization_id=organization_id,
+        target=f"cus_{organization_id}",
+    )
 
 
 def _changed_and_discounted(organization_id: int, subscription_id: int) -> None:

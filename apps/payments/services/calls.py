@@ -104,6 +104,7 @@ def call(
     and ProviderRefused, which is settled: with the same parameters it is raised again from memory,
     with others the next generation is tried.
     """
+    gateway.require_configured()
     gateway.refuse_in_transaction()
     with scope(organization_id):
         row = _written(operation, about, params, organization_id, target, lane)
