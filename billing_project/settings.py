@@ -69,6 +69,7 @@ INSTALLED_APPS = [
     "apps.api",
     "apps.portal",
     "apps.backoffice",
+    "apps.sandbox",
     # Last, so that our words are the ones that are found.
     "allauth",
     "allauth.account",
