@@ -258,6 +258,13 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "handle provider events": {
+        "task": "payments.handle_events",
+        "schedule": 2.0,
+        "options": {"expires": 2},
+    },
+    "read lost provider events": {"task": "payments.backfill_events", "schedule": 3600.0},
+    "forget old provider events": {"task": "payments.forget_events", "schedule": 86_400.0},
     "bill what is due": {
         "task": "invoicing.bill_due",
         "schedule": 60.0,

@@ -250,10 +250,10 @@ def refusal_of(error: Exception) -> DomainError:
             return _from_below(error)
 
 
-def too_large() -> BodyTooLarge:
-    """Return the refusal of a body above the limit."""
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    return BodyTooLarge(f"A request's body has at most {limit} bytes; send less at a time.")
+def too_large(limit: int = 0) -> BodyTooLarge:
+    """Return the refusal of a body above the limit, which is the API's unless said."""
+    most = limit or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return BodyTooLarge(f"A request's body has at most {most} bytes; send less at a time.")
 
 
 def _from_framework(error: drf.APIException) -> DomainError:

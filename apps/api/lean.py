@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from apps.api import intake, verifying
+from apps.api import intake, verifying, webhooks
 from apps.api.admission import Admission
 from apps.api.errors import MEDIA_TYPE, foreseen, headers_of, problem
 from apps.api.intake import Answer
@@ -35,11 +35,13 @@ class Operation(NamedTuple):
 SEND_EVENTS = Operation("usage:write", intake.send_events)
 VERIFY_SEAT = Operation("seats:verify", verifying.verify_seat)
 VERIFY_SEAT_FORMERLY = Operation("seats:verify", verifying.verify_seat_formerly)
+TAKE_EVENT = Operation("", webhooks.take_event)  # the provider has a signature and no key
 HOT_PATHS: Mapping[tuple[str | None, str], Operation] = MappingProxyType(
     {
         ("POST", "/api/v1/events"): SEND_EVENTS,
         ("POST", "/api/v1/verify-seat"): VERIFY_SEAT,
         ("POST", "/verify-seat"): VERIFY_SEAT_FORMERLY,
+        ("POST", "/api/v1/webhooks/stripe"): TAKE_EVENT,
     }
 )
 

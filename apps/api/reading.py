@@ -55,6 +55,13 @@ def streamed_body(request: HttpRequest, *, media_types: Collection[str]) -> tupl
     return _typed(request, raw, media_types)
 
 
+def limited_body(request: HttpRequest, *, limit: int) -> bytes:
+    """Return the body as it came, with or without a length; refuses what is longer unread."""
+    if _content_length(request) > limit:
+        raise too_large(limit)
+    return request.body if request.META.get("CONTENT_LENGTH") else _unmeasured(request, limit)
+
+
 def _unmeasured(request: HttpRequest, limit: int) -> bytes:
     """Read a body without a Content-Length, where the server marks its end (chunks)."""
     if not request.META.get("wsgi.input_terminated"):
@@ -64,7 +71,7 @@ def _unmeasured(request: HttpRequest, limit: int) -> bytes:
         pieces.append(piece)
         size += len(piece)
         if size > limit:
-            raise too_large()
+            raise too_large(limit)
     return b"".join(pieces)
 
 

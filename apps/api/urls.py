@@ -36,6 +36,7 @@ from apps.api.v1 import (
     usage,
     verifying,
     watching,
+    webhooks,
 )
 
 FIVE_MINUTES = 300
@@ -174,6 +175,7 @@ v1 = [
     path("credit-notes/<str:credit_note>/pdf", credit_notes.CreditNotePdf.as_view()),
     path("credit-notes/<str:credit_note>/xml", credit_notes.CreditNoteXml.as_view()),
     path("credit-notes/<str:credit_note>/refunds", credit_notes.Refunds.as_view()),
+    path("webhooks/stripe", webhooks.of_system),
 ]
 
 # As the systems of before spelled them.
@@ -200,7 +202,11 @@ well_known = [
 ]
 
 # As the seat-based system of before spelled it, at the root.
-rooted = [path("verify-seat", verifying.FormerVerifySeat.as_view())]
+rooted = [
+    path("verify-seat", verifying.FormerVerifySeat.as_view()),
+    # As dj-stripe spells it, for endpoints that were made through it.
+    path("stripe/webhook/<uuid:endpoint>/", webhooks.of_endpoint),
+]
 
 urlpatterns = [
     *rooted,

@@ -84,3 +84,13 @@ class DisputeClosed:
     invoice: str
     organization_id: int
     won: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEventGivenUp:
+    """An event of the provider's could not be handled in a day; it waits for staff in the admin."""
+
+    event: str
+    type: str
+    object_id: str
+    error: str
