@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "apps.payments",
     "apps.seats",
     "apps.watch",
+    "apps.dunning",
     "apps.notifications",
     "apps.api",
     "apps.portal",
@@ -307,6 +308,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 300.0,
         "options": {"expires": 300},
     },
+    "run dunning": {"task": "dunning.run", "schedule": 60.0, "options": {"expires": 60}},
     "prune usage": {"task": "invoicing.prune_usage", "schedule": 86_400.0},
     "forget old keys": {"task": "core.forget_old_keys", "schedule": 86_400.0},
 }

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Prefetch, Q, QuerySet, Sum
+from django.db.models import Count, F, Prefetch, Q, QuerySet, Sum
 from django.utils.translation import gettext_noop
 
 from apps.core import ids
@@ -435,6 +435,28 @@ def get(reference: str, *, organization_id: int | None = None) -> Invoice:
     if found is None:
         raise UnknownInvoice(f"There is no invoice '{reference}'.")
     return found
+
+
+def by_id(invoice_id: int) -> Invoice:
+    """Return the invoice with this integer id, without its lines."""
+    return Invoice.objects.get(pk=invoice_id)
+
+
+def owed_by(moment: datetime) -> QuerySet[Invoice]:
+    """Return the open invoices due by then of which something is left to be paid."""
+    left = F("total") - F("credited") - F("amount_paid")
+    rows = Invoice.objects.filter(status=Invoice.Status.OPEN, due_at__lte=moment)
+    return rows.annotate(left=left).filter(left__gt=0)
+
+
+def agreements_on(row: Invoice) -> list[int]:
+    """Return the subscriptions that an invoice bills, by integer id: several where it is one for
+    all applications, none where it is for single charges.
+    """
+    if row.subscription_id is not None:
+        return [row.subscription_id]
+    items = row.lines.filter(organization_id=row.organization_id, item__isnull=False)
+    return sorted(set(items.values_list("item__subscription_id", flat=True)))
 
 
 def has_charge(organization_id: int, source: str) -> bool:

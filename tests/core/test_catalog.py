@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
 
 # Tenants read, only staff and the system write.
 PLATFORM = {
+    "dunning_campaignversion",
     "invoicing_healingmark",
     "invoicing_numberseries",
     "plans_coupon",
@@ -37,6 +38,7 @@ PLATFORM = {
 # The tenants' role has no right at all.
 PRIVATE = {
     "audit_audithead",
+    "dunning_campaign",
     "licensing_signing_key",
     "payments_eventcursor",
     "payments_objectlease",
@@ -81,6 +83,8 @@ GLOBAL_UNIQUE = {
 FACTS = {
     "audit_auditentry",
     "core_outboxevent",
+    "dunning_campaignversion",
+    "dunning_entry",
     "invoicing_creditmovement",
     "invoicing_creditnote",
     "invoicing_creditnoteline",

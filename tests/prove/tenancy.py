@@ -32,6 +32,7 @@ from apps.usage import services as usage
 from apps.usage.checking import NewEvent, Refusal, Unread
 from apps.usage.devices import NewReport
 from apps.usage.doubts import Doubt
+from tests.dunning.rows import dunned
 from tests.prove import world
 from tests.prove.ground import ask
 from tests.prove.world import ACTOR, NOW
@@ -235,6 +236,7 @@ def _settle_and_park(organization_id: int) -> None:
     payments.record_payment(str(invoice.number), amount=Decimal("1.00"), actor=ACTOR, at=NOW)
     _credited(organization_id, str(invoice.number))
     _known_at_the_provider(organization_id)
+    dunned(organization_id, actor=ACTOR, at=NOW)
     first = Subscription.objects.filter(organization_id=organization_id).order_by("id")[0]
     _changed_and_discounted(organization_id, first.pk)
     Parked.objects.create(

@@ -28,6 +28,8 @@ SUBJECTS = (
     "correction",
     "coupon",
     "credit",
+    "dunning",
+    "dunning_campaign",
     "entitlement",
     "event",
     "external_id",

@@ -15,6 +15,7 @@ from django.db import transaction
 from apps.core import rls
 from apps.core.actor import Actor
 from apps.core.errors import Invalid
+from apps.invoicing import selectors
 from apps.invoicing.bounds import reasons_to_hold
 from apps.invoicing.composition import (
     Boundary,
@@ -152,7 +153,7 @@ def as_it_stands(row: Invoice) -> Drafted:
 
 def boundaries_of(row: Invoice) -> list[Boundary]:
     """Return which boundaries of which subscriptions the invoice bills."""
-    found = subscription_selectors.by_ids(_subscriptions_of(row))
+    found = subscription_selectors.by_ids(selectors.agreements_on(row))
     if row.boundary_at is None:
         return []
     return [
@@ -164,13 +165,6 @@ def boundaries_of(row: Invoice) -> list[Boundary]:
         )
         for facts in found.values()
     ]
-
-
-def _subscriptions_of(row: Invoice) -> set[int]:
-    if row.subscription_id is not None:
-        return {row.subscription_id}
-    items = row.lines.filter(item__isnull=False)
-    return set(items.values_list("item__subscription_id", flat=True))
 
 
 def _reckoned_again(row: Invoice, lines: Sequence[Composed]) -> Drafted:

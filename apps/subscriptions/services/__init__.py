@@ -37,6 +37,7 @@ from apps.subscriptions.services.ending import (
     resume,
     uncancel,
 )
+from apps.subscriptions.services.owing import fall_past_due, fall_unpaid, recover
 from apps.subscriptions.services.rows import hold, lock
 from apps.subscriptions.services.starting import Begin, extend_trial, reactivate, subscribe
 
@@ -60,6 +61,8 @@ __all__ = [
     "check_discount",
     "end_trial",
     "extend_trial",
+    "fall_past_due",
+    "fall_unpaid",
     "hold",
     "lock",
     "lock_many",
@@ -68,6 +71,7 @@ __all__ = [
     "pass_boundaries",
     "pause",
     "reactivate",
+    "recover",
     "remove_discount",
     "remove_item",
     "restore_discounts",
