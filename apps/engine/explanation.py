@@ -14,7 +14,9 @@ from math import ceil, floor
 from apps.engine.money import round_half_away
 
 ROUNDING = "half_away_from_zero"
-NOTHING = Fraction(0)
+# Whole numbers stay whole, which most are: the sums of fractions cost ten times as much. They are
+# divided by nothing but `Fraction(…)`.
+Number = int | Fraction
 
 Steps = Sequence[Mapping[str, object]]
 
@@ -50,7 +52,7 @@ def _paid(explanation: Mapping[str, object], amount: int) -> int:
     return max(amount, -_whole(explanation, "paid_minor"))
 
 
-def _exact(explanation: Mapping[str, object]) -> Fraction:
+def _exact(explanation: Mapping[str, object]) -> Number:
     match explanation.get("rule"):
         case "price":
             return _price(explanation)
@@ -60,31 +62,31 @@ def _exact(explanation: Mapping[str, object]) -> Fraction:
             return _segments(explanation)
         case "sum":
             parts = (_checked(part) for part in _mappings(explanation, "parts"))
-            return _bounded(explanation, sum(parts, NOTHING))
+            return _bounded(explanation, sum(parts))
         case "charge":
             return _number(explanation, "quantity") * _number(explanation, "unit_amount")
         case other:
             raise BrokenExplanation(f"unknown rule {other!r}")
 
 
-def _price(price: Mapping[str, object]) -> Fraction:
+def _price(price: Mapping[str, object]) -> Number:
     usage = _side(price)
     if "previous" in price or "before_amount" in price:
         if "previous" in price:
             usage -= _side(_mapping(price["previous"], "previous"))
         if "before_amount" in price:
             usage -= _number(price, "before_amount")
-        usage = max(NOTHING, usage)
+        usage = max(0, usage)
     if price.get("deferred") is True:
-        usage = NOTHING
+        usage = 0
     return _bounded(price, usage * _share(price))
 
 
-def _side(price: Mapping[str, object]) -> Fraction:
+def _side(price: Mapping[str, object]) -> Number:
     _check_billable(price)
     steps = _mappings(price, "steps")
     _check_model(price, steps)
-    cost = sum((_subtotal(step) for step in steps), NOTHING)
+    cost = sum(_subtotal(step) for step in steps)
     if "commitment" not in price:
         return cost
     return _committed(_mapping(price["commitment"], "commitment"), cost)
@@ -99,13 +101,13 @@ def _check_billable(price: Mapping[str, object]) -> None:
         quantity = _converted(_mapping(price["conversion"], "conversion"), quantity)
         _claim(quantity, price, "converted")
     left = quantity - _number(price, "included")
-    _claim(left if price.get("model") == "percentage" else max(NOTHING, left), price, "billable")
+    _claim(left if price.get("model") == "percentage" else max(0, left), price, "billable")
 
 
-def _converted(conversion: Mapping[str, object], quantity: Fraction) -> Fraction:
+def _converted(conversion: Mapping[str, object], quantity: Number) -> Number:
     factor = _number(conversion, "factor")
     divides = _word(conversion, "operation", "multiply", "divide") == "divide"
-    exact = quantity / factor if divides else quantity * factor
+    exact = Fraction(quantity) / factor if divides else quantity * factor
     scale = 10 ** _whole(conversion, "places")
     match _word(conversion, "rounding", "none", "up", "down", "half_up"):
         case "up":
@@ -126,7 +128,7 @@ def _check_model(price: Mapping[str, object], steps: Steps) -> None:
         check(price, steps)
 
 
-def _subtotal(step: Mapping[str, object]) -> Fraction:
+def _subtotal(step: Mapping[str, object]) -> Number:
     units = _number(step, "units")
     amount = units * _number(step, "unit_amount") + _number(step, "flat_amount")
     _claim(amount, step, "subtotal")
@@ -134,7 +136,7 @@ def _subtotal(step: Mapping[str, object]) -> Fraction:
 
 
 def _flat(_price: Mapping[str, object], steps: Steps) -> None:
-    _expect_units(steps, NOTHING)
+    _expect_units(steps, 0)
 
 
 def _units(price: Mapping[str, object], steps: Steps) -> None:
@@ -142,9 +144,9 @@ def _units(price: Mapping[str, object], steps: Steps) -> None:
 
 
 def _packages(price: Mapping[str, object], steps: Steps) -> None:
-    packages = _number(price, "billable") / _number(price, "package_size")
+    packages = Fraction(_number(price, "billable")) / _number(price, "package_size")
     down = "package_rounding" in price and _word(price, "package_rounding", "down") == "down"
-    _expect_units(steps, Fraction(floor(packages) if down else ceil(packages)))
+    _expect_units(steps, floor(packages) if down else ceil(packages))
 
 
 def _graduated(price: Mapping[str, object], steps: Steps) -> None:
@@ -168,7 +170,7 @@ def _volume(price: Mapping[str, object], steps: Steps) -> None:
         _lies_within(step, by)
 
 
-def _lies_within(step: Mapping[str, object], reached: Fraction) -> None:
+def _lies_within(step: Mapping[str, object], reached: Number) -> None:
     start = _number(step, "from")
     above = start < reached or start == 0
     below = step.get("up_to") is None or reached <= _number(step, "up_to")
@@ -176,9 +178,9 @@ def _lies_within(step: Mapping[str, object], reached: Fraction) -> None:
         raise BrokenExplanation(f"{reached} units do not lie in the tier from {step['from']}")
 
 
-def _check_chain(steps: Steps, reached: Fraction) -> None:
+def _check_chain(steps: Steps, reached: Number) -> None:
     """Each tier begins where the one before it ends, and the last one holds what was reached."""
-    start = NOTHING
+    start: Number = 0
     for step in steps:
         _claim(start, step, "from")
         start = reached if step.get("up_to") is None else _number(step, "up_to")
@@ -194,15 +196,16 @@ def _percentage(price: Mapping[str, object], steps: Steps) -> None:
     )
     kinds = (paid, low, high)
     _claim(_number(events, "free_amount"), price, "included")
-    _claim(sum((_number(kind, "amount") for kind in kinds), NOTHING), price, "billable")
+    _claim(sum(_number(kind, "amount") for kind in kinds), price, "billable")
     counted = _whole(events, "free_events") + sum(_whole(kind, "events") for kind in kinds)
     if counted != _whole(events, "events"):
         raise BrokenExplanation(f"{counted} events are told of {events['events']}")
     _check_allowance(terms, events)
-    expected = [(_number(paid, "amount"), _number(terms, "rate_percent") / 100)]
+    rate = Fraction(_number(terms, "rate_percent")) / 100
+    expected: list[tuple[Number, Number]] = [(_number(paid, "amount"), rate)]
     for kind, name in ((paid, "fixed_amount"), (low, "event_minimum"), (high, "event_maximum")):
         if name in terms:
-            expected.append((Fraction(_whole(kind, "events")), _number(terms, name)))
+            expected.append((_whole(kind, "events"), _number(terms, name)))
         elif kind is not paid and _whole(kind, "events"):
             raise BrokenExplanation(f"events stand at a bound, but there is no {name}")
     found = [(_number(step, "units"), _number(step, "unit_amount")) for step in steps]
@@ -238,12 +241,12 @@ def _blocks(price: Mapping[str, object], steps: Steps) -> None:
         _expect_units([step], _blocks_begun(end - start, step))
 
 
-def _blocks_begun(units: Fraction, step: Mapping[str, object]) -> Fraction:
-    return Fraction(ceil(units / _number(step, "block_size")))
+def _blocks_begun(units: Number, step: Mapping[str, object]) -> Number:
+    return ceil(Fraction(units) / _number(step, "block_size"))
 
 
 def _capacity(price: Mapping[str, object], steps: Steps) -> None:
-    _expect_units(steps, NOTHING)
+    _expect_units(steps, 0)
     units = _mapping(price.get("units"), "units")
     if not _hold(units, _mapping(price.get("limits"), "limits")):
         raise BrokenExplanation("the usage lies beyond the limits of the tier")
@@ -257,8 +260,8 @@ def _hold(units: Mapping[str, object], limits: Mapping[str, object]) -> bool:
     )
 
 
-def _expect_units(steps: Steps, expected: Fraction) -> None:
-    units = sum((_number(step, "units") for step in steps), NOTHING)
+def _expect_units(steps: Steps, expected: Number) -> None:
+    units = sum(_number(step, "units") for step in steps)
     if units != expected:
         raise BrokenExplanation(f"the steps bill {units} units, not {expected}")
 
@@ -277,7 +280,7 @@ _MODELS: dict[str, Callable[[Mapping[str, object], Steps], None]] = {
 }
 
 
-def _committed(commitment: Mapping[str, object], cost: Fraction) -> Fraction:
+def _committed(commitment: Mapping[str, object], cost: Number) -> Number:
     if "price" in commitment:
         _claim(_side(_mapping(commitment["price"], "price")), commitment, "amount")
     amount = _number(commitment, "amount")
@@ -288,65 +291,66 @@ def _committed(commitment: Mapping[str, object], cost: Fraction) -> Fraction:
     fills_up = commitment.get("fills_up")
     if not isinstance(fills_up, bool):
         raise BrokenExplanation(f"fills_up must be true or false, not {fills_up!r}")
-    true_up = amount - used if fills_up else NOTHING
+    true_up = amount - used if fills_up else 0
     _claim(true_up, commitment, "true_up")
     return used + overage + true_up
 
 
-def _bounded(explanation: Mapping[str, object], usage: Fraction) -> Fraction:
+def _bounded(explanation: Mapping[str, object], usage: Number) -> Number:
     if "bounds" not in explanation:
         return usage
     bounds = _mapping(explanation["bounds"], "bounds")
     _claim(usage, bounds, "usage_amount")
-    discount = usage * _number(bounds, "discount_percent") / 100
+    discount = Fraction(usage) * _number(bounds, "discount_percent") / 100
     _claim(discount, bounds, "discount")
     left, billed = usage - discount, _number(bounds, "billed")
-    over = NOTHING
+    over: Number = 0
     if bounds.get("maximum_amount") is not None:
-        over = max(NOTHING, min(left, billed + left - _number(bounds, "maximum_amount")))
+        beyond: Number = billed + left - _number(bounds, "maximum_amount")
+        over = max(0, min(left, beyond))
     _claim(over, bounds, "maximum_discount")
     left -= over
-    missing = NOTHING
+    missing: Number = 0
     if bounds.get("minimum_amount") is not None:
-        missing = max(NOTHING, _number(bounds, "minimum_amount") - billed - left)
+        short: Number = _number(bounds, "minimum_amount") - billed - left
+        missing = max(0, short)
     _claim(missing, bounds, "true_up")
     return left + missing
 
 
-def _change(change: Mapping[str, object]) -> Fraction:
+def _change(change: Mapping[str, object]) -> Number:
     return (_whole_price(change, "new") - _whole_price(change, "old")) * _share(change)
 
 
-def _whole_price(change: Mapping[str, object], side: str) -> Fraction:
+def _whole_price(change: Mapping[str, object], side: str) -> Number:
     # null is what starts or ends here: it costs nothing on that side.
     price = change.get(side)
-    return NOTHING if price is None else _checked(_mapping(price, side))
+    return 0 if price is None else _checked(_mapping(price, side))
 
 
-def _segments(explanation: Mapping[str, object]) -> Fraction:
+def _segments(explanation: Mapping[str, object]) -> Number:
     parts = _mappings(explanation, "segments")
     return sum(
         (_checked(_mapping(part.get("price"), "price")) * _share(part) for part in parts),
-        NOTHING,
     )
 
 
-def _checked(price: Mapping[str, object]) -> Fraction:
+def _checked(price: Mapping[str, object]) -> Number:
     exact = _price(price)
     _claim(exact, price, "exact")
     return exact
 
 
-def _share(part: Mapping[str, object]) -> Fraction:
-    return _number(part, "share") if "share" in part else Fraction(1)
+def _share(part: Mapping[str, object]) -> Number:
+    return _number(part, "share") if "share" in part else 1
 
 
-def _claim(expected: Fraction, mapping: Mapping[str, object], key: str) -> None:
+def _claim(expected: Number, mapping: Mapping[str, object], key: str) -> None:
     if _number(mapping, key) != expected:
         raise BrokenExplanation(f"{key} is {mapping[key]}, the arithmetic gives {expected}")
 
 
-def _number(mapping: Mapping[str, object], key: str) -> Fraction:
+def _number(mapping: Mapping[str, object], key: str) -> Number:
     value = mapping.get(key)
     if not isinstance(value, str):
         raise BrokenExplanation(f"{key} must be a number in a string, not {value!r}")
@@ -357,9 +361,10 @@ def _number(mapping: Mapping[str, object], key: str) -> Fraction:
 
 
 @lru_cache(maxsize=4096)
-def _exactly(text: str) -> Fraction:
+def _exactly(text: str) -> Number:
     """Read a number; those of many lines are the same few."""
-    return Fraction(text)
+    found = Fraction(text)
+    return found.numerator if found.denominator == 1 else found
 
 
 def _word(mapping: Mapping[str, object], key: str, *known: str) -> str:
@@ -378,12 +383,13 @@ def _whole(mapping: Mapping[str, object], key: str) -> int:
 
 def _mappings(mapping: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
     value = mapping.get(key)
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if type(value) is not list and (not isinstance(value, Sequence) or isinstance(value, str)):
         raise BrokenExplanation(f"{key} must be a list, not {value!r}")
     return [_mapping(part, key) for part in value]
 
 
 def _mapping(value: object, key: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
+    # Asked by its type first: of what JSON makes that is enough, and an abstract class is slow.
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise BrokenExplanation(f"{key} must be a mapping, not {value!r}")
     return value

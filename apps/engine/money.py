@@ -68,6 +68,8 @@ def round_half_away(value: Exact) -> int:
     The only rounding in the house. It mirrors around zero, so a credit is exactly the charge it
     takes back.
     """
+    if type(value) is int:
+        return value
     exact = _fraction(value)
     rounded = (2 * abs(exact.numerator) + exact.denominator) // (2 * exact.denominator)
     return rounded if exact >= 0 else -rounded

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import TypeVar
+from functools import lru_cache
+from typing import TypeGuard, TypeVar
 
 from apps.engine.explanation import ROUNDING, BrokenExplanation
 from apps.engine.money import round_half_away
 
 Stored = Mapping[str, object]
-Left = dict[str, Fraction]
+# Whole numbers stay whole, as in `explanation`: divided by nothing but `Fraction(…)`.
+Number = int | Fraction
+Left = dict[str, Number]
 Key = TypeVar("Key", bound=Hashable)
 
 _CHOICES = {
@@ -43,7 +46,7 @@ def verify_settlement(settlement: Stored) -> int:
             raise BrokenSettlement(f"unknown {key} {settlement.get(key)!r}")
     lines = {_text(line, "id"): line for line in _list(settlement, "lines")}
     _same(len(_list(settlement, "lines")), len(lines), "lines with an id of their own")
-    net = {name: Fraction(_whole(line, "amount_minor")) for name, line in lines.items()}
+    net: Left = {name: _whole(line, "amount_minor") for name, line in lines.items()}
     subtotal = _sum(net)
     _discounts(settlement, lines, net)
     taxes, inside = _taxes(settlement, lines, net)
@@ -91,19 +94,19 @@ def _reserved(line: Stored) -> int:
 
 
 def _shares(discount: Stored, touched: Left, exactly: bool) -> Left:
-    base = sum(touched.values(), Fraction(0))
+    base = sum(touched.values())
     _same(_exact(discount, "base_minor"), base, "base of a discount")
     taken = _taken(discount, base)
     _same(_whole(discount, "taken_minor"), taken, "discount")
-    shares = {name: taken * part / base for name, part in touched.items()}
+    shares: Left = {name: Fraction(taken * part) / base for name, part in touched.items()}
     shares = shares if exactly else _in_whole_units(shares, taken)
     _check_parts(discount, shares)
     return shares
 
 
-def _taken(discount: Stored, base: Fraction) -> int:
+def _taken(discount: Stored, base: Number) -> int:
     if "percent" in discount:
-        wanted = round_half_away(base * _exact(discount, "percent") / 100)
+        wanted = round_half_away(Fraction(base * _exact(discount, "percent")) / 100)
     else:
         wanted = _whole(discount, "amount_minor")
     if "cap_minor" in discount:
@@ -121,28 +124,28 @@ def _taxes(
         for name, line in lines.items()
         for rate, tax in _line_taxes(line, rates, net[name]).items()
     }
-    whole: dict[tuple[str, str], Fraction] = {}
+    whole: dict[tuple[str, str], Number] = {}
     for group in _tax_groups(settlement, rates, exact):
         parts = {key: exact[key] for key in group}
-        tax = sum(parts.values(), Fraction(0))
+        tax = sum(parts.values())
         inclusive = rates[group[0][1]].get("inclusive") is True
         if inclusive and settlement.get("inclusive_first") == "net":
-            prices = int(sum((net[name] for name in {name for name, _ in group}), Fraction(0)))
+            prices = int(sum(net[name] for name in {name for name, _ in group}))
             whole |= _in_whole_units(parts, prices - round_half_away(prices - tax))
         else:
             whole |= _in_whole_units(parts, round_half_away(tax))
     return _tax_sums(lines, rates, net, whole)
 
 
-def _line_taxes(line: Stored, rates: Mapping[str, Stored], net: Fraction) -> dict[str, Fraction]:
+def _line_taxes(line: Stored, rates: Mapping[str, Stored], net: Number) -> dict[str, Number]:
     taxes = _list(line, "taxes")
     if not {_text(tax, "rate") for tax in taxes} <= rates.keys():
         raise BrokenSettlement(f"{line.get('id')} is taxed by a rate that is not there")
     percents = {_text(tax, "rate"): _exact(rates[_text(tax, "rate")], "percent") for tax in taxes}
-    inside = sum((p for name, p in percents.items() if rates[name].get("inclusive")), Fraction(0))
+    inside = sum((p for name, p in percents.items() if rates[name].get("inclusive")))
     charged = 1 if _text(line, "treatment") == "taxed" else 0
     for tax in taxes:
-        expected = charged * net * percents[_text(tax, "rate")] / (100 + inside)
+        expected = Fraction(charged * net * percents[_text(tax, "rate")]) / (100 + inside)
         _same(_exact(tax, "exact_minor"), expected, f"exact tax of {line.get('id')}")
     return {_text(tax, "rate"): _exact(tax, "exact_minor") for tax in taxes}
 
@@ -150,7 +153,7 @@ def _line_taxes(line: Stored, rates: Mapping[str, Stored], net: Fraction) -> dic
 def _tax_groups(
     settlement: Stored,
     rates: Mapping[str, Stored],
-    exact: Mapping[tuple[str, str], Fraction],
+    exact: Mapping[tuple[str, str], Number],
 ) -> list[list[tuple[str, str]]]:
     """The (line, rate) pairs that are rounded together."""
     groups: dict[object, list[tuple[str, str]]] = {}
@@ -170,7 +173,7 @@ def _tax_sums(
     lines: Mapping[str, Stored],
     rates: Mapping[str, Stored],
     net: Left,
-    whole: Mapping[tuple[str, str], Fraction],
+    whole: Mapping[tuple[str, str], Number],
 ) -> tuple[dict[str, int], dict[str, int]]:
     taxes, inside = dict.fromkeys(lines, 0), dict.fromkeys(lines, 0)
     for name, line in lines.items():
@@ -225,9 +228,10 @@ def _spent(grants: Sequence[Stored], lines: Mapping[str, Stored], owed: Left, li
     if turns != sorted(turns):
         raise BrokenSettlement("credit was not used by priority, then expiry, then age")
     rest = max(0, limit)
-    left = {name: max(Fraction(0), amount) for name, amount in owed.items()}
+    left = {name: max(0, amount) for name, amount in owed.items()}
     for grant in grants:
-        able, parts = Fraction(min(_whole(grant, "available_minor"), rest)), {}
+        able: Number = min(_whole(grant, "available_minor"), rest)
+        parts: Left = {}
         for name, line in lines.items():
             if _covers(_map(grant, "scope"), line):
                 parts[name] = min(left[name], able)
@@ -265,9 +269,9 @@ def _drawn(notes: Sequence[Stored], total: int) -> int:
     return max(0, total) - rest
 
 
-def _in_whole_units(parts: Mapping[Key, Fraction], total: int) -> dict[Key, Fraction]:
+def _in_whole_units(parts: Mapping[Key, Number], total: int) -> dict[Key, Number]:
     """Whole parts that sum to the total: unit by unit to the part that lacks most."""
-    units = {key: Fraction(int(part)) for key, part in parts.items()}
+    units: dict[Key, Number] = {key: int(part) for key, part in parts.items()}
     spare = total - int(sum(units.values()))
     if abs(spare) > len(units):
         raise BrokenSettlement(f"{total} cannot be shared out as it was")
@@ -285,13 +289,13 @@ def _covers(scope: Stored, line: Stored) -> bool:
     return all(_text(line, fields[key]) in _names(scope, key) for key in scope)
 
 
-def _check_parts(turn: Stored, expected: Mapping[str, Fraction]) -> None:
+def _check_parts(turn: Stored, expected: Mapping[str, Number]) -> None:
     stored = {_text(part, "line"): _exact(part, "minor") for part in _list(turn, "parts")}
     if stored != {name: part for name, part in expected.items() if part}:
         raise BrokenSettlement(f"the parts of {turn.get('id')} are not what they come to")
 
 
-def _check_totals(settlement: Stored, **expected: Fraction | int) -> None:
+def _check_totals(settlement: Stored, **expected: Number) -> None:
     totals = _map(settlement, "totals")
     for name, value in expected.items():
         _same(_whole(totals, f"{name}_minor"), value, name)
@@ -299,7 +303,7 @@ def _check_totals(settlement: Stored, **expected: Fraction | int) -> None:
 
 def _sum(parts: Left) -> int:
     """The sum of parts that make up whole units."""
-    return int(sum(parts.values(), Fraction(0)))
+    return int(sum(parts.values()))
 
 
 def _same(stored: object, expected: object, what: str) -> None:
@@ -307,15 +311,22 @@ def _same(stored: object, expected: object, what: str) -> None:
         raise BrokenSettlement(f"{what}: {stored} is stored, the arithmetic gives {expected}")
 
 
-def _exact(stored: Stored, key: str) -> Fraction:
+def _exact(stored: Stored, key: str) -> Number:
     """A number written as a string, or a whole one as it is."""
     value = stored.get(key)
     if type(value) is int:
-        return Fraction(value)
+        return value
     try:
-        return Fraction(_text(stored, key))
+        return _read(_text(stored, key))
     except (ValueError, ZeroDivisionError) as error:
         raise BrokenSettlement(f"{key} is no number: {value!r}") from error
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> Number:
+    """Read a number; those of many documents are the same few."""
+    found = Fraction(text)
+    return found.numerator if found.denominator == 1 else found
 
 
 def _whole(stored: Stored, key: str) -> int:
@@ -334,14 +345,19 @@ def _text(stored: Stored, key: str) -> str:
 
 def _map(stored: Stored, key: str) -> Stored:
     value = stored.get(key)
-    if not isinstance(value, Mapping):
+    if not _is_map(value):
         raise BrokenSettlement(f"{key} must be a mapping, not {value!r}")
     return value
 
 
+def _is_map(value: object) -> TypeGuard[Stored]:
+    # Of what JSON makes the type is enough, and an abstract class is slow to ask.
+    return type(value) is dict or isinstance(value, Mapping)
+
+
 def _list(stored: Stored, key: str) -> list[Stored]:
     value = stored.get(key)
-    if not isinstance(value, list) or not all(isinstance(part, Mapping) for part in value):
+    if not isinstance(value, list) or not all(_is_map(part) for part in value):
         raise BrokenSettlement(f"{key} must be a list of mappings, not {value!r}")
     return value
 
