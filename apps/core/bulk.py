@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import msgspec
 from django.db import connection
-from django.db.models import Model
+from django.db.models import JSONField, Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.fields import NOT_PROVIDED
 from psycopg.types.range import Range
@@ -66,6 +66,49 @@ def _defaults(model: type[Model]) -> tuple[dict[str, Any], list[tuple[str, Calla
 
 def _is_called(field: Any) -> bool:
     return bool(field.has_default()) and callable(field.default)
+
+
+def read(rows: QuerySet[AnyModel], *, beside: str) -> list[tuple[AnyModel, Any]]:
+    """Return a query's rows as objects, each with a column `beside` it, such as `item__price_id`.
+
+    For rows by the thousand that are looked at and not kept: through a model's own constructor and
+    Django's JSON they cost three times as much.
+    """
+    fields = rows.model._meta.concrete_fields
+    names = [field.attname for field in fields]
+    statement, parameters = rows.values_list(*names, beside).query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        found = cursor.fetchall()
+    readers = [(field.attname, reader) for field in fields if (reader := _reader(field))]
+    return [(_found(rows.model, names, values, readers), values[-1]) for values in found]
+
+
+def _found(
+    model: type[AnyModel],
+    names: Sequence[str],
+    values: Sequence[Any],
+    readers: Sequence[tuple[str, Callable[[Any], Any]]],
+) -> AnyModel:
+    made = model.__new__(model)
+    said = dict(zip(names, values, strict=False))  # what stands beside the row is not the row's
+    for name, reader in readers:
+        if said[name] is not None:
+            said[name] = reader(said[name])
+    state = ModelState()
+    state.adding, state.db = False, connection.alias
+    made.__dict__ = {"_state": state, **said}
+    return made
+
+
+@cache
+def _reader(field: Any) -> Callable[[Any], Any] | None:
+    """Return what makes a value of what the driver read; None where that is the value."""
+    if isinstance(field, JSONField):
+        return msgspec.json.decode
+    if hasattr(field, "from_db_value"):
+        return partial(field.from_db_value, expression=None, connection=connection)
+    return None
 
 
 def promise_keys(rows: Sequence[Model]) -> None:

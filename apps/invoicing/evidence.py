@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from apps.engine.period import Period
@@ -52,4 +53,9 @@ def evidence(explanation: Explanation, epoch: int, snapshot: str) -> Evidence:
 def measured_period(explanation: Explanation) -> Period:
     """Return the part of the period that was lived and measured."""
     window = explanation.get("window") or explanation["period"]
-    return Period(*(datetime.fromisoformat(window[side]) for side in ("start", "end")))
+    return _period(window["start"], window["end"])
+
+
+@lru_cache(maxsize=1024)  # most customers have the same months
+def _period(start: str, end: str) -> Period:
+    return Period(datetime.fromisoformat(start), datetime.fromisoformat(end))

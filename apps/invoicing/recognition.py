@@ -9,7 +9,7 @@ its day on the rest is spread as the whole was.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol
@@ -21,7 +21,7 @@ from apps.engine.money import Money
 from apps.engine.period import Period
 from apps.engine.recognition import Month, Schedule
 from apps.invoicing.composition import CREDIT_PURCHASE
-from apps.invoicing.models import Invoice, InvoiceLine
+from apps.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
 
 DAY = timedelta(days=1)
 CHUNK = 200
@@ -88,26 +88,46 @@ def not_yet_served(row: Invoice, lines: Iterable[InvoiceLine], at: datetime) -> 
     return sum(one.deferred(yesterday).minor for one in schedules if one is not None)
 
 
-def earnings(row: Invoice, lines: Sequence[InvoiceLine]) -> list[Earning]:
-    """Return the schedules with what was taken back; prefetch `credit_notes`, `credit_lines`."""
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """An invoice with its lines, the credit notes on it, and what they take back by line."""
+
+    row: Invoice
+    lines: Sequence[InvoiceLine]
+    notes: Iterable[CreditNote]
+    taken_back: Mapping[int, Sequence[CreditNoteLine]]
+
+    @classmethod
+    def of(cls, row: Invoice) -> Billed:
+        """Read it; prefetch `lines__credit_lines` and `credit_notes`."""
+        lines = list(row.lines.all())
+        taken_back = {line.pk: list(line.credit_lines.all()) for line in lines}
+        return cls(row, lines, row.credit_notes.all(), taken_back)
+
+
+def earnings(billed: Billed) -> list[Earning]:
+    """Return the schedules of the lines with what was taken back."""
+    days = {note.pk: local_day(billed.row, note.issued_at) for note in billed.notes}
     found = []
-    for line in lines:
-        schedule = schedule_of(row, line)
+    for line in billed.lines:
+        schedule = schedule_of(billed.row, line)
         if schedule is not None:
-            found.append(Earning(schedule, tuple(_taken_back(row, line))))
+            parts = billed.taken_back.get(line.pk, ())
+            found.append(Earning(schedule, tuple(_taken_back(parts, days))))
     return found
 
 
-def _taken_back(row: Invoice, line: InvoiceLine) -> Iterable[tuple[date, int]]:
-    notes = {note.pk: note for note in row.credit_notes.all()}
-    for part in line.credit_lines.all():
-        if part.credit_note_id in notes:  # one without its note is the books' to name
-            yield local_day(row, notes[part.credit_note_id].issued_at), part.amount
+def _taken_back(
+    parts: Iterable[CreditNoteLine], days: Mapping[int, date]
+) -> Iterable[tuple[date, int]]:
+    for part in parts:
+        if part.credit_note_id in days:  # one without its note is the books' to name
+            yield days[part.credit_note_id], part.amount
 
 
-def deferred(row: Invoice, lines: Sequence[InvoiceLine], day: date) -> int:
+def deferred(billed: Billed, day: date) -> int:
     """Return what of an invoice is billed and not earned when the day is over, in minor units."""
-    return sum(one.deferred(day) for one in earnings(row, lines))
+    return sum(one.deferred(day) for one in earnings(billed))
 
 
 def months(first: Month, last: Month) -> Iterable[Month]:
@@ -160,7 +180,7 @@ def revenue_schedule(
     wanted = list(months(first, last))
     for rows in _standing(organization_id):
         for row in rows:
-            for one in earnings(row, list(row.lines.all())):
+            for one in earnings(Billed.of(row)):
                 for month in wanted:
                     key = row.currency, month
                     earned[key] += one.through(month.last) - one.through(month.first - DAY)

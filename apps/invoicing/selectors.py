@@ -265,18 +265,20 @@ def parties(row: Organization, *, seller_tax_id: str = "") -> dict[str, Any]:
 
 def document(row: Invoice) -> Document:
     """Return the stored invoice as a document; its parts come from prefetched rows if there are."""
-    return _document(
+    return document_of(
         row,
         list(row.lines.all()),
         list(row.taxes.all()),
         list(row.discounts.all()),
-        tuple(
-            Deduction(move.grant.name, -move.amount)
-            for move in row.credit_movements.all()
-            if move.kind == CreditMovement.Kind.USED
-        ),
+        credit_used(row.credit_movements.all()),
         None if row.subscription is None else row.subscription.public_id,
     )
+
+
+def credit_used(moves: Iterable[CreditMovement]) -> tuple[Deduction, ...]:
+    """Return what credit paid of an invoice, from its movements with their grants."""
+    used = CreditMovement.Kind.USED
+    return tuple(Deduction(move.grant.name, -move.amount) for move in moves if move.kind == used)
 
 
 def drafted_documents(drafted: Sequence[Drafted]) -> Iterator[Document]:
@@ -285,10 +287,10 @@ def drafted_documents(drafted: Sequence[Drafted]) -> Iterator[Document]:
     known = subscriptions.public_ids(row.subscription_id for row in rows if row.subscription_id)
     for draft, row in zip(drafted, rows, strict=True):
         parts = (draft.lines, draft.taxes, draft.discounts, draft.reckoned.credits_used())
-        yield _document(row, *parts, known.get(row.subscription_id or 0))
+        yield document_of(row, *parts, known.get(row.subscription_id or 0))
 
 
-def _document(
+def document_of(
     row: Invoice,
     lines: Sequence[InvoiceLine],
     taxes: Sequence[InvoiceTax],
@@ -296,6 +298,10 @@ def _document(
     paid: tuple[Deduction, ...],
     subscription: str | None,
 ) -> Document:
+    """Return an invoice as a document, of parts that are there already in any order.
+
+    `paid` is what credit paid, `subscription` a public id.
+    """
     said = _Taxes(row, sorted(taxes, key=_position))
     lines = sorted(lines, key=lambda line: line.position)
     return Document(

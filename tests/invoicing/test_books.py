@@ -118,6 +118,11 @@ ONE_EVENT = "WHERE id = (SELECT min(id) FROM usage_event)"
             "another price",
         ),
         (f"UPDATE invoicing_invoiceline SET usage_epoch = 7 {ONE_LINE}", "line", "epoch"),
+        (
+            f"UPDATE invoicing_invoiceline SET organization_id = organization_id + 1 {ONE_LINE}",
+            "ledger",
+            "is on no invoice of its organization",
+        ),
         ("UPDATE invoicing_ledgerentry SET amount = 1 WHERE account = 'cash'", "ledger", "balance"),
         ("UPDATE payments_payment SET amount = 999", "ledger", "payment"),
         ("DELETE FROM payments_payment", "ledger", "no cause"),

@@ -111,6 +111,15 @@ LEDGER_CHECKS = {
           OR l.credited <> (
             SELECT coalesce(sum(n.amount), 0) FROM invoicing_creditnoteline n
             WHERE n.line_id = l.id)""",
+    "{} is on no invoice of its organization": """
+        SELECT p.what FROM (
+          SELECT organization_id, invoice_id, 'line ' || public_id FROM invoicing_invoiceline
+          UNION ALL SELECT organization_id, invoice_id, 'tax ' || id FROM invoicing_invoicetax
+          UNION ALL
+          SELECT organization_id, invoice_id, 'discount ' || id FROM invoicing_invoicediscount
+        ) p (organization_id, invoice_id, what)
+        WHERE NOT EXISTS (SELECT FROM invoicing_invoice i
+          WHERE i.organization_id = p.organization_id AND i.id = p.invoice_id)""",
     "credit note {} does not add up": """
         SELECT n.number FROM invoicing_creditnote n
         LEFT JOIN invoicing_creditnoteline l ON l.credit_note_id = n.id

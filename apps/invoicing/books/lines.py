@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from apps.core.errors import DomainError
 from apps.engine.explanation import BrokenExplanation, replay
 from apps.engine.invoice import (
+    Agreement,
     BilledKey,
     BilledOf,
     Item,
@@ -25,6 +26,7 @@ from apps.engine.invoice import (
 from apps.engine.money import round_half_away
 from apps.invoicing import evidence, sealing
 from apps.invoicing.books.findings import Finding, about_line
+from apps.invoicing.books.reading import Chunk, Whole
 from apps.invoicing.composition import (
     PER_EVENT,
     PROGRESSIVE,
@@ -43,6 +45,7 @@ from apps.usage.errors import UnknownEpoch, UsageSealed
 Counted = Mapping[tuple[str, int], usage.Measured]
 Metered = InvoiceLine | Correction
 BORNE = (Correction.Status.BILLED,)
+DIFFERENCE = "difference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +55,17 @@ class Known:
     The recounts of `sealed` lines are what their seals say: their events may be gone.
     """
 
+    chunk: Chunk
     agreements: Mapping[int, SubscriptionFacts]
     counted: Counted
     sealed: Set[tuple[str, int]]
     corrections: Mapping[tuple[int, int], Correction]
 
 
-def findings(rows: Sequence[Invoice]) -> list[Finding]:
+def findings(chunk: Chunk) -> list[Finding]:
     """Check the lines of a chunk of invoices, and the corrections of those lines."""
-    lines = [line for row in rows for line in row.lines.all()]
-    corrections = [one for line in lines for one in line.corrections.all()]
-    metered: list[Metered] = [line for line in lines if line.usage_epoch is not None]
-    metered += corrections
+    metered: list[Metered] = [line for line in chunk.lines if line.usage_epoch is not None]
+    metered += [one for found in chunk.corrections.values() for one in found]
     seals = sealing.sealed(metered)
     counted, found = _recounted([row for row in metered if sealing.name(row) not in seals])
     counted |= {
@@ -71,18 +73,20 @@ def findings(rows: Sequence[Invoice]) -> list[Finding]:
         for row in metered
         if sealing.name(row) in seals
     }
-    items = {line.item.subscription_id for line in lines if line.item is not None}
-    known = Known(subscriptions.by_ids(items), counted, seals.keys(), _borne(lines))
-    for row in rows:
-        mine = list(row.lines.all())
-        for line in mine:
-            found += (about_line(row, line, one) for one in _own_problems(row, line, known))
-        found += _against_agreements(row, mine, known)
+    agreements = subscriptions.by_ids(set(chunk.subscriptions.values()))
+    known = Known(chunk, agreements, counted, seals.keys(), _borne(chunk.lines))
+    for one in chunk.invoices:
+        for line in one.lines:
+            problems = _own_problems(one.row, line, known)
+            found += (about_line(one.row, line, problem) for problem in problems)
+        found += _against_agreements(one, known)
     return found
 
 
 def _borne(lines: Iterable[InvoiceLine]) -> dict[tuple[int, int], Correction]:
     wanted = {line.corrects_id for line in lines if line.corrects_id}
+    if not wanted:
+        return {}
     rows = Correction.objects.filter(line_id__in=wanted).select_related("line__item")
     return {(row.line_id, row.revision): row for row in rows}
 
@@ -116,16 +120,18 @@ def _unreadable(row: Metered, error: Exception) -> Finding:
 # --- a line by itself ----------------------------------------------------------------------------
 def _own_problems(row: Invoice, line: InvoiceLine, known: Known) -> Iterator[str]:
     yield from _arithmetic(line.explanation, line.amount)
-    yield from _usage_problems(line, known.counted.get(sealing.name(line)))
+    if line.usage_epoch is not None:
+        yield from _usage_problems(line, known.counted.get(sealing.name(line)))
     if line.live != (row.status != Invoice.Status.VOID):
         yield f"it is marked {'standing' if line.live else 'void'} on a {row.status} invoice"
-    if line.charge is not None:
-        yield from _differences(line, charge_line(line.charge))
+    if line.charge_id is not None:
+        yield from _differences(line, charge_line(known.chunk.charges[line.charge_id]))
     if line.corrects_id is not None:
         yield from _as_corrected(line, known)
     elif line.item_id is None and line.charge_id is None:
         yield "neither an agreement, a charge nor a correction calls for it"
-    yield from _chain(line, known)
+    if line.pk in known.chunk.corrections:
+        yield from _chain(row, line, known)
 
 
 def _arithmetic(explanation: Mapping[str, Any], amount: int) -> Iterator[str]:
@@ -174,24 +180,24 @@ def _as_corrected(line: InvoiceLine, known: Known) -> Iterator[str]:
 
 
 # --- a line and its corrections ------------------------------------------------------------------
-def _chain(line: InvoiceLine, known: Known) -> Iterator[str]:
+def _chain(row: Invoice, line: InvoiceLine, known: Known) -> Iterator[str]:
     """Say where the corrections of a standing line do not follow each other."""
     before = line.amount
-    for revision, row in enumerate(line.corrections.all(), 1):
+    for revision, one in enumerate(known.chunk.corrections[line.pk], 1):
         where = f"its correction {revision}"
-        if row.revision != revision:
+        if one.revision != revision:
             yield f"{where} is missing"
             return
-        problems = [*_arithmetic(row.explanation, row.amount)]
-        problems += _usage_problems(row, known.counted.get(sealing.name(row)))
-        problems += _rated_again(line, row, known)
-        if line.live and row.amount_before != before:
-            problems.append(f"it starts from {row.amount_before}, billed were {before}")
-        if line.live and row.status == Correction.Status.BILLED and not _is_borne(line, row):
+        problems = [*_arithmetic(one.explanation, one.amount)]
+        problems += _usage_problems(one, known.counted.get(sealing.name(one)))
+        problems += _rated_again(row, line, one, known)
+        if line.live and one.amount_before != before:
+            problems.append(f"it starts from {one.amount_before}, billed were {before}")
+        if line.live and one.status == Correction.Status.BILLED and not _is_borne(line, one):
             problems.append("it is said to be billed, and nothing bears it")
         yield from (f"{where}: {problem}" for problem in problems)
-        if row.status in (Correction.Status.APPROVED, Correction.Status.BILLED):
-            before = row.amount
+        if one.status in (Correction.Status.APPROVED, Correction.Status.BILLED):
+            before = one.amount
 
 
 def _is_borne(line: InvoiceLine, row: Correction) -> bool:
@@ -201,21 +207,21 @@ def _is_borne(line: InvoiceLine, row: Correction) -> bool:
     return bears.exists() or CreditNoteLine.objects.filter(line_id=line.pk).exists()
 
 
-def _rated_again(line: InvoiceLine, row: Correction, known: Known) -> Iterator[str]:
-    counted = known.counted.get(sealing.name(row))
-    facts = known.agreements.get(0 if line.item is None else line.item.subscription_id)
-    if counted is None or facts is None or _rests_on_seal(line, row, facts, known):
+def _rated_again(row: Invoice, line: InvoiceLine, one: Correction, known: Known) -> Iterator[str]:
+    counted = known.counted.get(sealing.name(one))
+    facts = known.agreements.get(known.chunk.subscriptions.get(line.pk, 0))
+    if counted is None or facts is None or _rests_on_seal(line, one, facts, known):
         return
-    share = row.explanation.get("net_of_billed_before")
-    if share and Fraction(share) != progressed_before(line, invoice=line.invoice).share:
+    share = one.explanation.get("net_of_billed_before")
+    if share and Fraction(share) != progressed_before(line, invoice=row).share:
         yield f"progressive invoices left another part of the price than {share}"
     boundary = facts.agreement.cycle.index_at(line.during.lower) + 1
-    proposals = _rated(facts, boundary, [(line.item_id or 0, row.explanation, counted)])
+    proposals = _rated(facts, boundary, [(line.item_id or 0, one.explanation, counted)])
     proposal = proposals.get(_key(line))
     if proposal is None:
         yield "the agreement does not call for it"
-    elif _due(proposal, row.explanation) != row.amount:
-        yield f"it is {row.amount}; agreement and facts give {proposal.amount.minor}"
+    elif _due(proposal, one.explanation) != one.amount:
+        yield f"it is {one.amount}; agreement and facts give {proposal.amount.minor}"
 
 
 def _rests_on_seal(line: InvoiceLine, row: Metered, facts: SubscriptionFacts, known: Known) -> bool:
@@ -229,14 +235,13 @@ def _rests_on_seal(line: InvoiceLine, row: Metered, facts: SubscriptionFacts, kn
 
 
 # --- lines against the agreement -----------------------------------------------------------------
-def _against_agreements(
-    row: Invoice, lines: Sequence[InvoiceLine], known: Known
-) -> Iterator[Finding]:
+def _against_agreements(one: Whole, known: Known) -> Iterator[Finding]:
     """Compute the boundaries again from agreements, prices and recounted events, and compare."""
+    row, owners = one.row, known.chunk.subscriptions
     groups: defaultdict[int, list[InvoiceLine]] = defaultdict(list)
-    for line in lines:
-        if line.item is not None and line.corrects_id is None:
-            groups[line.item.subscription_id].append(line)
+    for line in one.lines:
+        if line.pk in owners and line.corrects_id is None:
+            groups[owners[line.pk]].append(line)
     for subscription_id, mine in groups.items():
         facts = known.agreements[subscription_id]
         mine = [line for line in mine if not _rests_on_seal(line, line, facts, known)]
@@ -264,6 +269,8 @@ def _against(
             f"it bills {line.amount} for {line.quantity.normalize():f}; agreement and facts "
             f"give {due} for {proposal.quantity.normalize():f}"
         )
+    if line.explanation.get("rule") != DIFFERENCE:
+        return
     before, share = _billed_before(line.explanation), _share_left(line.explanation)
     if not before:
         return
@@ -282,9 +289,9 @@ def _expected(
     may_give_back = any(line.kind == LineKind.PRORATION and line.amount <= 0 for line in lines)
     billed_of = billed_before((facts, boundary), row.pk) if may_give_back else billed_in_full
     metered = [
-        (line.item_id or 0, line.explanation, known.counted[sealing.name(line)])
+        (line.item_id or 0, line.explanation, counted)
         for line in lines
-        if sealing.name(line) in known.counted
+        if line.usage_epoch is not None and (counted := known.counted.get(sealing.name(line)))
     ]
     under_way = row.kind == Invoice.Kind.PROGRESSIVE
     return _rated(facts, boundary, metered, billed_of, under_way=under_way)
@@ -304,18 +311,18 @@ def _rated(
     it by now: its items may have ended meanwhile.
     """
     measured: dict[Window, Measured] = {}
-    needed = {one.item_id: one for one in windows_needed(facts.agreement, boundary)}
+    windows = windows_needed(facts.agreement, boundary) if under_way else ()
+    needed = {one.item_id: one for one in windows}
     for item_id, explanation, found in metered:
         window = Window(item_id, explanation["meter"], evidence.measured_period(explanation))
-        if under_way:
-            window = needed.get(item_id, window)
+        window = needed.get(item_id, window)
         item = facts.item(item_id).item
         measured[window] = as_measured(item, facts.organization_id, window, found)
     # Metered items without a line here were not measured, and are not this invoice's to prove.
     billed = {window.item_id for window in measured}
     wanted: Callable[[Item], bool] = lambda item: item.meter is None or item.id in billed  # noqa: E731
     items = tuple(filter(wanted, facts.agreement.items))
-    agreement = replace(facts.agreement, items=items)
+    agreement = Agreement(facts.agreement.cycle, facts.agreement.currency, items)
     proposals = propose(agreement, boundary, measured, billed_of=billed_of, under_way=under_way)
     return {proposal.billed_key: proposal for proposal in proposals}
 
@@ -331,23 +338,22 @@ def _boundary(row: Invoice, lines: Sequence[InvoiceLine], facts: SubscriptionFac
 
 
 def _billed_before(explanation: Mapping[str, Any]) -> int:
-    """Return what progressive invoices had billed of a line, as it says itself."""
-    if explanation.get("rule") != "difference":
-        return 0
+    """Return what progressive invoices had billed of a difference, as it says itself."""
     return int(explanation["before_minor"])
 
 
 def _share_left(explanation: Mapping[str, Any]) -> Fraction:
     """Return the part of the price that was left after the discounts of what was billed before."""
-    is_beyond = explanation.get("rule") == "difference"
-    return Fraction(explanation.get("net_of_discounts", 1)) if is_beyond else Fraction(1)
+    return Fraction(explanation.get("net_of_discounts", 1))
 
 
 def _due(proposal: Proposal, explanation: Mapping[str, Any]) -> int:
     """Return what the line bills of the proposal beyond what was billed before, in minor units."""
+    if explanation.get("rule") != DIFFERENCE:
+        return proposal.amount.minor
     whole = round_half_away(proposal.amount.minor * _share_left(explanation))
     due = whole - _billed_before(explanation)
-    left = explanation.get("paid_minor") if explanation.get("rule") == "difference" else None
+    left = explanation.get("paid_minor")
     return due if left is None else max(due, -left)
 
 

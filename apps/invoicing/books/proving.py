@@ -6,27 +6,47 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from django.db import connection
+from django.db.models import QuerySet
+
 from apps.audit import selectors as audit
 from apps.core import collector, processes, rls
 from apps.invoicing import sealing
 from apps.invoicing.books import ledger
-from apps.invoicing.books.documents import chunk, final
+from apps.invoicing.books.documents import final
 from apps.invoicing.books.documents import findings as findings_of
 from apps.invoicing.books.findings import Books, Finding
+from apps.invoicing.books.reading import read
 from apps.invoicing.models import Invoice
 from apps.usage import selectors as usage
 
-CHUNK = 200
+CHUNK = 400
+EVERY = (-(2**63), 2**63 - 1)
+OWNERS = """
+SELECT min(organization_id), max(organization_id), sum(invoices) FROM (
+  SELECT organization_id, invoices,
+    div(sum(invoices) OVER (ORDER BY organization_id) - invoices, %(chunk)s) AS part
+  FROM (
+    SELECT organization_id, count(*) AS invoices FROM invoicing_invoice
+    WHERE status <> 'draft'
+      AND (%(organization)s::bigint IS NULL OR organization_id = %(organization)s::bigint)
+    GROUP BY organization_id
+  ) mine
+) parts GROUP BY part ORDER BY part"""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of the work: a proof of its own, or the invoices from one integer id to another."""
+    """A piece of the work: a proof of its own, or the invoices of some organizations.
+
+    Both ranges are of integer ids and count their ends: `owners` of the organizations, `invoices`
+    of the invoices of theirs.
+    """
 
     proof: str
     organization_id: int | None
-    first: int = 0
-    last: int = 0
+    owners: tuple[int, int] = (0, 0)
+    invoices: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +97,40 @@ def _proofs(organization_id: int | None) -> Iterator[Part]:
 
 
 def _invoices(organization_id: int | None) -> Iterator[Part]:
-    """Cut the invoices into chunks; only their bounds are held."""
-    last = 0
+    """Cut the invoices into chunks; only their bounds are held.
+
+    An organization's stay together, as far as a chunk holds them: its agreements are read once.
+    """
+    for first, last, count in _owners(organization_id):
+        if count < 2 * CHUNK:
+            yield Part("invoices", organization_id, (first, last), EVERY)
+        else:
+            yield from _of_many(organization_id, (first, last))
+
+
+def _owners(organization_id: int | None) -> list[tuple[int, int, int]]:
+    """Return ranges of organizations, and how many invoices they have: a chunk, or more of one."""
+    with rls.ops_scope("books: whose invoices"), connection.cursor() as cursor:
+        cursor.execute(OWNERS, {"chunk": CHUNK, "organization": organization_id})
+        return [(first, last, int(count)) for first, last, count in cursor.fetchall()]
+
+
+def _of_many(organization_id: int | None, owners: tuple[int, int]) -> Iterator[Part]:
+    last = EVERY[0]
     while True:
         with rls.ops_scope("books: the next invoices"):
-            rows = final(organization_id).filter(pk__gt=last)
+            rows = _of(organization_id, owners).filter(pk__gt=last)
             ids = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
         if not ids:
             return
-        yield Part("invoices", organization_id, ids[0], ids[-1])
+        yield Part("invoices", organization_id, owners, (ids[0], ids[-1]))
         last = ids[-1]
+
+
+def _of(organization_id: int | None, owners: tuple[int, int]) -> QuerySet[Invoice]:
+    first, last = owners
+    rows = final(organization_id)
+    return rows.filter(organization_id__gte=first, organization_id__lte=last)
 
 
 def _shared(parts: Iterable[Part], jobs: int) -> Iterator[Proven]:
@@ -111,9 +155,10 @@ def prove(part: Part) -> Proven:
 
 def _proven(part: Part) -> Proven:
     with collector.held_back():
-        rows = chunk(part.organization_id, part.first, part.last)
-        found = findings_of(rows)
-        return Proven(len(rows), sum(len(row.lines.all()) for row in rows), tuple(found))
+        rows = _of(part.organization_id, part.owners)
+        chunk = read(rows.filter(pk__range=part.invoices))
+        found = findings_of(chunk)
+        return Proven(len(chunk.invoices), len(chunk.lines), tuple(found))
 
 
 def _events(organization_id: int | None) -> Iterator[Finding]:

@@ -10,7 +10,9 @@ from django.db.models import Sum
 from apps.engine.recognition import Month
 from apps.invoicing import recognition
 from apps.invoicing.books.findings import Finding, about
+from apps.invoicing.books.reading import Chunk
 from apps.invoicing.models import Invoice, LedgerEntry
+from apps.invoicing.recognition import Billed
 
 
 @dataclass(slots=True)
@@ -21,33 +23,33 @@ class Booked:
     months: list[Month] = field(default_factory=list)
 
 
-def findings(rows: Sequence[Invoice]) -> list[Finding]:
+def findings(chunk: Chunk) -> list[Finding]:
     """Check that what is deferred of each invoice is what its schedule leaves."""
-    booked = _booked(rows)
+    booked = _booked([one.row for one in chunk.invoices])
     found = []
-    for row in rows:
+    for one in chunk.invoices:
+        row = one.row
         if row.status == Invoice.Status.VOID or not row.settlement:
             continue  # reversed whole; or issued before anything was deferred
         mine = booked.get((row.organization_id, row.public_id), Booked())
-        expected = _expected(row, mine)
+        expected = _expected(Billed(row, one.lines, one.notes, chunk.credit_lines), mine)
         if mine.deferred != expected:
             said = f"{mine.deferred} of its revenue is deferred; its schedule leaves {expected}"
             found.append(about(row, said))
     return found
 
 
-def _expected(row: Invoice, booked: Booked) -> int:
-    lines = list(row.lines.all())
+def _expected(billed: Billed, booked: Booked) -> int:
     if booked.months:
-        return recognition.deferred(row, lines, max(booked.months).last)
-    if row.finalized_at is None:
+        return recognition.deferred(billed, max(booked.months).last)
+    if billed.row.finalized_at is None:
         return 0
-    return recognition.not_yet_served(row, lines, row.finalized_at)
+    return recognition.not_yet_served(billed.row, billed.lines, billed.row.finalized_at)
 
 
 def _booked(rows: Sequence[Invoice]) -> Mapping[tuple[int, str], Booked]:
     entries = LedgerEntry.objects.filter(
-        organization_id__in={row.organization_id for row in rows},
+        organization_id__among={row.organization_id for row in rows},
         transaction__source__in=[row.public_id for row in rows],
         account=LedgerEntry.Account.DEFERRED_REVENUE,
     ).order_by()

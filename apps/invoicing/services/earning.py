@@ -112,13 +112,13 @@ def _movements(row: Invoice, month: Month, at: datetime) -> Iterable[Movement]:
     booked = _booked(row)
     first = Month.of(recognition.local_day(row, row.finalized_at))
     left = _deferred(row)
-    lines = list(row.lines.all())
+    billed = recognition.Billed.of(row)
     for each in recognition.months(first, month):
         ends = recognition.end_of(each, row.timezone)
         kind = recognition.kind_of(each)
         if kind in booked or ends >= at:
             continue
-        earned = left - recognition.deferred(row, lines, each.last)
+        earned = left - recognition.deferred(billed, each.last)
         moved = {DEFERRED: earned, REVENUE: -earned}
         yield Movement(row.organization_id, row.currency, row.public_id, kind, ends, moved)
         left -= earned
