@@ -8,6 +8,7 @@ What is missing on the shelf is fetched outside the transaction, and the copy ma
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -125,13 +126,44 @@ def keep(found: Json, *, related: Shelf) -> str:
             if found.get("deleted"):
                 _mark_deleted(model, found)
             else:
-                model.sync_from_stripe_data(found, api_key=_key(found))
+                model.sync_from_stripe_data(_dressed(found), api_key=_key(found))
     except Missing:
         raise
     except Exception as error:
         log.warning("mirror_failed", extra={"object": found["id"]}, exc_info=error)
         return f"mirror: {type(error).__name__}: {error}"[:2000]
     return ""
+
+
+class _Page(dict[str, Any]):
+    """A list as the provider writes it, which dj-stripe walks as an object of the client's."""
+
+    def auto_paging_iter(self) -> Iterator[Any]:
+        """Yield what is on the page."""
+        return iter(self["data"])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self["data"])
+
+
+class _Lines(_Page):
+    """An invoice's lines: dj-stripe would make rows of them once, and never change those."""
+
+    def auto_paging_iter(self) -> Iterator[Any]:
+        """Yield nothing: the lines are in the invoice's JSON."""
+        return iter(())
+
+
+def _dressed(found: Json) -> dict[str, Any]:
+    """Return a copy that dj-stripe can read and write to; discounts are more than ids to it."""
+    copied: dict[str, Any] = copy.deepcopy(dict(found))
+    if isinstance(items := copied.get("items"), dict):
+        copied["items"] = _Page(items)
+    if isinstance(lines := copied.get("lines"), dict):
+        copied["lines"] = _Lines(lines)
+    if isinstance(discounts := copied.get("discounts"), list):
+        copied["discounts"] = [one for one in discounts if isinstance(one, dict)]
+    return copied
 
 
 def _mark_deleted(model: Any, found: Json) -> None:
