@@ -146,6 +146,12 @@ VARIABLES: tuple[Variable, ...] = (
         "STRIPE_WEBHOOK_SECRET_PREVIOUS", "", "the one before, while the secret is changed", True
     ),
     Variable("STRIPE_API_BASE", "", "where Stripe is; empty = https://api.stripe.com"),
+    Variable(
+        "SANDBOX_PORT",
+        "",
+        "the port of the stand-in for Stripe that `up` starts when there is no key;"
+        " default PORT + 2; 0 = none",
+    ),
     Variable("STRIPE_REQUESTS_PER_SECOND", "20", "what Stripe is asked at most; 0 = no limit"),
     Variable("USAGE_MAX_AGE_DAYS", "35", "the API refuses events older than this; commands do not"),
     Variable(

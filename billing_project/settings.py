@@ -11,7 +11,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 
 from apps.backoffice.unfold import UNFOLD as UNFOLD
 from apps.core import broker
-from billing_project import environment, issuers, providers
+from billing_project import environment, issuers, providers, stand_in
 from billing_project.environment import BASE_DIR, read, read_bool, read_int, read_list
 
 environment.load_dotenv()
@@ -377,10 +377,17 @@ if CLICKHOUSE_URL and USAGE_THIN_DAYS:
 ENABLE_AUDIT_LOG = read_bool("ENABLE_AUDIT_LOG", default=True)
 
 # --- Stripe -------------------------------------------------------------------------------------
-STRIPE_SECRET_KEY = read("STRIPE_SECRET_KEY")
-STRIPE_WEBHOOK_SECRET = read("STRIPE_WEBHOOK_SECRET")
+SANDBOX_POSSIBLE = stand_in.possible()
+SANDBOX_PORT = stand_in.port()
+SANDBOX_NOTED_AT = stand_in.noted_at()
+STRIPE_SECRET_KEY = read("STRIPE_SECRET_KEY") or (stand_in.KEY if SANDBOX_PORT else "")
+STRIPE_WEBHOOK_SECRET = read("STRIPE_WEBHOOK_SECRET") or (
+    stand_in.WEBHOOK_SECRET if SANDBOX_PORT else ""
+)
 STRIPE_WEBHOOK_SECRET_PREVIOUS = read("STRIPE_WEBHOOK_SECRET_PREVIOUS")
-STRIPE_API_BASE = read("STRIPE_API_BASE").rstrip("/")
+STRIPE_API_BASE = read("STRIPE_API_BASE").rstrip("/") or (
+    stand_in.address(SANDBOX_PORT) if SANDBOX_PORT else ""
+)
 STRIPE_API_VERSION = "2026-08-26.dahlia"
 STRIPE_REQUESTS_PER_SECOND = read_int("STRIPE_REQUESTS_PER_SECOND")
 STRIPE_LIVE_MODE = STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))

@@ -40,6 +40,7 @@ def up(data_dir: Path, port: int, output: Path) -> Iterator[subprocess.Popen[byt
     inherited = ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_EMBEDDED", "ENVIRONMENT")
     environment = {name: value for name, value in os.environ.items() if name not in inherited}
     environment |= {"DATA_DIR": str(data_dir), "PORT": str(port), "LIVE_PORT": str(free_port())}
+    environment["SANDBOX_PORT"] = str(free_port())
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "up", "--no-demo"],

@@ -37,6 +37,9 @@ class Command(BaseCommand):
         parser.add_argument("--host", default=settings.HOST, help="default: HOST or 127.0.0.1")
         parser.add_argument("--port", type=int, default=settings.PORT, help="default: PORT or 8000")
         parser.add_argument("--live-port", type=int, help="default: LIVE_PORT or PORT + 1")
+        parser.add_argument(
+            "--sandbox-port", type=int, help="default: SANDBOX_PORT or PORT + 2; 0 = no stand-in"
+        )
         parser.add_argument("--no-demo", action="store_true", help="load no demo world")
 
     def handle(self, **options: Any) -> None:
@@ -44,14 +47,18 @@ class Command(BaseCommand):
         host, port = options["host"], options["port"]
         live_port = options["live_port"]
         live_port = beside(port) if live_port is None else live_port
+        sandbox_port = stand_in_port(port, options["sandbox_port"])
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             with _alone(settings.DATA_DIR, f"http://{_shown(host)}:{port}"):
                 refuse_busy_port(host, port)
                 if live_port:
                     refuse_busy_port(host, live_port, setting="LIVE_PORT")
+                if sandbox_port:
+                    refuse_busy_port("127.0.0.1", sandbox_port, setting="SANDBOX_PORT")
                 self._prepare(demo_world=not (options["no_demo"] or settings.PRODUCTION))
-                self._serve(host, port, live_port)
+                with _noted(sandbox_port):
+                    self._serve(host, port, live_port, sandbox_port)
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
 
@@ -65,11 +72,12 @@ class Command(BaseCommand):
         connections.close_all()
         settings.STATIC_ROOT.mkdir(exist_ok=True)  # the web server warns when it is missing
 
-    def _serve(self, host: str, port: int, live_port: int) -> None:
+    def _serve(self, host: str, port: int, live_port: int, sandbox_port: int) -> None:
+        ports = {"PORT": port, "LIVE_PORT": live_port, "SANDBOX_PORT": sandbox_port}
         supervisor = Supervisor(
-            programs(host, port, live_port),
+            [*programs(host, port, live_port), *stand_in(sandbox_port)],
             logs=settings.DATA_DIR / "logs",
-            environment={**os.environ, "PORT": str(port), "LIVE_PORT": str(live_port)},
+            environment={**os.environ, **{name: str(each) for name, each in ports.items()}},
             terminal=sys.stdout,
         )
         try:
@@ -118,6 +126,37 @@ def programs(host: str, port: int, live_port: int) -> list[Program]:
         Program("worker", worker),
         Program("scheduler", scheduler),
     ]
+
+
+def stand_in(port: int) -> list[Program]:
+    """Return the stand-in for Stripe, where it has a port. One process: it has one store."""
+    command = (sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws",
+               "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+               "--blocking-threads", "8", "--backpressure", "64",
+               "--respawn-failed-workers", "--workers-kill-timeout", "2",
+               "apps.sandbox.wsgi:application")  # fmt: skip
+    return [Program("sandbox", command)] if port else []
+
+
+def stand_in_port(port: int, asked: int | None) -> int:
+    """Return where the stand-in for Stripe is served; 0 where Stripe itself is configured."""
+    if not settings.SANDBOX_POSSIBLE:
+        return 0
+    named = os.environ.get("SANDBOX_PORT")
+    return asked if asked is not None else int(named) if named else port + 2
+
+
+@contextmanager
+def _noted(sandbox_port: int) -> Iterator[None]:
+    """Leave the stand-in's port where commands in other terminals look for it."""
+    if not sandbox_port:
+        yield
+        return
+    settings.SANDBOX_NOTED_AT.write_text(str(sandbox_port), encoding="ascii")
+    try:
+        yield
+    finally:
+        settings.SANDBOX_NOTED_AT.unlink(missing_ok=True)
 
 
 def beside(port: int) -> int:
