@@ -29,9 +29,10 @@ def draw(world: World, body: Body, expand: Sequence[str] = ()) -> Body:
 
 
 def _draw_one(world: World, body: Body) -> Body:
+    """Return one object as it is shown; a preview that is drawn already says so (`_as_is`)."""
     shown = {name: copy.deepcopy(each) for name, each in body.items() if not name.startswith("_")}
     complete = DRAWN.get(body["object"])
-    if complete is not None and not body.get("deleted"):
+    if complete is not None and not body.get("deleted") and not body.get("_as_is"):
         complete(world, body, shown)
     return shown
 

@@ -123,6 +123,14 @@ class World:
         self._objects[body["id"]] = grave
         return grave
 
+    def restore(self, identity: str, picture: Body) -> None:
+        """Make an object what a picture of it says, in place: others hold it."""
+        body = self._load(identity)
+        if body is None:
+            body = self._objects[identity] = {}
+        body.clear()
+        body.update(copy.deepcopy(picture))
+
     def forget(self, body: Body) -> None:
         """Delete an object of ours without a trace."""
         self._objects.pop(body["id"], None)
@@ -141,14 +149,17 @@ class World:
     def rehearsal(self) -> Iterator[None]:
         """Undo at the end of the block whatever happens in it, and tell nobody."""
         self.flush()
-        kept = copy.deepcopy(self._objects), dict(self._stored), list(self.announced)
+        before, stored = dict(self._objects), dict(self._stored)
+        kept = copy.deepcopy(before)
         silent, self._silent = self._silent, True
         try:
             with self.store.rehearsal():
                 yield
         finally:
-            self._silent = silent
-            self._objects, self._stored, self.announced = kept
+            self._silent, self._objects, self._stored = silent, before, stored
+            for identity, body in before.items():  # in place: the caller holds these
+                body.clear()
+                body.update(kept[identity])
 
     # --- telling ---------------------------------------------------------------------------------
 

@@ -76,6 +76,8 @@ def finalize(world: World, invoice: Body, *, collect: bool = True) -> Body:
     if invoice["amount_due"] == 0:
         return mark_paid(world, invoice)
     _ask_for(world, invoice)
+    if (behavior := invoice.get("_then")) is not None:  # collection is paused
+        return void(world, invoice) if behavior == "void" else give_up(world, invoice)
     if invoice["collection_method"] == "send_invoice":
         if invoice["auto_advance"]:
             world.emit("invoice.sent", invoice)
@@ -272,6 +274,19 @@ def _close_request(world: World, invoice: Body, at: int, *, out_of_band: bool) -
             payment.update(status="paid", amount_paid=payment["amount_requested"])
             payment["status_transitions"]["paid_at"] = at
             world.emit("invoice_payment.paid", payment)
+
+
+def give_up(world: World, invoice: Body) -> Body:
+    """Mark an invoice as uncollectible."""
+    if invoice["status"] != "open":
+        message = "You can only mark open invoices as uncollectible."
+        raise invalid(message, code="invoice_not_open")
+    invoice.update(status="uncollectible", next_payment_attempt=None, auto_advance=False)
+    invoice["status_transitions"]["marked_uncollectible_at"] = world.time_of(invoice)
+    schedule(world, invoice)
+    world.emit("invoice.marked_uncollectible", invoice)
+    tell(world, invoice)
+    return invoice
 
 
 def void(world: World, invoice: Body) -> Body:

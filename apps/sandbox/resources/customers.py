@@ -9,6 +9,7 @@ from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import payment_methods
 from apps.sandbox.resources.fields import address, set_fields, shipping
+from apps.sandbox.resources.searching import read_query, search_result
 from apps.sandbox.store import Body
 
 PLAIN = (
@@ -185,23 +186,3 @@ def _subscriptions(world: World, customer: Body) -> Body:
     found = world.find("subscription", customer=customer["id"])
     running = [each for each in found if each["status"] not in {"canceled", "incomplete_expired"}]
     return listing(running[:10], f"/v1/customers/{customer['id']}/subscriptions")
-
-
-def read_query(query: str) -> tuple[str, str]:
-    """Return field and value of `email:'a@b.c'` or `metadata['key']:'value'`. Raises Refusal."""
-    field, colon, value = query.partition(":")
-    field = field.strip().replace("['", ".").replace('["', ".").replace("']", "").replace('"]', "")
-    value = value.strip().strip("'\"")
-    if not colon or not value or not field.replace(".", "").replace("_", "").isalnum():
-        raise Refusal(
-            501,
-            "The sandbox searches for one equality only.",
-            kind="api_error",
-            code="sandbox_not_implemented",
-        )
-    return field, value
-
-
-def search_result(found: list[Body], url: str) -> Body:
-    """Return what a search found, on one page."""
-    return {**listing(found[:100], url), "object": "search_result", "next_page": None}

@@ -333,14 +333,7 @@ def void(world: World, _params: Params, identity: str) -> Body:
 @operation("POST /v1/invoices/{invoice}/mark_uncollectible")
 def mark_uncollectible(world: World, _params: Params, identity: str) -> Body:
     """Give an invoice up; it can still be paid."""
-    invoice = world.get("invoice", identity)
-    if invoice["status"] != "open":
-        raise invalid("You can only mark open invoices as uncollectible.", code="invoice_not_open")
-    invoice.update(status="uncollectible", next_payment_attempt=None, auto_advance=False)
-    invoice["status_transitions"]["marked_uncollectible_at"] = world.time_of(invoice)
-    collecting.schedule(world, invoice)
-    world.emit("invoice.marked_uncollectible", invoice)
-    return invoice
+    return collecting.give_up(world, world.get("invoice", identity))
 
 
 @operation("GET /v1/invoice_payments")

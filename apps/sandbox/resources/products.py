@@ -9,8 +9,8 @@ from apps.sandbox.engine.params import Params
 from apps.sandbox.engine.registry import grown, operation
 from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import Refusal, invalid
-from apps.sandbox.resources.customers import read_query, search_result
 from apps.sandbox.resources.fields import set_fields
+from apps.sandbox.resources.searching import read_query, search_result
 from apps.sandbox.store import Body
 
 PRODUCT_FIELDS = (

@@ -14,9 +14,12 @@ from apps.sandbox.resources import (  # noqa: F401 - imported to be registered
     invoice_items,
     invoices,
     payment_methods,
+    previews,
     products,
     refunds,
+    subscriptions,
     tax_rates,
+    test_clocks,
     webhook_endpoints,
 )
 
