@@ -31,8 +31,14 @@ from apps.backoffice.admin.entitlements import (
 )
 from apps.backoffice.admin.invoicing import InvoiceScreen, LedgerScreen, ParkedScreen
 from apps.backoffice.admin.licensing import InstanceScreen, LicenseScreen, SigningKeyScreen
+from apps.backoffice.admin.mirror import SCREENS as MIRROR_SCREENS
 from apps.backoffice.admin.payments import PaymentScreen
 from apps.backoffice.admin.plans import FeatureScreen, PlanScreen
+from apps.backoffice.admin.provider import (
+    ProviderCallScreen,
+    ProviderCustomerScreen,
+    ProviderEventScreen,
+)
 from apps.backoffice.admin.screen import Screen
 from apps.backoffice.admin.seats import PoolScreen, SeatScreen
 from apps.backoffice.admin.subscriptions import SubscriptionScreen
@@ -76,7 +82,13 @@ from apps.invoicing.models import (
     Parked,
 )
 from apps.licensing.models import Instance, License, SigningKey
-from apps.payments.models import Payment, Refund
+from apps.payments.models import (
+    Payment,
+    ProviderCall,
+    ProviderCustomer,
+    ProviderEvent,
+    Refund,
+)
 from apps.plans.models import Coupon, Feature, Plan, PromotionCode, TaxRate
 from apps.seats.models import Pool, Seat
 from apps.subscriptions.models import Subscription
@@ -146,6 +158,9 @@ SCREENS: dict[type[Model], type[Screen]] = {
     Alert: AlertScreen,
     AlertRule: AlertRuleScreen,
     WatchTerms: WatchTermsScreen,
+    ProviderEvent: ProviderEventScreen,
+    ProviderCall: ProviderCallScreen,
+    ProviderCustomer: ProviderCustomerScreen,
     OutboxEvent: OutboxEventScreen,
     OutboxDelivery: OutboxDeliveryScreen,
     AuditEntry: AuditScreen,
@@ -229,5 +244,5 @@ class Site(UnfoldAdminSite):  # type: ignore[misc] # Unfold has no types
 
 
 site = Site()
-for model, screen in SCREENS.items():
+for model, screen in {**SCREENS, **MIRROR_SCREENS}.items():
     site.register(model, screen)

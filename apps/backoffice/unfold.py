@@ -104,6 +104,34 @@ NAVIGATION = [
         _list("Watch terms", "tune", "watch_watchterms", "usage"),
     ),
     _group(
+        "Stripe",
+        _list("Events", "inbox", "payments_providerevent"),
+        _list("Calls", "call_made", "payments_providercall"),
+        _list("Customers", "badge", "payments_providercustomer", "invoices"),
+        *(
+            _list(title, icon, f"djstripe_{model}", "invoices")
+            for title, icon, model in (
+                ("Their customers", "person", "customer"),
+                ("Their invoices", "request_quote", "invoice"),
+                ("Their invoice items", "list_alt", "invoiceitem"),
+                ("Their subscriptions", "sync", "subscription"),
+                ("Their schedules", "event_repeat", "subscriptionschedule"),
+                ("Payment methods", "credit_card", "paymentmethod"),
+                ("Payment intents", "price_check", "paymentintent"),
+                ("Setup intents", "add_card", "setupintent"),
+                ("Checkout sessions", "shopping_cart_checkout", "session"),
+                ("Charges", "paid", "charge"),
+                ("Refunds", "undo", "refund"),
+                ("Disputes", "gavel", "dispute"),
+                ("Products", "inventory_2", "product"),
+                ("Prices", "sell", "price"),
+                ("Coupons", "loyalty", "coupon"),
+                ("Promotion codes", "confirmation_number", "promotioncode"),
+                ("Tax rates", "percent", "taxrate"),
+            )
+        ),
+    ),
+    _group(
         "System",
         _list("Users & staff", "manage_accounts", "tenants_user"),
         _list("Facts told", "campaign", "core_outboxevent"),

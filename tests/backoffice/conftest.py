@@ -18,6 +18,9 @@ from apps.invoicing.models import Parked
 from apps.invoicing.services import Split, run
 from apps.licensing import services as licensing
 from apps.payments import services as payments
+from apps.payments.gateway import Write
+from apps.payments.models import ProviderCall, ProviderCustomer, ProviderEvent
+from apps.payments.services import calls
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog, read_catalog
 from apps.seats import services as seats
@@ -165,6 +168,35 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
         seated = world.subscription.public_id
         seats.assign_seat(seated, person=world.owner.email, actor=STAFF, at=NOW)
         seats.assign_seat(seated, person="guest@acme.example", actor=STAFF, at=NOW)
+        speak_with_stripe(world.id)
+
+
+def speak_with_stripe(organization_id: int) -> None:
+    """A customer at the provider, something that is stuck there, and something it told."""
+    ProviderCustomer.objects.create(
+        organization_id=organization_id, provider_id="cus_1", livemode=False
+    )
+    calls.enqueue(
+        Write.UPDATE_CUSTOMER,
+        about="acme:1",
+        params={"name": "Acme"},
+        organization_id=organization_id,
+        target="cus_1",
+    )
+    ProviderCall.objects.update(state=ProviderCall.State.STUCK, error="Keys are used once.")
+    ProviderEvent.objects.create(
+        event_id="evt_1",
+        type="invoice.paid",
+        object_type="invoice",
+        object_id="in_1",
+        livemode=False,
+        happened_at=NOW,
+        received_at=NOW,
+        next_try_at=NOW,
+        state=ProviderEvent.State.DEAD,
+        error="LookupError: nobody knows it",
+        payload={"id": "evt_1", "type": "invoice.paid"},
+    )
 
 
 def limit(world: World) -> None:

@@ -10,6 +10,7 @@ from apps.payments.gateway import Write
 from apps.payments.models import ProviderCall, ProviderEvent
 from apps.payments.services import calls
 from tests.commands.shell import run, run_json
+from tests.conftest import STAFF
 from tests.payments.there import There, provider
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +53,7 @@ def test_a_call_that_is_stuck_ends_with_code_1(there: There) -> None:
         ProviderCall.objects.update(state=ProviderCall.State.STUCK)
     assert run("deliver_provider_calls").code == 1
     with rls.ops_scope("test: try again"):
-        calls.retry_calls([ProviderCall.objects.get().pk])
+        calls.retry_calls([ProviderCall.objects.get().pk], actor=STAFF)
     shown = run_json("deliver_provider_calls")
     assert shown == {"tried": 1, "pending": 0, "stuck": 0}
 

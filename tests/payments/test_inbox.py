@@ -15,6 +15,7 @@ from apps.payments.models import EventCursor, ObjectLease, ProviderCustomer, Pro
 from apps.payments.objects import Json
 from apps.payments.services import inbox
 from apps.tenants.models import Organization
+from tests.conftest import STAFF
 from tests.payments.there import There, provider, signed
 
 pytestmark = pytest.mark.django_db
@@ -254,10 +255,12 @@ def test_events_can_be_handled_again(there: There) -> None:
     deliver(there.change("invoice_payment", "inpay_1", at=NOW))
     handle()
     with rls.ops_scope("test: replay"), clock.frozen(NOW):
-        assert services.replay_events(type_prefix="credit_note.", object_id="cn_1") == 1
-        assert services.replay_events(since=NOW + timedelta(days=1)) == 0
-        assert services.replay_events(only_failed=True) == 0
-        assert services.replay_events([rows()[0].event_id]) == 1
+        assert (
+            services.replay_events(type_prefix="credit_note.", object_id="cn_1", actor=STAFF) == 1
+        )
+        assert services.replay_events(since=NOW + timedelta(days=1), actor=STAFF) == 0
+        assert services.replay_events(only_failed=True, actor=STAFF) == 0
+        assert services.replay_events([rows()[0].event_id], actor=STAFF) == 1
     with following("credit_note", seen := Seen()):
         assert handle() == 2
     assert sorted(one["id"] for one in seen) == ["cn_0", "cn_1"]

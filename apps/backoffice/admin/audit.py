@@ -45,6 +45,8 @@ SUBJECTS = (
     "plan_version",
     "pool",
     "promotion_code",
+    "provider_call",
+    "provider_event",
     "recharge",
     "revenue",
     "seat",

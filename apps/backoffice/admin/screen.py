@@ -99,6 +99,10 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
         """Return what stands above the row's page."""
         return str(row)
 
+    def named(self, row: Any) -> object:
+        """Return what the theme writes where it names the row."""
+        return row
+
     def public_id(self, row: Any) -> str:
         """Return the id by which the audit and the outside know the row."""
         return str(getattr(row, "public_id", ""))
@@ -189,7 +193,7 @@ class Screen(ModelAdmin):  # type: ignore[misc] # Unfold has no types
         context = {
             **self.admin_site.each_context(request),
             "opts": self.model._meta,
-            "original": row,
+            "original": self.named(row),
             "title": self.heading(row),
             "facts": self.facts(row),
             "panels": self.panels(request, row),

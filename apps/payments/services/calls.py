@@ -20,9 +20,12 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 
+from apps.audit import services as audit
 from apps.core import clock, rls
+from apps.core.actor import Actor, require
 from apps.core.faults import point
 from apps.payments import gateway
 from apps.payments.errors import (
@@ -359,12 +362,29 @@ def _tried(row: ProviderCall) -> bool:
     return True
 
 
-def retry_calls(call_ids: list[int]) -> int:
-    """Put calls that are stuck or wait back in the queue, due now; return how many."""
-    rows = ProviderCall.objects.filter(pk__in=call_ids, state__in=(State.STUCK, State.PENDING))
-    stuck = rows.filter(state=State.STUCK)
-    stuck.update(generation=F("generation") + 1, sent_at=None)
-    return rows.update(state=State.PENDING, settled_at=None, next_try_at=clock.now())
+@transaction.atomic
+def retry_calls(call_ids: list[int], *, actor: Actor) -> int:
+    """Try calls that wait or are stuck again now; return how many. Needs the ops scope.
+
+    A stuck one gets the next key: the one before means something else to the provider.
+    """
+    require("manage_outbox", actor=actor)
+    at = clock.now()
+    rows = ProviderCall.objects.filter(pk__in=call_ids)
+    found = rows.filter(state=State.PENDING).update(next_try_at=at)
+    found += rows.filter(state=State.STUCK).update(
+        state=State.PENDING,
+        generation=F("generation") + 1,
+        sent_at=None,
+        settled_at=None,
+        next_try_at=at,
+    )
+    if found:
+        after = {"calls": found}
+        audit.record(
+            action="provider_call.retried", target="calls", actor=actor, at=at, after=after
+        )
+    return found
 
 
 def scope(organization_id: int | None) -> AbstractContextManager[None]:

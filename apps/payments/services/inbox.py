@@ -23,7 +23,9 @@ from django.conf import settings
 from django.db import DataError
 from django.db.models import Q
 
+from apps.audit import services as audit
 from apps.core import clock, outbox, rls, statements
+from apps.core.actor import Actor, require
 from apps.core.errors import Invalid
 from apps.core.faults import point
 from apps.payments import gateway, mirror, signature
@@ -369,12 +371,14 @@ def replay_events(
     type_prefix: str = "",
     object_id: str = "",
     only_failed: bool = False,
+    actor: Actor,
 ) -> int:
-    """Put events back to be handled again, all that match; return how many.
+    """Put events back to be handled again, all that match; return how many. Needs the ops scope.
 
     Harmless as often as you like: the object is read as it is now. With `only_failed` those that
     were given up or whose object the mirror could not take.
     """
+    require("manage_outbox", actor=actor)
     rows = ProviderEvent.objects.exclude(state=State.PENDING)
     if event_ids:
         rows = rows.filter(event_id__in=event_ids)
@@ -386,7 +390,17 @@ def replay_events(
         rows = rows.filter(object_id=object_id)
     if only_failed:
         rows = rows.filter(Q(state=State.DEAD) | ~Q(error=""))
-    return rows.update(state=State.PENDING, tries=0, next_try_at=clock.now(), error="")
+    at = clock.now()
+    found = rows.update(state=State.PENDING, tries=0, next_try_at=at, error="")
+    if found:
+        audit.record(
+            action="provider_event.replayed",
+            target="inbox",
+            actor=actor,
+            at=at,
+            after={"events": found},
+        )
+    return found
 
 
 def forget_events(*, at: datetime) -> int:

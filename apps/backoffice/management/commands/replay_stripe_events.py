@@ -44,6 +44,7 @@ class Command(BaseCommand):
                 type_prefix=options["type"],
                 object_id=options["object"],
                 only_failed=options["failed"],
+                actor=self.actor,
             )
         handled = services.handle_events()
         if self.as_json:
