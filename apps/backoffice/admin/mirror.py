@@ -23,10 +23,11 @@ AMOUNTS = ("total", "amount", "unit_amount")
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A row by its key and a name."""
+    """A row as the theme names it: what model it is of, its key, and a name."""
 
     pk: int
     name: str
+    _meta: Any
 
     def __str__(self) -> str:
         return self.name
@@ -77,7 +78,7 @@ class MirrorScreen(BigScreen):
 
     def named(self, row: Any) -> Named:
         """Its id, as in the heading."""
-        return Named(row.pk, str(row.id))
+        return Named(row.pk, str(row.id), row._meta)
 
     def facts(self, row: Any) -> Sequence[Fact]:
         """What is known of it, and the whole of it."""
