@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from django.db.models import Min, Q, QuerySet
 from apps.core import rls
 from apps.dunning.errors import UnknownCampaign, UnknownRun
 from apps.dunning.models import Campaign, CampaignVersion, Entry, Run
-from apps.engine.dunning import Cause, Pace, Step, begun, instants, steps_of
+from apps.engine.dunning import Action, Cause, Pace, Step, begun, instants
 from apps.invoicing import selectors as invoicing
+from apps.payments.events import DeclineClass
 from apps.subscriptions import selectors as subscriptions
 from apps.tenants import selectors as tenants
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from apps.invoicing.models import Invoice
     from apps.subscriptions.facts import SubscriptionFacts
 
+LONGEST_NAME = 100
 TAKEN = (Run.Level.PAST_DUE, Run.Level.UNPAID)
 
 
@@ -34,34 +37,26 @@ class Coming:
 
 
 @dataclass(frozen=True, slots=True)
-class Reminder:
-    """What a mail to a customer says: of which run and step, and what would be taken next.
-
-    `amount_due` in minor units. `failed` says that a card was declined, and how.
+class Told:
+    """What a mail about a run says: of which invoice, of what that happened (`kind`, and `mail` of
+    a reminder) at which moment, and what would be taken next.
     """
 
     run: Run
     invoice: Invoice
-    entry: str
+    kind: str
     mail: str
     moment: datetime
     taking: Coming | None
+    note: str = ""
+    plan: str = ""
 
     @property
-    def decline_class(self) -> str:
-        """What may be done about the payment that failed; empty where none did."""
-        return self.run.decline_class or ("retry" if self.run.because == Cause.FAILED else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What a customer sees on every page: the invoice that is not paid, what that has led to, and
-    what it leads to next.
-    """
-
-    run: Run
-    invoice: Invoice
-    taking: Coming | None
+    def declined(self) -> str:
+        """Which class of decline the payment met that the run is about; empty: none did."""
+        return self.run.decline_class or (
+            DeclineClass.RETRY if self.run.because == Cause.FAILED else ""
+        )
 
 
 # --- campaigns ------------------------------------------------------------------------------------
@@ -74,10 +69,21 @@ def campaigns(*, ended: bool = False) -> QuerySet[Campaign]:
 def get_campaign(reference: str) -> Campaign:
     """Return the campaign with this public id or (in force) name; needs the ops scope."""
     named = Q(public_id=reference) | Q(name=reference, ended_at=None)
-    found = Campaign.objects.filter(named).first()
+    readable = reference.isprintable() and len(reference) <= LONGEST_NAME
+    found = campaigns(ended=True).filter(named).first() if readable else None
     if found is None:
         raise UnknownCampaign(f"There is no dunning campaign '{reference}'.", param="campaign")
     return found
+
+
+def get_campaign_of_all() -> Campaign:
+    """Return the default; needs the ops scope."""
+    return next(one for one in campaigns() if one.is_default)
+
+
+def campaign_of(run: Run) -> Campaign:
+    """Return the campaign of a run; needs the ops scope."""
+    return Campaign.objects.get(pk=run.version.campaign_id)
 
 
 def current(campaign: Campaign) -> CampaignVersion:
@@ -184,60 +190,96 @@ def levels_elsewhere(run: Run, subscription_id: int) -> set[str]:
         organization_id=run.organization_id, released_at=None, level__in=TAKEN
     ).exclude(pk=run.pk)
     return {
-        one.level for one in others if subscription_id in invoicing.agreements_on(_invoice(one))
+        one.level
+        for one in others
+        if subscription_id in invoicing.agreements_on(invoicing.by_id(one.invoice_id))
     }
 
 
-def _invoice(run: Run) -> Invoice:
-    return invoicing.by_id(run.invoice_id)
-
-
 # --- what is said -------------------------------------------------------------------------------
-def find_entry(reference: str) -> Entry:
-    """Return what happened with this public id, with its run."""
-    return Entry.objects.select_related("run__version").get(public_id=reference)
-
-
-def reminder(entry: str) -> Reminder | None:
-    """Return what the mail for an entry says; None when nothing is owed any more."""
-    row = find_entry(entry)
-    invoice = _invoice(row.run)
+def told(entry: str) -> Told | None:
+    """Return what the mail about an entry (its public id) says; None when nothing is owed any more,
+    or staff stopped the run.
+    """
+    row = Entry.objects.select_related("run__version").get(public_id=entry)
+    invoice = invoicing.by_id(row.run.invoice_id)
     if invoice.amount_due <= 0 or row.run.released_at is not None:
         return None
     step = None if row.position is None else row.run.plan[row.position]
-    mail = "reminder" if step is None else step.argument
-    return Reminder(row.run, invoice, entry, mail, row.at, taking(ahead(row.run)))
+    return _told(row.run, invoice, row.kind, step, row.at, note=row.note)
 
 
-def notice(organization_id: int) -> Notice | None:
+def _told(
+    run: Run, invoice: Invoice, kind: str, step: Step | None, moment: datetime, *, note: str = ""
+) -> Told:
+    argument = "" if step is None else step.argument
+    is_mail = step is not None and step.action is Action.REMIND
+    return Told(
+        run,
+        invoice,
+        kind,
+        argument if is_mail else "",
+        moment,
+        taking(ahead(run)),
+        note,
+        "" if is_mail else argument,
+    )
+
+
+def notice(organization_id: int, *, at: datetime) -> Told | None:
     """Return what a customer has to know on every page; None where no invoice has led to anything.
 
     The worst comes first: what is unpaid, then what is past due for longest.
     """
-    found = runs(organization_id).filter(released_at=None, level__in=TAKEN).order_by("anchor", "id")
-    worst = sorted(found, key=lambda run: run.level != Run.Level.UNPAID)
-    if not worst:
+    found = runs(organization_id).filter(released_at=None, level__in=TAKEN)
+    worst = min(
+        found, key=lambda run: (run.level != Run.Level.UNPAID, run.anchor, run.pk), default=None
+    )
+    if worst is None:
         return None
-    return Notice(worst[0], _invoice(worst[0]), taking(ahead(worst[0])))
+    return _told(worst, invoicing.by_id(worst.invoice_id), worst.level, None, at)
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """The steps of a campaign's version as they would come."""
+    """A step as it would come, and what its mail would say where it mails the customer."""
 
-    version: CampaignVersion
-    because: Cause
-    pace: Pace
-    coming: list[Coming]
+    coming: Coming
+    told: Told | None
 
 
 def foresee(
-    version: CampaignVersion, *, because: Cause, anchor: datetime, timezone: str, at: datetime
-) -> Foreseen:
-    """Return when the steps of a campaign's version would come in a run that begins at `at`."""
-    plan = steps_of(version.schedule, because)
-    pace = begun(plan, Pace(anchor, timezone, version.hour), as_of=at)
-    return Foreseen(version, because, pace, _coming(plan, pace, 0))
+    version: CampaignVersion,
+    invoice: Invoice,
+    *,
+    because: Cause,
+    at: datetime,
+    failed_at: datetime | None = None,
+    decline_class: str = "",
+) -> list[Foreseen]:
+    """Return the steps of a campaign's version as they would come for an invoice, if a run began
+    at `at`: because it is overdue, or because a payment failed. Nothing is written.
+    """
+    run = Run(
+        organization_id=invoice.organization_id,
+        invoice_id=invoice.pk,
+        number=invoice.number or "",
+        version=version,
+        because=because,
+        anchor=invoice.due_at if because is Cause.OVERDUE else failed_at or at,
+        timezone=tenants.organization(invoice.organization_id).timezone,
+        began_at=at,
+        decline_class=decline_class,
+    )
+    run.shift = begun(run.plan, run.pace, as_of=at).shift
+    found = []
+    for coming in ahead(run):
+        run.following = coming.position + 1
+        mails = coming.step.action is Action.REMIND or coming.step.takes
+        kind = coming.step.action.value
+        about = _told(copy(run), invoice, kind, coming.step, coming.at) if mails else None
+        found.append(Foreseen(coming, about))
+    return found
 
 
 # --- what is due --------------------------------------------------------------------------------

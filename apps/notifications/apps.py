@@ -8,4 +8,8 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the handlers: rooms below emit facts and do not know who listens."""
-        from apps.notifications import accounts, handlers  # noqa: F401, PLC0415 - needs the models
+        from apps.notifications import (  # noqa: PLC0415 - needs the loaded models
+            accounts,  # noqa: F401
+            dunning,  # noqa: F401
+            handlers,  # noqa: F401
+        )

@@ -21,6 +21,29 @@ class Attachment:
     kind: str = "application/pdf"
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A mail as it is read."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def render(template: str, *, locale: str, context: Mapping[str, object]) -> Rendered:
+    """Return the mail `templates/mail/<template>.{subject.txt,txt,html}` in the locale's language,
+    for whoever sends it or only looks at it.
+    """
+    with translation.override(translation.to_language(locale)):
+        told = {"brand": settings.BRAND_NAME, "base_url": settings.API_BASE_URL, **context}
+        subject = render_to_string(f"mail/{template}.subject.txt", told)
+        return Rendered(
+            " ".join(subject.split()),  # a name with a line break must not add a header
+            render_to_string(f"mail/{template}.txt", told),
+            render_to_string(f"mail/{template}.html", told),
+        )
+
+
 def send(
     template: str,
     *,
@@ -30,21 +53,19 @@ def send(
     context: Mapping[str, object],
     attachments: Sequence[Attachment] = (),
 ) -> None:
-    """Send the mail `templates/mail/<template>.{subject.txt,txt,html}`, in the locale's language.
+    """Send a mail, in the locale's language.
 
     `cause` is an id of what the mail is about. The Message-ID follows from it, so that of two
     deliveries of one fact mail programs show one. Raises what the mail server answers.
     """
-    with translation.override(translation.to_language(locale)):
-        told = {"brand": settings.BRAND_NAME, "base_url": settings.API_BASE_URL, **context}
-        subject = render_to_string(f"mail/{template}.subject.txt", told)
-        message = EmailMultiAlternatives(
-            subject=" ".join(subject.split()),  # a name with a line break must not add a header
-            body=render_to_string(f"mail/{template}.txt", told),
-            to=[to],
-            headers={"Message-ID": message_id(template, cause), "Auto-Submitted": "auto-generated"},
-        )
-        message.attach_alternative(render_to_string(f"mail/{template}.html", told), "text/html")
+    mail = render(template, locale=locale, context=context)
+    message = EmailMultiAlternatives(
+        subject=mail.subject,
+        body=mail.text,
+        to=[to],
+        headers={"Message-ID": message_id(template, cause), "Auto-Submitted": "auto-generated"},
+    )
+    message.attach_alternative(mail.html, "text/html")
     for attachment in attachments:
         message.attach(attachment.name, attachment.content, attachment.kind)
     message.send()

@@ -196,6 +196,13 @@ def billing_people(organization_id: int) -> Sequence[User]:
     ]
 
 
+def staff_who_may(capability: str) -> Sequence[User]:
+    """Return the staff who have the capability by a group, by address; needs the ops scope."""
+    groups = [name for name, held in roles.STAFF_CAPABILITIES.items() if capability in held]
+    rows = User.objects.filter(is_staff=True, is_active=True, groups__name__in=groups)
+    return list(rows.distinct().order_by("email"))
+
+
 def find_application(slug: str) -> Application | None:
     """Return the application with this slug."""
     return Application.objects.filter(slug=slug).first()

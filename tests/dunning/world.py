@@ -65,6 +65,7 @@ def billed(
     row = shop.customer(slug, email=f"pay@{slug}.example", **options)
     facts = shop.buy(row, plan, day(1, 1), seats=seats)
     shop.bill(day(1, 1))
+    deliver(day(1, 1))
     return row, facts
 
 
