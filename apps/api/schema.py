@@ -38,6 +38,7 @@ REFERENCES = {
     "reservation": "Public id (`rsv_…`) of the reservation.",
     "licence": "Public id (`lic_…`) of the licence.",
     "instance": "Public id (`ins_…`) of the instance.",
+    "dunning_run": "Public id (`dun_…`) of the dunning run.",
     "seat": "Public id (`seat_…`) of the seat.",
     "spend_cap": "Public id (`cap_…`) of the spend cap.",
     "member": "Public id (`mem_…`) of the membership.",

@@ -15,6 +15,7 @@ from django.db.models import Model
 
 from apps.core import rls
 from apps.core.ids import new_id
+from apps.dunning.models import Run
 from apps.entitlements import services as entitlements
 from apps.entitlements.models import Reservation, SpendCap
 from apps.invoicing import services as billing
@@ -41,6 +42,7 @@ from apps.watch.models import Alert, AlertRule, Anomaly
 from tests import worlds
 from tests.api.client import operations
 from tests.conftest import STAFF
+from tests.dunning.rows import dunned
 from tests.watch.rows import watched
 from tests.worlds import NOW, World
 
@@ -54,6 +56,7 @@ LICENCE, INSTANCE = "licence", "instance"
 SEAT = "seat"
 HEAD, MEMBER, INVITATION, API_KEY = "head", "member", "invitation", "api_key"
 RULE, ALERT, ANOMALY = "alert_rule", "alert", "anomaly"
+DUNNING = "dunning_run"
 PREFIXES = {
     ORGANIZATION: "org",
     SUBSCRIPTION: "sub",
@@ -75,6 +78,7 @@ PREFIXES = {
     RULE: "ar",
     ALERT: "al",
     ANOMALY: "an",
+    DUNNING: "dun",
     HEAD: "mem",
     MEMBER: "mem",
     INVITATION: "invt",
@@ -294,6 +298,13 @@ CALLS: dict[str, Call] = {
     "get_credit_note": Call({"credit_note": NOTE}),
     "get_credit_note_pdf": Call({"credit_note": NOTE}),
     "get_credit_note_xml": Call({"credit_note": NOTE}, ok=404),
+    "list_dunning_runs": Call({"?organization": ORGANIZATION, "?starting_after": DUNNING}),
+    "get_dunning_run": Call({"dunning_run": DUNNING}),
+    "pause_dunning_run": Call({"dunning_run": DUNNING}, body={"reason": "pays soon"}),
+    "resume_dunning_run": Call({"dunning_run": DUNNING}, body={}),
+    "stop_dunning_run": Call({"dunning_run": DUNNING}, body={"reason": "our mistake"}),
+    "list_dunning_campaigns": Call(),
+    "preview_dunning": Call({"invoice": INVOICE}),
     "list_alert_rules": Call({"?organization": ORGANIZATION, "?starting_after": RULE}),
     "create_alert_rule": Call(
         {"/organization": ORGANIZATION}, body={"kind": "amount", "amount": 5_00}, ok=201
@@ -353,6 +364,7 @@ OTHERS: Mapping[str, type[Model]] = {
     RULE: AlertRule,
     ALERT: Alert,
     ANOMALY: Anomaly,
+    DUNNING: Run,
 }
 AMONG = {HEAD: {"role": "OWNER"}, MEMBER: {"role": "MEMBER"}}  # whoever came first
 
@@ -407,6 +419,7 @@ def make(world: World) -> None:
     worlds.send(world.organization, [worlds.event("late", worlds.START + timedelta(days=20))])
     billing.heal_usage(organization_id=world.id, actor=STAFF, at=NOW)
     watched(world.id, meter="ai_requests", actor=STAFF, at=NOW)
+    dunned(world.id, actor=STAFF, at=NOW)
     licensing.issue_license(world.id, instance="plant-1", actor=STAFF, at=NOW)
 
 
