@@ -17,6 +17,7 @@ from apps.portal import words
 from apps.portal.access import PortalRequest, page
 from apps.portal.balances import balances
 from apps.portal.formats import Formats
+from apps.portal.owed import ahead
 from apps.subscriptions import selectors as subscriptions
 
 PAGE = 20
@@ -63,7 +64,8 @@ def invoice(request: PortalRequest, reference: str) -> HttpResponse:
     row = invoicing.final(reference, organization_id=request.organization.pk)
     found = invoicing.document(row)
     notes = credit.credit_notes_of_invoice(row.pk) if row.credited else ()
-    context = _shown(found, request) | _machine(found)
+    owed = {"ahead": ahead(row, request.formats) if found.amount_due > 0 else []}
+    context = _shown(found, request) | _machine(found) | owed
     return render(request, "portal/invoice.html", context | {"kind": row.kind, "notes": notes})
 
 

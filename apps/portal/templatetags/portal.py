@@ -19,6 +19,7 @@ from apps.invoicing.gauges import Gauge
 from apps.invoicing.paper.totals import Total, totals
 from apps.portal import charts, words
 from apps.portal.formats import Formats, utc_text
+from apps.portal.owed import Notice, notice
 
 register = template.Library()
 
@@ -26,6 +27,16 @@ register = template.Library()
 def _formats(context: Context) -> Formats:
     found: Formats = context["portal"].formats
     return found
+
+
+@register.simple_tag(takes_context=True)
+def owed(context: Context) -> Notice | None:
+    """Return what has to be said about an invoice that is not paid."""
+    portal = context["portal"]
+    if portal.organization is None or portal.actor is None:
+        return None
+    at = context["request"].at
+    return notice(portal.organization, portal.actor, portal.formats, at)
 
 
 @register.simple_tag(takes_context=True)
