@@ -24,6 +24,7 @@ from apps.backoffice.admin.core import OutboxDeliveryScreen, OutboxEventScreen
 from apps.backoffice.admin.corrections import CorrectionScreen
 from apps.backoffice.admin.coupons import CouponScreen, PromotionCodeScreen
 from apps.backoffice.admin.credit import CreditGrantScreen, CreditNoteScreen, RefundScreen
+from apps.backoffice.admin.dunning import CampaignScreen, RunScreen
 from apps.backoffice.admin.entitlements import (
     OverrideScreen,
     ReservationScreen,
@@ -71,6 +72,7 @@ from apps.backoffice.admin.watch import (
 from apps.backoffice.pages import books, dashboard
 from apps.core import clock, rls
 from apps.core.models import OutboxDelivery, OutboxEvent
+from apps.dunning.models import Campaign, Run
 from apps.entitlements.models import Override, Reservation, SpendCap
 from apps.invoicing.models import (
     Charge,
@@ -148,6 +150,8 @@ SCREENS: dict[type[Model], type[Screen]] = {
     LedgerTransaction: LedgerScreen,
     Correction: CorrectionScreen,
     Parked: ParkedScreen,
+    Run: RunScreen,
+    Campaign: CampaignScreen,
     Event: EventScreen,
     RejectedEvent: RejectedEventScreen,
     DeviceReport: DeviceReportScreen,

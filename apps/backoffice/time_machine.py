@@ -15,6 +15,7 @@ from apps.analytics.instants import next_due
 from apps.core import outbox, rls
 from apps.core.actor import Actor
 from apps.core.errors import NotFound
+from apps.dunning import services as dunning
 from apps.invoicing import services as invoicing
 from apps.invoicing.services.grants import expire_grants_of
 from apps.invoicing.services.reports import Issued
@@ -25,18 +26,21 @@ from apps.tenants import services as clocks
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """What happened when the clock showed `at`. `parked` are subscriptions with their reasons."""
+    """What happened when the clock showed `at`. `parked` is what failed, with the reasons; `asked`
+    are steps of dunning.
+    """
 
     at: datetime
     changes: int
     issued: tuple[Issued, ...]
     expired: int
     parked: tuple[tuple[str, str], ...]
+    asked: int = 0
 
     @property
     def is_eventful(self) -> bool:
         """Whether anything happened at all."""
-        return bool(self.changes or self.issued or self.expired or self.parked)
+        return any((self.changes, self.issued, self.expired, self.parked, self.asked))
 
 
 def advance(clock: str, *, to: datetime, actor: Actor, at: datetime) -> Iterator[Stop]:
@@ -80,6 +84,20 @@ def _stop(living: list[int], moment: datetime, actor: Actor) -> Stop:
     expired = sum(expire_grants_of(one, as_of=moment, actor=actor, at=moment) for one in living)
     report = invoicing.bill_due(as_of=moment, actor=actor, at=moment, organization_ids=living)
     passed = invoicing.bill_thresholds(actor=actor, at=moment, organization_ids=living)
+    _deliver()
+    asked = dunning.run_dunning(actor=actor, at=moment, organization_ids=living)
+    _deliver()
+    return Stop(
+        moment,
+        changes,
+        (*report.issued, *passed),
+        expired,
+        (*report.parked, *asked.failed),
+        asked.steps,
+    )
+
+
+def _deliver() -> None:
+    """Hand over mails, recharges and the like, while the clock still shows this time."""
     while outbox.deliver_due():
-        pass  # mails, recharges and the like, while the clock still shows this time
-    return Stop(moment, changes, (*report.issued, *passed), expired, tuple(report.parked))
+        pass

@@ -72,6 +72,8 @@ NAVIGATION = [
         _list("Refunds", "undo", "payments_refund", "invoices"),
         _list("Credit", "savings", "invoicing_creditgrant", "invoices"),
         _list("Corrections", "healing", "invoicing_correction", "invoices"),
+        _list("Dunning", "notification_important", "dunning_run", "invoices"),
+        _list("Dunning campaigns", "format_list_numbered", "dunning_campaign"),
         _list("Parked", "car_crash", "invoicing_parked", "invoices"),
         _list("Ledger", "account_balance", "invoicing_ledgertransaction", "invoices"),
         _page("Books", "verified", "books", "invoices"),

@@ -33,6 +33,7 @@ from apps.usage.checking import NewEvent
 from apps.usage.devices import NewReport
 from tests import worlds
 from tests.conftest import STAFF
+from tests.dunning.rows import dunned
 from tests.watch.rows import watched
 from tests.worlds import NOW, World
 from tests.write_guard import rooms_write_only_their_own
@@ -147,6 +148,7 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
     with rls.ops_scope("test"):
         tenants.create_test_clock("spring", now=NOW, actor=STAFF, at=NOW)
         watched(world.id, meter="ai_requests", actor=STAFF, at=NOW)
+        dunned(world.id, actor=STAFF, at=NOW)
         plans.load_catalog(read_catalog("payments"), actor=STAFF, at=NOW)
         new = invoicing.NewCharge(name="Training", unit_amount=Decimal("950.00"))
         invoicing.add_charge(world.id, new=new, actor=STAFF, at=NOW)

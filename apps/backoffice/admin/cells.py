@@ -91,6 +91,11 @@ def day(at: datetime | None, zone: str = "UTC") -> SafeString | str:
     )
 
 
+def local(at: datetime, zone: str) -> str:
+    """Return an instant as the wall clock of the zone shows it."""
+    return f"{at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
+
+
 def span(start: datetime, end: datetime, zone: str = "UTC") -> SafeString | str:
     """Return a half-open range: days where both ends are the zone's midnights, else instants."""
     local = [at.astimezone(ZoneInfo(zone)) for at in (start, end)]

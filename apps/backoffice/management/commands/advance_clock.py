@@ -25,8 +25,9 @@ class Command(BaseCommand):
     help = (
         "Take a test clock forward and run, at every instant at which something comes due for the"
         " organizations that live by it, what the scheduler would run: scheduled changes, ends of"
-        " trials, renewals, drafts whose grace is over, expiring credit, mails. Nobody else is"
-        " touched. May be interrupted and repeated. Exit code 1 when a subscription was set aside."
+        " trials, renewals, drafts whose grace is over, expiring credit, dunning, mails. Nobody"
+        " else is touched. May be interrupted and repeated. Exit code 1 when a subscription was set"
+        " aside."
     )
     examples = (
         "  manage.py advance_clock clk_01jnabc --to 2027-01-01T00:00:00Z\n"
@@ -95,6 +96,8 @@ def _rows(stop: Stop, slugs: dict[int, str]) -> list[tuple[object, ...]]:
         rows.append((when, f"{stop.changes} scheduled changes", "", ""))
     if stop.expired:
         rows.append((when, f"{stop.expired} credit grants expired", "", ""))
+    if stop.asked:
+        rows.append((when, f"{stop.asked} steps of dunning", "", ""))
     return [*rows, *((when, f"set aside: {why}", key, "") for key, why in stop.parked)]
 
 
@@ -103,6 +106,7 @@ def _json(stop: Stop, slugs: dict[int, str]) -> dict[str, Any]:
         "at": iso(stop.at),
         "changes": stop.changes,
         "expired_grants": stop.expired,
+        "dunning_steps": stop.asked,
         "issued": [
             {
                 "id": one.id,
