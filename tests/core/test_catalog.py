@@ -108,7 +108,6 @@ FINAL_DOCUMENTS = {
 DEFINER = {
     "audit_chain_entry": "moves the head of the chain, which nobody else may",
     "invoicing_credit_balance": "checks at the commit, when no scope need be open any more",
-    "invoicing_ledger_balance": "checks at the commit, when no scope need be open any more",
     "invoicing_note_balance": "checks at the commit, when no scope need be open any more",
     "invoicing_take_numbers": "takes the next numbers from a counter that tenants only read",
     "seats_verify": "answers every login of every product, before a scope is open",
