@@ -421,7 +421,7 @@ def _totals_of_want(events: str, since: str, until: str, where: str = "true") ->
     return f"""SELECT m.position, t.* FROM want m CROSS JOIN LATERAL (
     SELECT {TOTALS}
     FROM (SELECT {READING} {_events_of_want(events, since, until, where)} OFFSET 0) reading
-  ) t"""  # noqa: S608 - constants
+  ) t WHERE {since} < {until}"""  # noqa: S608 - constants
 
 
 def _totals_by_want(events: str, since: str, until: str, where: str = "true") -> str:
