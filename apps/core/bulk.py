@@ -157,7 +157,9 @@ def array(values: Iterable[Any]) -> str:
 
     A list of some thousands that is adapted value by value costs five times as much.
     """
-    return "{" + ",".join([_element(value) for value in values]) + "}"
+    given = list(values)
+    spelled = map(str, given) if {*map(type, given)} == {int} else map(_element, given)
+    return "{" + ",".join(spelled) + "}"
 
 
 def _element(value: Any) -> str:

@@ -86,6 +86,9 @@ class Turn(NamedTuple):
     rule: ProrationRule
 
 
+_KINDS = (("kind", ItemKind), ("policy", QuantityPolicy), ("timing", Timing))
+
+
 @value_class(frozen=True, slots=True)
 class Item:
     """One dated item of an agreement.
@@ -116,11 +119,12 @@ class Item:
     group: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", ItemKind(self.kind))
-        object.__setattr__(self, "policy", QuantityPolicy(self.policy))
-        object.__setattr__(self, "timing", Timing(self.timing))
-        ordered = tuple(sorted(self.steps, key=lambda step: (step.at, step.id)))
-        object.__setattr__(self, "steps", ordered)
+        for name, kind in _KINDS:
+            if type(getattr(self, name)) is not kind:
+                object.__setattr__(self, name, kind(getattr(self, name)))
+        if len(self.steps) > 1:
+            ordered = tuple(sorted(self.steps, key=lambda step: (step.at, step.id)))
+            object.__setattr__(self, "steps", ordered)
         start, end = self.during
         object.__setattr__(self, "during", (utc(start), None if end is None else utc(end)))
         if (self.meter is not None) != (self.kind is ItemKind.METERED):

@@ -17,6 +17,7 @@ from decimal import (
     Overflow,
 )
 from fractions import Fraction
+from functools import lru_cache
 
 ZERO = Decimal(0)
 
@@ -80,6 +81,7 @@ def exact_text(value: Fraction) -> str:
     return plain(Decimal(f"{scaled}E-{places}"))
 
 
+@lru_cache(maxsize=4096)  # prices have the same few
 def _finite_places(denominator: int) -> int | None:
     twos = fives = 0
     while denominator % 2 == 0:

@@ -90,7 +90,9 @@ class Schedule:
         """What is earned when the day is over: the running total, rounded once."""
         if day >= self.last:
             return self.amount
-        served = max(0, (day - self.first).days + 1)
+        if day < self.first:
+            return Money.zero(self.amount.currency)
+        served = (day - self.first).days + 1
         return self.amount.times(Fraction(served, self.days))
 
     def between(self, first: date, last: date) -> Money:
@@ -99,6 +101,8 @@ class Schedule:
 
     def deferred(self, day: date) -> Money:
         """What is billed and not earned when the day is over."""
+        if day >= self.last:
+            return Money.zero(self.amount.currency)
         return self.amount - self.through(day)
 
     def by_month(self) -> dict[Month, Money]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK = 600
+CHUNK = 1000
 
 
 @dataclass(frozen=True, slots=True)
