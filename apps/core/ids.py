@@ -10,34 +10,18 @@ import os
 import re
 import secrets
 import time
+from array import array
+from functools import lru_cache
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _SHIFTS = range(120, -1, -10)
-_stock: list[int] = []
-os.register_at_fork(after_in_child=_stock.clear)  # or parent and child would draw the same
 _PATTERN = re.compile(r"^[a-z]{2,8}_[0-7][0-9a-hjkmnp-tv-z]{25}$")
-
-
-def uuid7(unix_ms: int | None = None) -> int:
-    """Return a new UUIDv7 as a 128-bit integer (RFC 9562, 5.7)."""
-    milliseconds = time.time_ns() // 1_000_000 if unix_ms is None else unix_ms
-    chance = _chance()
-    random_a, random_b = chance >> 62, chance & (1 << 62) - 1
-    return (milliseconds << 80) | (0x7 << 76) | (random_a << 64) | (0b10 << 62) | random_b
-
-
-def _chance() -> int:
-    """Return 74 random bits, bought by the hundred: one system call an id was half of its cost."""
-    try:
-        return _stock.pop()
-    except IndexError:
-        bought = memoryview(secrets.token_bytes(10 * 128))
-        parts = [bought[start : start + 10] for start in range(0, len(bought), 10)]
-        numbers = [int.from_bytes(part) >> 6 for part in parts]
-        last = numbers.pop()
-        _stock.extend(numbers)
-        return last
+# Ends of ids to come: made by the hundred, a month's end needs ten an invoice. A child process has
+# none, or it would draw those of its parent.
+_stock: list[str] = []
+_BOUGHT = 128
+os.register_at_fork(after_in_child=_stock.clear)
 
 
 def base32(number: int) -> str:
@@ -45,9 +29,34 @@ def base32(number: int) -> str:
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
-def new_id(prefix: str) -> str:
-    """Return a fresh public id such as `inv_01jd0c…`."""
-    return f"{prefix}_{base32(uuid7())}"
+def new_id(prefix: str, *, unix_ms: int | None = None) -> str:
+    """Return a fresh public id such as `inv_01jd0c…`: a UUIDv7 (RFC 9562, 5.7)."""
+    milliseconds = time.time_ns() // 1_000_000 if unix_ms is None else unix_ms
+    return f"{prefix}_{_beginning(milliseconds)}{_end()}"
+
+
+@lru_cache(maxsize=16)
+def _beginning(milliseconds: int) -> str:
+    """Return the ten characters that the time makes."""
+    return base32(milliseconds << 80)[:10]
+
+
+def _end() -> str:
+    """Return the sixteen characters after the time."""
+    try:
+        return _stock.pop()
+    except IndexError:
+        chance = array("H", secrets.token_bytes(2 * 8 * _BOUGHT))
+        last, *more = [_spelled(*chance[place : place + 8]) for place in range(0, len(chance), 8)]
+        _stock.extend(more)
+        return last
+
+
+def _spelled(version: int, variant: int, *more: int) -> str:
+    """Return 80 bits, ten of each number: the version, 12 of chance, the variant, 62 of chance."""
+    first = 0x7 << 6 | version & 0x3F
+    second = variant & 0x3F0 | 0b10 << 2 | variant & 0b11
+    return _PAIRS[first] + _PAIRS[second] + "".join([_PAIRS[one & 1023] for one in more])
 
 
 def random_text(length: int) -> str:

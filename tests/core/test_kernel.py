@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import re
 from datetime import UTC, datetime
+from uuid import RFC_4122, UUID
 
 import pytest
 import structlog
@@ -11,7 +12,7 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.core import checks, clock, collector, idempotency, ids, rls
+from apps.core import checks, clock, collector, idempotency, ids, processes, rls
 from apps.core.actor import ALL, Actor, require
 from apps.core.errors import Forbidden
 from apps.core.idempotency import Answer, KeyReused
@@ -21,9 +22,28 @@ from apps.tenants.models import Organization
 
 
 def test_public_ids_sort_by_time() -> None:
-    early = ids.base32(ids.uuid7(unix_ms=1_700_000_000_000))
-    late = ids.base32(ids.uuid7(unix_ms=1_700_000_000_001))
+    early = ids.new_id("inv", unix_ms=1_700_000_000_000)
+    late = ids.new_id("inv", unix_ms=1_700_000_000_001)
     assert early < late
+
+
+def test_a_public_id_is_a_uuid_of_version_7() -> None:
+    for _ in range(1000):
+        text = ids.new_id("inv", unix_ms=1_700_000_000_000).removeprefix("inv_")
+        number = sum(ids.ALPHABET.index(one) << 5 * n for n, one in enumerate(reversed(text)))
+        assert (UUID(int=number).version, UUID(int=number).variant) == (7, RFC_4122)
+        assert number >> 80 == 1_700_000_000_000
+
+
+def test_a_fork_draws_ids_of_its_own() -> None:
+    ids.new_id("inv")  # and keeps the ends of others in stock
+    with processes.pool(2) as pool:
+        drawn = list(pool.map(_ends_of_ids, range(2)))
+    assert len({*_ends_of_ids(0), *drawn[0], *drawn[1]}) == 30
+
+
+def _ends_of_ids(_: int) -> list[str]:
+    return [ids.new_id("inv")[-16:] for _ in range(10)]
 
 
 def test_public_ids_have_their_form() -> None:
