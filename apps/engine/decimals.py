@@ -52,6 +52,7 @@ def places_of(value: Decimal) -> int:
     return len(fraction)
 
 
+@lru_cache(maxsize=4096)  # explanations and documents name the same few again and again
 def plain(value: Decimal) -> str:
     """The one spelling of a decimal: no exponent, no trailing zeros, no minus zero."""
     text = format(value, "f")
@@ -77,8 +78,11 @@ def exact_text(value: Fraction) -> str:
     places = _finite_places(value.denominator)
     if places is None:
         return f"{value.numerator}/{value.denominator}"
-    scaled = value.numerator * 10**places // value.denominator
-    return plain(Decimal(f"{scaled}E-{places}"))
+    # As few places as it needs, so the last digit is none of the zeros that `plain` takes off.
+    scaled = abs(value.numerator) * (10**places // value.denominator)
+    digits = str(scaled).rjust(places + 1, "0")
+    sign = "-" if value.numerator < 0 else ""
+    return f"{sign}{digits[:-places]}.{digits[-places:]}"
 
 
 @lru_cache(maxsize=4096)  # prices have the same few

@@ -443,8 +443,10 @@ def _moved(
 def _arrears(
     item: Item, behind: Lap, usage: Usage, currency: str, progress: Progress
 ) -> list[Proposal]:
+    if item.timing is not Timing.ARREARS or item.kind is ItemKind.ONE_TIME:
+        return []
     lived = item.lived(behind.lived)
-    if item.timing is not Timing.ARREARS or item.kind is ItemKind.ONE_TIME or lived is None:
+    if lived is None:
         return []
     window = _window(item, behind)
     if window is not None:
@@ -456,10 +458,10 @@ def _arrears(
 
 
 def _window(item: Item, behind: Lap) -> Window | None:
-    lived = item.lived(behind.lived)
-    if item.meter is None or lived is None:
+    if item.meter is None:
         return None
-    return Window(item.id, item.meter, lived)
+    lived = item.lived(behind.lived)
+    return None if lived is None else Window(item.id, item.meter, lived)
 
 
 def _usage_line(

@@ -181,11 +181,12 @@ def reckon(lines: Sequence[Composed], conditions: Conditions) -> Reckoned:
     """Return what the lines come to under these conditions."""
     if any(line.kind == CREDIT_PURCHASE for line in lines):
         conditions = _of_a_voucher(conditions)
+    rates = conditions.tax_rates()
     return Reckoned(
         tuple(lines),
         conditions,
         settle(
-            [_engine_line(str(n), line, conditions) for n, line in enumerate(lines, 1)],
+            [_engine_line(str(n), line, conditions, rates) for n, line in enumerate(lines, 1)],
             currency=conditions.currency,
             discounts=[_discount(facts, lines, conditions) for facts in conditions.discounts],
             policy=conditions.policy,
@@ -202,13 +203,15 @@ def _of_a_voucher(conditions: Conditions) -> Conditions:
     return replace(conditions, standing=untaxed, rates=(), discounts=(), grants=())
 
 
-def _engine_line(line_id: str, line: Composed, conditions: Conditions) -> EngineLine:
+def _engine_line(
+    line_id: str, line: Composed, conditions: Conditions, rates: tuple[tax.TaxRate, ...]
+) -> EngineLine:
     return EngineLine(
         id=line_id,
         amount=line.amount,
         kind=line.kind,
         price=line.key,
-        rates=conditions.tax_rates(),
+        rates=rates,
         treatment=_TREATMENTS.get(conditions.standing.treatment, tax.Treatment.TAXED),
         reason=conditions.standing.reason_code,
         discountable=line.discountable,
