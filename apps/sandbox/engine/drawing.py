@@ -22,7 +22,7 @@ def draw(world: World, body: Body, expand: Sequence[str] = ()) -> Body:
     else:
         shown = _draw_one(world, body)
     for path in expand:
-        if path.count(".") >= DEEPEST:
+        if len([part for part in path.split(".") if part != "data"]) > DEEPEST:
             raise Refusal(400, f"You cannot expand more than {DEEPEST} levels of a property.")
         _expand(world, shown, path.split("."), path)
     return shown

@@ -227,6 +227,10 @@ class Sandbox:
             headers["Idempotency-Key"] = key
         return headers
 
+    def is_running(self, key: str) -> bool:
+        """Tell whether a request with this idempotency key runs now."""
+        return key in self._keys
+
     # --- time ------------------------------------------------------------------------------------
 
     @property

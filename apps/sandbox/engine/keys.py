@@ -37,6 +37,10 @@ class KeysInUse:
         self._running: set[str] = set()
         self._lock = threading.Lock()
 
+    def __contains__(self, key: str) -> bool:
+        """Tell whether a request with this key runs now."""
+        return key in self._running
+
     @contextmanager
     def hold(self, key: str | None) -> Iterator[None]:
         """Run a request with this key. Raises Refusal (409) when one runs already."""

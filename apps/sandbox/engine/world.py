@@ -231,7 +231,7 @@ class World:
 
 def page_size(params: Params) -> int:
     """Return how many objects a page has; ten unless asked."""
-    limit = int(params.get("limit") or 10)
+    limit = int(params.get("limit", 10))
     if not 1 <= limit <= LARGEST_PAGE:
         raise Refusal(
             400,

@@ -9,7 +9,7 @@ from apps.sandbox.calendar import DAY, HOUR
 from apps.sandbox.engine.registry import falls_due
 from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, invalid
-from apps.sandbox.resources import intents, payment_methods, totals
+from apps.sandbox.resources import balances, intents, payment_methods, totals
 from apps.sandbox.store import Body
 
 FINALIZES_AFTER = HOUR
@@ -98,8 +98,9 @@ def _forgive_too_small(invoice: Body) -> None:
 def _open(world: World, invoice: Body, customer: Body) -> None:
     at = world.time_of(invoice)
     after = totals.balance_after(invoice)
-    if after != customer["balance"]:
-        world.change(customer, "customer.updated", balance=after)
+    moved = after - customer["balance"]
+    currency, identity = invoice["currency"], invoice["id"]
+    balances.move(world, customer, moved, "applied_to_invoice", currency=currency, invoice=identity)
     sequence = customer["next_invoice_sequence"]
     customer["next_invoice_sequence"] = sequence + 1
     for identity in invoice["discounts"]:

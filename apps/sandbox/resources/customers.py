@@ -7,7 +7,7 @@ from apps.sandbox.engine.params import Params
 from apps.sandbox.engine.registry import drawn, grown, operation
 from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import Refusal, invalid
-from apps.sandbox.resources import payment_methods
+from apps.sandbox.resources import cycles, payment_methods
 from apps.sandbox.resources.fields import address, set_fields, shipping
 from apps.sandbox.resources.searching import read_query, search_result
 from apps.sandbox.store import Body
@@ -123,6 +123,9 @@ def search(world: World, params: Params) -> Body:
 def delete(world: World, _params: Params, identity: str) -> Body:
     """Delete a customer; subscriptions end at once and saved cards are let go."""
     customer = world.get("customer", identity)
+    for subscription in world.find("subscription", customer=identity):
+        if subscription["status"] not in cycles.ENDED:
+            cycles.end(world, subscription, reason=None)
     for method in world.find("payment_method", customer=identity):
         method["customer"] = None
     world.emit("customer.deleted", customer)

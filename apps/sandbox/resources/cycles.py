@@ -259,7 +259,8 @@ def _resume_collection(world: World, subscription: Body) -> None:
     world.change(subscription, "customer.subscription.updated", pause_collection=None)
 
 
-def _expire(world: World, subscription: Body) -> None:
+def expire(world: World, subscription: Body) -> None:
+    """End a subscription whose first invoice was never paid."""
     invoice = world.look(subscription["latest_invoice"])
     at = world.time_of(subscription)
     world.change(
@@ -355,7 +356,7 @@ _STEPS = {
     "foretell": _foretell,
     "drop": drop_pending_update,
     "cancel": _cancel_as_planned,
-    "expire": _expire,
+    "expire": expire,
     "renew": _renew,
 }
 
