@@ -18,7 +18,7 @@ from apps.engine.daycount import Proration
 from apps.engine.grid import Grid
 from apps.engine.prices import parse_terms
 from apps.plans import selectors as plans
-from apps.plans.offers import coupon_rules
+from apps.plans.offers import CouponRules, coupon_rules
 from apps.plans.selectors import PriceTerms, VersionTerms
 from apps.subscriptions import changes, guards, parts, states
 from apps.subscriptions.changes import Considered
@@ -210,6 +210,12 @@ def summaries(organization_id: int, *, live: bool = False) -> list[Summary]:
     columns = ("public_id", "status", *names, "next_boundary_at", "timezone")
     found = rows.filter(status__in=states.LIVE) if live else rows
     return [Summary(*one) for one in found.values_list(*columns)]
+
+
+def is_collected_by_card(organization_id: int) -> bool:
+    """Tell whether a live subscription of the organization is collected through Stripe."""
+    rows = Subscription.objects.filter(organization_id=organization_id, status__in=states.LIVE)
+    return rows.exclude(collection=Subscription.Collection.MANUAL).exists()
 
 
 def preview(
@@ -520,10 +526,12 @@ def considered(
     start: datetime,
     timezone: str,
     seats: int | None = None,
+    coupon: CouponRules | None = None,
 ) -> SubscriptionFacts:
     """Return the facts that subscribing to the version would make; stores nothing.
 
-    Ids are negative: no row has them, so nothing counts as billed.
+    `coupon` is one that would be redeemed at once. Ids are negative: no row has them, so nothing
+    counts as billed.
     """
     ends = trial_end(start, trial_days(organization_id, version), timezone)
     anchor = ends or start
@@ -551,6 +559,21 @@ def considered(
         agreement=Agreement(grid, version.currency, tuple(facts.item for facts in items)),
         items=items,
         phases=phases,
+        discounts=() if coupon is None else (_considered_discount(coupon, start),),
+    )
+
+
+def _considered_discount(coupon: CouponRules, start: datetime) -> DiscountFacts:
+    return DiscountFacts(
+        id=-1,
+        public_id="",
+        subscription_id=-1,
+        coupon=coupon,
+        promotion_code="",
+        during=(start, None),
+        position=coupon.position,
+        spent_at=None,
+        removed_at=None,
     )
 
 

@@ -1,5 +1,6 @@
 """Everything that makes, settles, corrects and ends invoices."""
 
+from apps.invoicing.services.beginning import Begun, subscribe_and_bill
 from apps.invoicing.services.changing import Changed, Confirmed, change_subscription
 from apps.invoicing.services.charges import (
     NewCharge,
@@ -33,7 +34,7 @@ from apps.invoicing.services.grants import (
     void_grant,
 )
 from apps.invoicing.services.notes import NoteLine, Split, issue_credit_note, pay_out
-from apps.invoicing.services.paying import apply_payment, revert_payment
+from apps.invoicing.services.paying import PAYABLE, apply_payment, revert_payment, takes
 from apps.invoicing.services.progress import bill_thresholds
 from apps.invoicing.services.recharging import buy_credit, recharge, set_recharge, stop_recharge
 from apps.invoicing.services.reports import BillingReport, Issued
@@ -41,6 +42,8 @@ from apps.invoicing.services.retention import Pruned, prune_usage
 from apps.invoicing.services.run import bill_boundary, bill_due, release_parked
 
 __all__ = [
+    "PAYABLE",
+    "Begun",
     "BillingReport",
     "Changed",
     "Confirmed",
@@ -86,6 +89,8 @@ __all__ = [
     "revert_payment",
     "set_recharge",
     "stop_recharge",
+    "subscribe_and_bill",
+    "takes",
     "void_grant",
     "void_invoice",
     "withdraw_charge",

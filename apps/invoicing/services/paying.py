@@ -18,6 +18,7 @@ from apps.invoicing.services.booking import CASH, CREDIT, RECEIVABLE, WRITE_OFF,
 from apps.invoicing.services.finding import lock, money, record
 
 PAYABLE = (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE)
+CLOSED = (Invoice.Status.PAID, Invoice.Status.VOID)
 
 
 @transaction.atomic
@@ -32,16 +33,16 @@ def apply_payment(
 ) -> Invoice:
     """Count a payment (its public id) against an invoice.
 
-    More than is due is refused, or kept as the customer's credit with `keep_excess`. Emits
-    InvoicePaid when nothing is left. Raises NotPayable and Overpayment; the booking's unique cause
-    makes a second call for the same payment impossible.
+    More than is due is refused, or kept as the customer's credit with `keep_excess`, as all of it
+    is on an invoice that is closed. Emits InvoicePaid when nothing is left. Raises NotPayable and
+    Overpayment; the booking's unique cause makes a second call for the same payment impossible.
     """
     row = lock(invoice_id)
-    if row.status not in PAYABLE:
+    if row.status not in PAYABLE and not (keep_excess and row.status in CLOSED):
         raise NotPayable(f"Invoice {row} is {row.status} and takes no payment.")
     if amount.currency != row.currency:
         raise NotPayable(f"Invoice {row} is in {row.currency}, not {amount.currency}.")
-    counted = min(amount.minor, row.amount_due)
+    counted = takes(row, amount.minor)
     excess = amount.minor - counted
     if excess and not keep_excess:
         due = Money(row.amount_due, row.currency)
@@ -65,6 +66,11 @@ def apply_payment(
     record(row, "invoice.payment_applied", actor, at, after=money(counted, row.currency))
     settle(row, actor=actor, at=at)
     return row
+
+
+def takes(row: Invoice, minor: int) -> int:
+    """Return how much of a payment (minor units) the invoice takes; the rest is excess."""
+    return min(minor, row.amount_due) if row.status in PAYABLE else 0
 
 
 @transaction.atomic
