@@ -7,5 +7,9 @@ class PaymentsConfig(AppConfig):
     name = "apps.payments"
 
     def ready(self) -> None:
-        """Register the checks, and who follows the provider's objects."""
-        from apps.payments import checks, services  # noqa: F401, PLC0415 - needs the loaded models
+        """Register the checks, the handlers, and who follows the provider's objects."""
+        from apps.payments import (  # noqa: PLC0415 - needs the loaded models
+            checks,  # noqa: F401
+            handlers,  # noqa: F401
+            services,  # noqa: F401
+        )

@@ -102,3 +102,39 @@ class BadSignature(DomainError):
 
     code = "bad_signature"
     status = 400
+
+
+class AttemptUnderWay(Conflict):
+    """The invoice is being charged already, or a payment of it is on its way."""
+
+    code = "attempt_under_way"
+
+
+class NoPaymentMethod(Conflict):
+    """The organization has no payment method that could be charged."""
+
+    code = "no_payment_method"
+
+
+class UnknownPaymentMethod(NotFound):
+    """No payment method has this id, or it was removed."""
+
+    code = "unknown_payment_method"
+
+
+class PaymentMethodNeeded(Conflict):
+    """The last payment method stays while something is charged to it."""
+
+    code = "payment_method_needed"
+
+
+class UnknownCheckout(NotFound):
+    """No checkout session has this id."""
+
+    code = "unknown_checkout"
+
+
+class UnknownDispute(NotFound):
+    """No dispute has this id."""
+
+    code = "unknown_dispute"

@@ -51,6 +51,7 @@ class Write(StrEnum):
     UPDATE_CUSTOMER = "post /v1/customers/{id}"
     CREATE_INVOICE = "post /v1/invoices"
     UPDATE_INVOICE = "post /v1/invoices/{id}"
+    ADD_LINES = "post /v1/invoices/{id}/add_lines"
     FINALIZE_INVOICE = "post /v1/invoices/{id}/finalize"
     PAY_INVOICE = "post /v1/invoices/{id}/pay"
     VOID_INVOICE = "post /v1/invoices/{id}/void"

@@ -27,7 +27,7 @@ class Kind:
 # By the `object` that the JSON names; see https://docs.stripe.com/api.
 KINDS: dict[str, Kind] = {
     "charge": Kind("/v1/charges"),
-    "checkout.session": Kind("/v1/checkout/sessions"),
+    "checkout.session": Kind("/v1/checkout/sessions", ("setup_intent.payment_method",)),
     "coupon": Kind("/v1/coupons", ("applies_to",)),
     "credit_note": Kind("/v1/credit_notes"),
     "customer": Kind("/v1/customers"),

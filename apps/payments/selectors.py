@@ -8,8 +8,22 @@ from datetime import datetime
 
 from django.db.models import Count, Min, Q
 
-from apps.payments.errors import UnknownPayment
-from apps.payments.models import Payment, ProviderCall, ProviderCustomer, Refund
+from apps.payments.errors import (
+    NoPaymentMethod,
+    UnknownCheckout,
+    UnknownPayment,
+    UnknownPaymentMethod,
+)
+from apps.payments.models import (
+    CheckoutSession,
+    Collection,
+    Payment,
+    PaymentAttempt,
+    PaymentMethod,
+    ProviderCall,
+    ProviderCustomer,
+    Refund,
+)
 
 
 def get(reference: str, *, organization_id: int | None = None) -> Payment:
@@ -62,3 +76,71 @@ def call_backlog() -> CallBacklog:
         stuck=Count("id", filter=Q(state=ProviderCall.State.STUCK)),
     )
     return CallBacklog(**found)
+
+
+# --- how it is collected --------------------------------------------------------------------------
+def methods_of(organization_id: int) -> Sequence[PaymentMethod]:
+    """Return an organization's payment methods, the one that is charged first."""
+    rows = PaymentMethod.objects.filter(organization_id=organization_id, removed_at=None)
+    return list(rows)
+
+
+def default_method(organization_id: int) -> PaymentMethod | None:
+    """Return the payment method that is charged for what becomes due."""
+    rows = PaymentMethod.objects.filter(organization_id=organization_id, is_default=True)
+    return rows.first()
+
+
+def method(reference: str, *, organization_id: int | None = None) -> PaymentMethod:
+    """Return the payment method with this public id (of the organization).
+
+    Raises UnknownPaymentMethod, also for one that was removed.
+    """
+    rows = PaymentMethod.objects.filter(public_id=reference, removed_at=None)
+    if organization_id is not None:
+        rows = rows.filter(organization_id=organization_id)
+    found = rows.first()
+    if found is None:
+        raise UnknownPaymentMethod(f"There is no payment method '{reference}'.")
+    return found
+
+
+def method_to_charge(organization_id: int, reference: str = "") -> PaymentMethod:
+    """Return the method that was named, or the default. Raises NoPaymentMethod without any."""
+    if reference:
+        return method(reference, organization_id=organization_id)
+    found = default_method(organization_id)
+    if found is None:
+        raise NoPaymentMethod("There is no payment method to charge; add one first.")
+    return found
+
+
+def collection_of(invoice_id: int) -> Collection | None:
+    """Return how the provider collects an invoice (its integer id), if it does."""
+    return Collection.objects.filter(invoice_id=invoice_id).first()
+
+
+def attempts_of(invoice_id: int) -> Sequence[PaymentAttempt]:
+    """Return the attempts to charge an invoice (its integer id), the latest first."""
+    rows = PaymentAttempt.objects.filter(invoice_id=invoice_id).select_related("method")
+    return list(rows.order_by("-number"))
+
+
+def attempt_under_way(invoice_id: int, *, besides: str = "") -> PaymentAttempt | None:
+    """Return the attempt that is under way, unless it has the state that is left out."""
+    rows = PaymentAttempt.objects.filter(invoice_id=invoice_id, status__in=PaymentAttempt.UNDER_WAY)
+    return rows.exclude(status=besides).first()
+
+
+def checkout(reference: str, *, organization_id: int | None = None) -> CheckoutSession:
+    """Return the checkout session with this public id (of the organization).
+
+    Raises UnknownCheckout.
+    """
+    rows = CheckoutSession.objects.filter(public_id=reference)
+    if organization_id is not None:
+        rows = rows.filter(organization_id=organization_id)
+    found = rows.first()
+    if found is None:
+        raise UnknownCheckout(f"There is no checkout session '{reference}'.")
+    return found

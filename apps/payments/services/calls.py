@@ -59,6 +59,9 @@ _refused: dict[str, list[Hook]] = {}
 
 # How an object looks when what was asked for has happened to it. What is not here can be repeated.
 HAPPENED: dict[Write, Callable[[Answer, Params], bool]] = {
+    Write.ADD_LINES: lambda found, said: (
+        said["invoice_metadata"].items() <= found["metadata"].items()
+    ),
     Write.FINALIZE_INVOICE: lambda found, _: found["status"] != "draft",
     Write.PAY_INVOICE: lambda found, _: found["status"] == "paid",
     Write.VOID_INVOICE: lambda found, _: found["status"] == "void",
@@ -130,6 +133,12 @@ def enqueue(
 ) -> ProviderCall:
     """Write down, in the caller's transaction, what the worker is to do at the provider."""
     return _written(operation, about, params, organization_id, target, lane)
+
+
+def is_waiting(lane: str) -> bool:
+    """Tell whether a call of this lane is not settled yet, or stuck."""
+    rows = ProviderCall.objects.filter(lane=lane, state__in=(State.PENDING, State.STUCK))
+    return rows.exists()
 
 
 def _written(
@@ -334,12 +343,13 @@ def deliver_calls(*, limit: int = 200) -> int:
     return tried
 
 
-def _next_due() -> ProviderCall | None:
+def _next_due(lane: str = "") -> ProviderCall | None:
     with rls.ops_scope("provider calls: take the next"):
         row = (
             ProviderCall.objects.select_for_update(skip_locked=True)
             .filter(state=State.PENDING, next_try_at__lte=clock.now())
             .filter(~Exists(_earlier(OuterRef("lane"), OuterRef("pk"))))
+            .filter(**{"lane": lane} if lane else {})
             .order_by("next_try_at", "id")
             .first()
         )
@@ -392,3 +402,15 @@ def scope(organization_id: int | None) -> AbstractContextManager[None]:
     if organization_id is None:
         return rls.ops_scope("provider call of the platform")
     return rls.tenant_scope(organization_id)
+
+
+def deliver_lane(lane: str, *, most: int = 20) -> None:
+    """Do now what is due in one lane, in its order, until nothing is or the provider fails.
+
+    For somebody who waits for what comes of it; the worker would do the same a little later.
+    """
+    gateway.refuse_in_transaction()
+    for _ in range(most):
+        row = _next_due(lane)
+        if row is None or not _tried(row):
+            return

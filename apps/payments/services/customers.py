@@ -33,6 +33,23 @@ def ensure_customer(organization_id: int) -> str:
     )
 
 
+def wish_customer(organization_id: int) -> None:
+    """Have the organization made known to the provider by the worker."""
+    about, params = _described(organization_id)
+    calls.enqueue(
+        Write.CREATE_CUSTOMER, about=about, params=params, organization_id=organization_id
+    )
+
+
+def deliver_wish(organization_id: int) -> None:
+    """Have the organization made known now, if that is wished and not done yet."""
+    with calls.scope(organization_id):
+        if selectors.customer_of(organization_id) is not None:
+            return
+    about, _params = _described(organization_id)
+    calls.deliver_lane(about)
+
+
 def _described(organization_id: int) -> tuple[str, dict[str, Any]]:
     """Return what the customer is for, and what the provider is told about it."""
     with calls.scope(organization_id):

@@ -33,13 +33,14 @@ def record_payment(
     reference: str = "",
     received_at: datetime | None = None,
     keep_excess: bool = False,
+    method: str = Payment.Method.MANUAL,
 ) -> Payment:
-    """Record a payment received outside the system, in major units; partial ones add up.
+    """Record a payment that was received, in major units; partial ones add up.
 
     `invoice` is a number or public id. The reference is unique per invoice, which makes a repeated
     entry of the same bank line harmless: it is refused. What is more than is due is refused, or
-    kept as the customer's credit with `keep_excess`. Raises Overpayment, NotPayable, ReferenceUsed,
-    Invalid.
+    kept as the customer's credit with `keep_excess`, as is all that comes for an invoice that is
+    paid or void by then. Raises Overpayment, NotPayable, ReferenceUsed, Invalid.
     """
     row = invoicing.find_and_lock(invoice, actor=actor, capability="record_payments")
     money = _money(amount, row.currency)
@@ -56,8 +57,9 @@ def record_payment(
         organization_id=row.organization_id,
         invoice_id=row.pk,
         amount=money.minor,
-        excess=max(0, money.minor - row.amount_due) if keep_excess else 0,
+        excess=money.minor - invoicing.takes(row, money.minor) if keep_excess else 0,
         currency=row.currency,
+        method=method,
         received_at=received_at or at,
         recorded_by=actor.id,
     )
@@ -184,6 +186,7 @@ def record_refund(
         payment=source,
         amount=money.minor,
         currency=note.currency,
+        method=source.method if source else Payment.Method.MANUAL,
         refunded_at=refunded_at or at,
         recorded_by=actor.id,
     )

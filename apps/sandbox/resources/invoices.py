@@ -269,6 +269,20 @@ def update_line(world: World, params: Params, identity: str, line_id: str) -> Bo
     return line
 
 
+@operation("POST /v1/invoices/{invoice}/add_lines")
+def add_lines(world: World, params: Params, identity: str) -> Body:
+    """Add lines to a draft, each an invoice item of its own."""
+    invoice = world.get("invoice", identity)
+    _refuse_final(invoice)
+    for given in params["lines"]:
+        wanted = Params(given, invoice=identity, currency=invoice["currency"])
+        invoice_items.create(world, wanted)
+        if unread := wanted.unread():
+            raise invalid(f"The sandbox adds no lines with {unread[0]}.", param=unread[0])
+    invoice["metadata"] = {**invoice["metadata"], **(params.get("invoice_metadata") or {})}
+    return invoice
+
+
 @operation("DELETE /v1/invoices/{invoice}")
 def delete(world: World, _params: Params, identity: str) -> Body:
     """Delete a draft; its items wait for the next invoice again."""
