@@ -2,7 +2,8 @@
 
 Closed by default: every view under /portal/ needs a signed-in member, except those marked
 `open_page`. A page runs in one transaction that sees its organization only, and whatever it wrote
-is taken back when it refuses.
+is taken back when it refuses. A page that asks the payment provider runs outside of any, since no
+row is to be locked meanwhile; it opens `request.scope()` for what it reads and writes.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class PortalRequest(HttpRequest):
     belongings: Sequence[Belonging]
     formats: Formats
     at: datetime  # what time it is for the organization
+    scope: Callable[[], AbstractContextManager[None]]  # the organization's, for pages outside of it
 
 
 View = Callable[..., HttpResponse]
@@ -61,22 +63,30 @@ AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Who may see a page: anybody (`is_open`), members with the capability, or, of what is a
-    person's own (`is_personal`), whoever is signed in.
+    person's own (`is_personal`), whoever is signed in. `is_outside` ones run in no transaction.
     """
 
     section: str = ""
     capability: str = ""
     is_open: bool = False
     is_personal: bool = False
+    is_outside: bool = False
 
 
 CLOSED = Rule()
 
 
 def page(
-    section: str, capability: str, *, methods: Sequence[str] = ("GET", "HEAD")
+    section: str,
+    capability: str,
+    *,
+    methods: Sequence[str] = ("GET", "HEAD"),
+    outside: bool = False,
 ) -> Callable[[View], View]:
-    """Mark a view as a page of a section that needs the capability."""
+    """Mark a view as a page of a section that needs the capability.
+
+    With `outside` it runs outside of the organization's transaction.
+    """
 
     def mark(view: View) -> View:
         @functools.wraps(view)
@@ -84,7 +94,8 @@ def page(
             require(capability, actor=request.actor, organization_id=request.organization.pk)
             return view(request, *args, **kwargs)
 
-        return _marked(require_http_methods([*methods])(checked), Rule(section, capability))
+        rule = Rule(section, capability, is_outside=outside)
+        return _marked(require_http_methods([*methods])(checked), rule)
 
     return mark
 
@@ -161,7 +172,8 @@ class PortalScope:
             scope = rls.tenant_scope(chosen.organization_id)
         request.belongings = belongings  # type: ignore[attr-defined]
         bound = functools.partial(view, request, *args, **kwargs)
-        response = _within(request, chosen, scope, bound)
+        run = _outside if rule_of(view).is_outside else _within
+        response = _answered(request, functools.partial(run, request, chosen, scope, bound))
         response.headers.setdefault("Cache-Control", "private, no-store")
         return response
 
@@ -173,26 +185,45 @@ def chosen_of(belongings: Sequence[Belonging], chosen: str | None) -> Belonging 
     return next((one for one in belongings if one.public_id == chosen), None)
 
 
-def _within(
-    request: HttpRequest,
-    chosen: Belonging | None,
-    scope: AbstractContextManager[None],
-    view: Callable[[], HttpResponse],
-) -> HttpResponse:
+def _answered(request: HttpRequest, run: Callable[[], HttpResponse]) -> HttpResponse:
+    """Return the page's answer, or render its refusal once its transaction has ended."""
     try:
-        with scope:
-            locale = _attach_nothing(request) if chosen is None else _attach(request, chosen)
-            with translation.override(language_of(request, locale)):
-                response = view()
-            if response.status_code >= REFUSED_FROM:
-                transaction.set_rollback(True)
-            return response
+        return run()
     except NotFound:
         raise Http404 from None
     except Forbidden as refusal:
         return errors.forbidden(request, str(refusal.extra.get("capability", "")))
     except DomainError as refusal:
         return errors.refused(request, refusal)
+
+
+def _within(
+    request: HttpRequest,
+    chosen: Belonging | None,
+    scope: AbstractContextManager[None],
+    view: Callable[[], HttpResponse],
+) -> HttpResponse:
+    """Run the page in its scope."""
+    with scope:
+        locale = _attach_nothing(request) if chosen is None else _attach(request, chosen)
+        with translation.override(language_of(request, locale)):
+            response = view()
+        if response.status_code >= REFUSED_FROM:
+            transaction.set_rollback(True)
+        return response
+
+
+def _outside(
+    request: HttpRequest,
+    chosen: Belonging | None,
+    scope: AbstractContextManager[None],
+    view: Callable[[], HttpResponse],
+) -> HttpResponse:
+    """Run the page after its scope: only who asks was read in it."""
+    with scope:
+        locale = _attach_nothing(request) if chosen is None else _attach(request, chosen)
+    with translation.override(language_of(request, locale)):
+        return view()
 
 
 def _attach_nothing(request: HttpRequest) -> str:
@@ -207,6 +238,7 @@ def _attach(request: HttpRequest, chosen: Belonging) -> str:
     organization = tenants.organization(chosen.organization_id)
     request.actor = tenants.member_actor(request.user, chosen)  # type: ignore[attr-defined,arg-type]
     request.organization = organization  # type: ignore[attr-defined]
+    request.scope = functools.partial(rls.tenant_scope, organization.pk)  # type: ignore[attr-defined]
     request.at = organization.time(clock.now())  # type: ignore[attr-defined]
     formats = Formats(organization.locale, organization.timezone)
     request.formats = formats  # type: ignore[attr-defined]

@@ -88,10 +88,15 @@ class JoinForm(HelpedForm):
 
 
 class StartForm(forms.Form):
-    """What can be chosen of a plan: how many in total, and what it is paid in."""
+    """What can be chosen of a plan: how many in total, what it is paid in, and a code.
+
+    `quoted` is what the page said the first invoice comes to, in minor units.
+    """
 
     quantity = forms.IntegerField(label=_("Seats in total"), min_value=0, max_value=MOST_SEATS)
     currency = forms.ChoiceField(label=_("Currency"))
+    code = forms.CharField(label=_("Promotion code"), max_length=60, required=False)
+    quoted = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, counts: bool, currencies: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

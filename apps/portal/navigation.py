@@ -41,6 +41,7 @@ SECTIONS = (
     Section("plan", _("Plan"), "layers", "manage_billing", "portal:plan"),
     Section("seats", _("Seats"), "check", "assign_seats", "portal:people"),
     Section("invoices", _("Invoices"), "receipt", "view_invoices", "portal:invoices"),
+    Section("payment", _("Payment"), "card", "manage_billing", "portal:payment"),
     Section("credit", _("Credit"), "wallet", "view_invoices", "portal:credit"),
     Section("details", _("Billing details"), "building", "manage_organization", "portal:details"),
     Section("licences", _("Licences"), "licence", "view_licences", "portal:licences"),

@@ -70,6 +70,20 @@ GRANT_KINDS: Words = {
     "refund": _("Owed to you"),
     "commitment": _("Commitment"),
 }
+METHOD_KINDS: Words = {
+    "card": _("Card"),
+    "sepa_debit": _("SEPA direct debit"),
+    "us_bank_account": _("Bank account"),
+    "bacs_debit": _("Bacs direct debit"),
+    "link": "Link",
+    "other": _("Payment method"),
+}
+PAYMENT_METHODS: Words = {
+    "manual": _("Bank transfer"),
+    "card": _("Card"),
+    "direct_debit": _("Direct debit"),
+    "other": _("Payment method"),
+}
 # Names that credit has where nobody gave it another.
 GRANT_NAMES: Words = {
     "Promotional credit": _("Promotional credit"),

@@ -20,7 +20,7 @@ MOST = {
     "usage/": 13,
     "plan/": 8,
     "invoices/": 10,
-    "invoices/CH-000002/": 11,
+    "invoices/CH-000002/": 13,
     "credit/": 9,
     "details/": 5,
     "team/": 7,

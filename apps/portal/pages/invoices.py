@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -12,6 +13,7 @@ from apps.invoicing import selectors as invoicing
 from apps.invoicing.document import Document, Line
 from apps.invoicing.paper.arithmetic import Working, heading, working
 from apps.invoicing.paper.totals import notices, shown, totals
+from apps.payments import gateway
 from apps.payments import selectors as payments
 from apps.portal import words
 from apps.portal.access import PortalRequest, page
@@ -19,6 +21,9 @@ from apps.portal.balances import balances
 from apps.portal.formats import Formats
 from apps.portal.owed import ahead
 from apps.subscriptions import selectors as subscriptions
+
+if TYPE_CHECKING:
+    from apps.invoicing.models import Invoice
 
 PAGE = 20
 TABS = ("", "open", "overdue", "paid", "void")
@@ -65,8 +70,23 @@ def invoice(request: PortalRequest, reference: str) -> HttpResponse:
     found = invoicing.document(row)
     notes = credit.credit_notes_of_invoice(row.pk) if row.credited else ()
     owed = {"ahead": ahead(row, request.formats) if found.amount_due > 0 else []}
-    context = _shown(found, request) | _machine(found) | owed
+    context = _shown(found, request) | _machine(found) | owed | _paying(row, request)
     return render(request, "portal/invoice.html", context | {"kind": row.kind, "notes": notes})
+
+
+def _paying(row: Invoice, request: PortalRequest) -> dict[str, object]:
+    """Return how the invoice is paid: what came, what was tried, and what it may be charged to."""
+    owed = row.status == "open" and row.amount_due > 0
+    attempts = payments.attempts_of(row.pk)
+    latest = attempts[0] if attempts else None
+    can_pay = owed and gateway.configured() and "manage_billing" in request.actor.capabilities
+    return {
+        "payments": payments.of_invoice(row.pk),
+        "attempt": latest if owed else None,
+        "is_running": latest is not None and latest.status in {"pending", "processing"},
+        "can_pay": can_pay,
+        "methods": payments.methods_of(row.organization_id) if can_pay else (),
+    }
 
 
 @page("invoices", "view_invoices")

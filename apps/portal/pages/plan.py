@@ -13,15 +13,22 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from apps.core.errors import DomainError, Forbidden
+from apps.engine.money import Money
 from apps.engine.period import Period
 from apps.invoicing import selectors as invoicing
+from apps.invoicing import services as billing
 from apps.invoicing.paper.totals import notices, totals
+from apps.invoicing.services import Begun
+from apps.payments import gateway
+from apps.payments import selectors as payments
 from apps.plans import selectors as plans
+from apps.plans.offers import CouponRules
 from apps.plans.selectors import FeatureWords, PlanOffer, VersionTerms
 from apps.portal.access import PortalRequest, page
 from apps.portal.agreements import add_ons, quantities, starts_later, status_of
 from apps.portal.forms import CodeForm, StartForm, refuse
 from apps.portal.offers import offers_to, priced, taken_in
+from apps.portal.pages.payment import charged
 from apps.portal.prices import Grant, PriceWords, grants, price_words
 from apps.portal.refusals import sentence
 from apps.portal.words import change_words, discount_worth
@@ -30,6 +37,7 @@ from apps.subscriptions import services, states
 from apps.subscriptions.selectors import ChangeFacts, DiscountFacts, ItemFacts, SubscriptionFacts
 
 FEW_SHELVES = 3
+MANUAL, STRIPE = "manual", "stripe_invoice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,26 +258,37 @@ def _state(
     return "taken", "" if starts_later(taken[0], shop.at) else taken[0].public_id
 
 
-@page("plan", "manage_billing", methods=("GET", "HEAD", "POST"))
+@page("plan", "manage_billing", methods=("GET", "HEAD", "POST"), outside=True)
 def subscribe(request: PortalRequest, code: str) -> HttpResponse:
-    """Show what a plan would bill first, and subscribe to it."""
+    """Show what a plan would bill first, subscribe to it, and pay that."""
+    with request.scope():
+        answer, begun = _subscribe(request, code)
+    if begun is not None and begun.facts.collection != MANUAL:
+        for one in begun.issued:
+            if one.number and one.total > 0:
+                charged(request, one.number)
+    return answer
+
+
+def _subscribe(request: PortalRequest, code: str) -> tuple[HttpResponse, Begun | None]:
     offer = next((one for one in _base_offers(request) if one.code == code), None)
     if offer is None or offer.custom:  # a private plan is as good as none
         raise Http404
     form = _start_form(request, offer)
     if request.method == "POST" and form.is_valid():
-        if _subscribed(request, offer, form):
+        begun = _begun(request, offer, form)
+        if begun is not None:
             messages.success(request, _("You are subscribed to %(plan)s.") % {"plan": offer.name})
-            return redirect("portal:overview")
-        return _confirm(request, offer, form, status=422)
-    return _confirm(request, offer, form, status=422 if request.method == "POST" else 200)
+            return redirect("portal:overview"), begun
+        return _confirm(request, offer, form, status=422), None
+    return _confirm(request, offer, form, status=422 if request.method == "POST" else 200), None
 
 
 def _start_form(request: PortalRequest, offer: PlanOffer) -> StartForm:
     """Return the form for what can be chosen of the plan; it may have no field."""
     sold = [price for price in offer.version.prices if price.type == "licensed"]
     included = str(int(sold[0].included)) if sold else ""
-    initial = {"quantity": included, "currency": offer.version.currency}
+    initial = {"quantity": included, "currency": offer.version.currency, "code": ""}
     asked = request.POST if request.method == "POST" else request.GET
     said = request.method == "POST" or not initial.keys().isdisjoint(asked)
     return StartForm(
@@ -291,6 +310,7 @@ def _confirm(
         start=request.at,
         timezone=request.organization.timezone,
         seats=asked.get("quantity"),
+        coupon=_coupon(request, form, asked.get("code", "")),
     )
     formats, currency = request.formats, offer.version.currency
     first = invoicing.upcoming_of(facts)
@@ -302,28 +322,64 @@ def _confirm(
         "notices": notices(first) if first else [],
         "prices": [price_words(p, p.terms, formats, currency) for p in offer.version.prices],
         "form": form,
+        "quoted": "" if facts.trial_end else first.total if first else 0,
+        **_payment(request, offer.version, facts),
     }
     return render(request, "portal/subscribe.html", context, status=status)
 
 
-def _subscribed(request: PortalRequest, offer: PlanOffer, form: StartForm) -> bool:
-    at, asked = request.at, form.cleaned_data
+def _payment(
+    request: PortalRequest, version: VersionTerms, facts: SubscriptionFacts
+) -> dict[str, object]:
+    """Return what it would be charged to, and whether that has to be said first."""
+    method = payments.default_method(request.organization.pk)
+    at_once = facts.trial_end is None or version.trial_requires_card
+    return {
+        "by_card": gateway.configured(),
+        "method": method,
+        "needs_method": gateway.configured() and method is None and at_once,
+        "here": request.get_full_path(),
+    }
+
+
+def _coupon(request: PortalRequest, form: StartForm, code: str) -> CouponRules | None:
+    """Return what a code would take off; a refusal stands at its field."""
+    if not code:
+        return None
     try:
-        services.subscribe(
+        return services.check_discount(
+            request.organization.pk, code=code, owed=None, actor=request.actor, at=request.at
+        )
+    except Forbidden:
+        raise
+    except DomainError as refusal:
+        form.add_error("code", sentence(refusal))
+        return None
+
+
+def _begun(request: PortalRequest, offer: PlanOffer, form: StartForm) -> Begun | None:
+    at, asked = request.at, form.cleaned_data
+    currency = asked.get("currency") or offer.version.currency
+    quoted = asked.get("quoted")
+    by_card = gateway.configured()
+    card = payments.default_method(request.organization.pk) is not None
+    try:
+        return billing.subscribe_and_bill(
             request.organization.pk,
             plan=offer.code,
-            start=at,
             seats=asked.get("quantity"),
-            begin=services.Begin(currency=asked.get("currency", "")),
+            collection=STRIPE if by_card else MANUAL,
+            code=asked.get("code", ""),
+            quoted=None if quoted is None else Money(quoted, currency),
+            begin=services.Begin(currency=asked.get("currency", ""), card=card),
             actor=request.actor,
             at=at,
         )
     except Forbidden:
         raise
     except DomainError as refusal:
-        if not form.fields:
-            messages.error(request, sentence(refusal))
-        else:
+        if refusal.param in form.fields:
             refuse(form, refusal)
-        return False
-    return True
+        else:
+            messages.error(request, sentence(refusal))
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from django import template
@@ -20,6 +21,9 @@ from apps.invoicing.paper.totals import Total, totals
 from apps.portal import charts, words
 from apps.portal.formats import Formats, utc_text
 from apps.portal.owed import Notice, notice
+
+if TYPE_CHECKING:
+    from apps.payments.models import PaymentMethod
 
 register = template.Library()
 
@@ -168,6 +172,25 @@ def kind_words(value: str) -> str:
 def grant_kind(value: str) -> str:
     """Return what kind of credit it is, in words."""
     return str(words.GRANT_KINDS.get(value, value))
+
+
+@register.filter
+def method_kind(value: str) -> str:
+    """Return what kind of payment method it is, in words."""
+    return str(words.METHOD_KINDS.get(value, value))
+
+
+@register.filter
+def payment_method(value: str) -> str:
+    """Return how a payment came, in words."""
+    return str(words.PAYMENT_METHODS.get(value, value))
+
+
+@register.simple_tag
+def expiry(method: PaymentMethod, now: datetime) -> str:
+    """Return whether a card is good, expires this month or the next (`soon`), or has expired."""
+    months = (method.exp_year or 0) * 12 + (method.exp_month or 0) - now.year * 12 - now.month
+    return "expired" if months < 0 else "soon" if months <= 1 else "good"
 
 
 @register.filter
