@@ -34,7 +34,7 @@ from apps.invoicing.services.grants import (
     void_grant,
 )
 from apps.invoicing.services.notes import NoteLine, Split, issue_credit_note, pay_out
-from apps.invoicing.services.paying import PAYABLE, apply_payment, revert_payment, takes
+from apps.invoicing.services.paying import PAYABLE, apply_payment, revert_payment
 from apps.invoicing.services.progress import bill_thresholds
 from apps.invoicing.services.recharging import buy_credit, recharge, set_recharge, stop_recharge
 from apps.invoicing.services.reports import BillingReport, Issued
@@ -90,7 +90,6 @@ __all__ = [
     "set_recharge",
     "stop_recharge",
     "subscribe_and_bill",
-    "takes",
     "void_grant",
     "void_invoice",
     "withdraw_charge",

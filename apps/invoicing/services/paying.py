@@ -42,7 +42,7 @@ def apply_payment(
         raise NotPayable(f"Invoice {row} is {row.status} and takes no payment.")
     if amount.currency != row.currency:
         raise NotPayable(f"Invoice {row} is in {row.currency}, not {amount.currency}.")
-    counted = takes(row, amount.minor)
+    counted = min(amount.minor, row.amount_due)
     excess = amount.minor - counted
     if excess and not keep_excess:
         due = Money(row.amount_due, row.currency)
@@ -66,11 +66,6 @@ def apply_payment(
     record(row, "invoice.payment_applied", actor, at, after=money(counted, row.currency))
     settle(row, actor=actor, at=at)
     return row
-
-
-def takes(row: Invoice, minor: int) -> int:
-    """Return how much of a payment (minor units) the invoice takes; the rest is excess."""
-    return min(minor, row.amount_due) if row.status in PAYABLE else 0
 
 
 @transaction.atomic

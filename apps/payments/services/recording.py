@@ -57,7 +57,7 @@ def record_payment(
         organization_id=row.organization_id,
         invoice_id=row.pk,
         amount=money.minor,
-        excess=money.minor - invoicing.takes(row, money.minor) if keep_excess else 0,
+        excess=max(0, money.minor - row.amount_due) if keep_excess else 0,
         currency=row.currency,
         method=method,
         received_at=received_at or at,
