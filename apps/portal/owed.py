@@ -40,6 +40,7 @@ def notice(
     if told is None:
         return None
     words = formats.words(told.invoice.currency)
+    said: tuple[str, ...]
     if not actor.may("view_invoices"):
         said = (_("An invoice is not paid: whoever manages billing can pay it."),)
     elif told.kind == "unpaid":

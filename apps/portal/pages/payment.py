@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -15,9 +16,11 @@ from apps.core.errors import DomainError, Forbidden, NotFound
 from apps.invoicing import selectors as invoicing
 from apps.payments import gateway, selectors, services
 from apps.payments.errors import ProviderError
-from apps.payments.models import CheckoutSession, PaymentAttempt
 from apps.portal.access import PortalRequest, page
 from apps.portal.refusals import sentence
+
+if TYPE_CHECKING:
+    from apps.payments.models import PaymentAttempt
 
 UNREACHABLE = 503
 
@@ -122,12 +125,12 @@ def pay_there(request: PortalRequest, reference: str) -> HttpResponse:
 def _say(request: PortalRequest, attempt: PaymentAttempt) -> None:
     """Say what came of an attempt; one without an answer is shown on the invoice."""
     match attempt.status:
-        case PaymentAttempt.Status.SUCCEEDED:
+        case "succeeded":
             messages.success(request, _("Paid. Thank you."))
-        case PaymentAttempt.Status.FAILED:
+        case "failed":
             told = {"why": attempt.message or _("It was refused.")}
             messages.error(request, _("The payment did not go through. %(why)s") % told)
-        case PaymentAttempt.Status.ACTION:
+        case "action":
             messages.warning(request, _("Your bank wants you to confirm this payment."))
         case _:
             messages.info(request, _("The payment is on its way."))
@@ -154,9 +157,9 @@ def back(request: PortalRequest, session: str) -> HttpResponse:
     except ProviderError:
         with request.scope():
             row = selectors.checkout(session, organization_id=request.organization.pk)
-    if row.status != CheckoutSession.Status.COMPLETE:
+    if row.status != "complete":
         messages.info(request, _("We have not heard of it yet; this takes a moment at times."))
-    elif row.mode == CheckoutSession.Mode.SETUP:
+    elif row.mode == "setup":
         messages.success(request, _("Your payment method is saved."))
     else:
         messages.success(request, _("Paid. Thank you."))
