@@ -40,13 +40,9 @@ def notice(
     if told is None:
         return None
     words = formats.words(told.invoice.currency)
-    said: tuple[str, ...]
+    said: tuple[str, ...] = (mails.sentence(told, words), mails.ask(told), mails.taken(told))
     if not actor.may("view_invoices"):
         said = (_("An invoice is not paid: whoever manages billing can pay it."),)
-    elif told.kind == "unpaid":
-        said = (mails.sentence(told, words), mails.ask(told), mails.taken(told))
-    else:
-        said = (mails.sentence(told, words), mails.ask(told))
     coming = mails.coming(told, words)
     return Notice(
         told.kind == "unpaid",

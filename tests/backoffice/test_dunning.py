@@ -22,6 +22,7 @@ def run(world: World) -> Run:
 
 
 def standard() -> Campaign:
+    row: Campaign
     [row] = [one for one in rows(Campaign) if one.name == "Standard"]
     return row
 

@@ -18,6 +18,7 @@ from tests.conftest import STAFF
 from tests.dunning import world
 from tests.dunning.world import billed, fail, run, the_run
 from tests.invoicing.world import day
+from tests.scenarios import shop
 
 NUMBER = "CH-000001"
 
@@ -88,7 +89,7 @@ def test_a_declined_card_is_told_what_helps(acme: Organization, how: str, said: 
 
 def test_a_bank_that_asks_is_linked_at_once(acme: Organization) -> None:
     with rls.tenant_scope(acme.pk):
-        invoice = world.shop.invoices(acme)[0].id
+        invoice = shop.invoices(acme)[0].id
         url = "https://bank.example/confirm/1"
         fact = PaymentActionRequired(invoice, acme.pk, url, day(1, 2).isoformat())
         for _ in range(2):
