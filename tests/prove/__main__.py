@@ -22,7 +22,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = Path(__file__).with_name("seeds.json")
 DATA_DIR = ROOT / ".data" / "prove"
-NAMES = ("oracle", "races", "caps", "seats", "billing", "ingest", "isolation", "tokens", "matrix")
+NAMES = (
+    "oracle",
+    "races",
+    "caps",
+    "seats",
+    "billing",
+    "ingest",
+    "isolation",
+    "tokens",
+    "webhooks",
+    "matrix",
+)
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import secrets as chance
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -169,12 +169,13 @@ def handle_events(*, limit: int = 500) -> int:
     return tried
 
 
-# Objects that somebody has are passed over; of two who want the same one, the lease decides.
+# Objects that somebody has are passed over; of two who want the same one, the lease decides. Event
+# rows are not locked here: whoever is done with an object has its lease and wants its events.
 DUE = """SELECT e.object_id FROM payments_providerevent e
 WHERE e.state = 'pending' AND e.next_try_at <= %(at)s
   AND NOT EXISTS (SELECT FROM payments_objectlease l
     WHERE l.object_id = e.object_id AND l.expires_at > %(at)s)
-ORDER BY e.next_try_at, e.id LIMIT %(many)s FOR UPDATE SKIP LOCKED"""
+ORDER BY e.next_try_at, e.id LIMIT %(many)s"""
 TAKE = """INSERT INTO payments_objectlease AS l (object_id, token, expires_at)
 SELECT o, %(token)s, %(until)s FROM unnest(%(objects)s::text[]) o
 ON CONFLICT (object_id) DO UPDATE SET token = excluded.token, expires_at = excluded.expires_at
@@ -187,11 +188,13 @@ def _lease(many: int) -> list[_Leased]:
     """Take the leases of objects that have events due, and commit them."""
     at, token = clock.now(), uuid.uuid4()
     with rls.ops_scope("inbox: take leases"):
-        due = statements.rows(DUE, {"at": at, "many": many * 4})
-        wanted = sorted({object_id for (object_id,) in due})[:many]
+        due = {object_id for (object_id,) in statements.rows(DUE, {"at": at, "many": many * 8})}
+        # Others look at the same time: not all take the oldest. In one order, so nobody deadlocks.
+        wanted = sorted(chance.SystemRandom().sample(sorted(due), min(many, len(due))))
         values = {"token": token, "until": at + LEASE, "at": at, "objects": wanted}
         mine = [object_id for (object_id,) in statements.rows(TAKE, values)]
         found = statements.rows(EVENTS, {"objects": mine})  # before any of them is read
+        _let_go(set(mine) - {key for _, key, _ in found}, token)
     point("inbox.leased")
     return [_Leased(kind, key, ids, token, at + LEASE) for kind, key, ids in found]
 
@@ -199,6 +202,8 @@ def _lease(many: int) -> list[_Leased]:
 def _handle(leased: _Leased) -> None:
     """Read the object, then take over what it says, or put its events off; never raises."""
     if clock.now() > leased.expires_at - NEEDED:
+        with rls.ops_scope("inbox: leave it to others"):
+            _let_go({leased.object_id}, leased.token)
         return
     try:
         found = _fetch(leased)
@@ -254,7 +259,7 @@ def _write(leased: _Leased, found: Json | None, related: mirror.Shelf) -> None:
     rows = ProviderEvent.objects.filter(pk__in=leased.event_ids, state=State.PENDING)
     state = State.SKIPPED if found is None else State.DONE
     rows.update(state=state, handled_at=at, error=note)
-    _release(leased)
+    _let_go({leased.object_id}, leased.token)
 
 
 def _still_ours(leased: _Leased) -> bool:
@@ -273,8 +278,10 @@ def _project(found: Json, related: mirror.Shelf, at: datetime) -> str:
     return note
 
 
-def _release(leased: _Leased) -> None:
-    ObjectLease.objects.filter(object_id=leased.object_id, token=leased.token).delete()
+def _let_go(object_ids: Collection[str], token: uuid.UUID) -> None:
+    """Give leases back, for instance of objects whose events somebody else has handled by now."""
+    if object_ids:
+        ObjectLease.objects.filter(object_id__in=object_ids, token=token).delete()
 
 
 def _put_off(leased: _Leased, error: Exception, *, counts: bool) -> None:
@@ -289,7 +296,7 @@ def _put_off(leased: _Leased, error: Exception, *, counts: bool) -> None:
         rows = ProviderEvent.objects.filter(pk__in=leased.event_ids, state=State.PENDING)
         for row in rows:
             _try_later(row, said, at, counts=counts)
-        _release(leased)
+        _let_go({leased.object_id}, leased.token)
 
 
 def _try_later(row: ProviderEvent, said: str, at: datetime, *, counts: bool) -> None:
