@@ -184,6 +184,15 @@ class Store:
         )
         return str(row["id"]) if row else None
 
+    def upcoming(self, limit: int = 20) -> list[str]:
+        """Return the objects that are due next on the global clock, the first first."""
+        rows = self._all(
+            "SELECT id FROM objects WHERE due IS NOT NULL AND clock IS NULL AND NOT deleted"
+            " ORDER BY due, seq LIMIT ?",
+            limit,
+        )
+        return [str(row["id"]) for row in rows]
+
     # --- saved answers ---------------------------------------------------------------------------
 
     def answer(self, key: str) -> sqlite3.Row | None:
@@ -231,6 +240,10 @@ class Store:
     def deliveries_of(self, event: str) -> list[sqlite3.Row]:
         """Return all deliveries of an event."""
         return self._all("SELECT * FROM deliveries WHERE event = ? ORDER BY number", event)
+
+    def recent_deliveries(self, limit: int = 50) -> list[sqlite3.Row]:
+        """Return the youngest deliveries."""
+        return self._all("SELECT * FROM deliveries ORDER BY number DESC LIMIT ?", limit)
 
     def waiting_deliveries(self, event: str | None = None) -> int:
         """Return how many deliveries wait, of one event or of all."""

@@ -58,11 +58,15 @@ SUBSCRIBES_WITH = (
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """What somebody typed in: a test card's number or a test IBAN, and who they are."""
+    """What somebody typed in: a test card's number or a test IBAN, and who they are.
+
+    `expires` is the month and the year printed on the card.
+    """
 
     number: str
     email: str | None = None
     name: str | None = None
+    expires: tuple[int, int] | None = None
 
 
 # --- the API -------------------------------------------------------------------------------------
@@ -353,7 +357,7 @@ def submit(world: World, identity: str, payer: Payer) -> Body:
     session = world.get("checkout.session", identity)
     _refuse_closed(session)
     customer = _customer_of(world, session, payer)
-    method = _method(world, payer)
+    method = method_of(world, payer)
     session["customer_details"] = _details(customer, payer)
     steps = {"setup": _save, "payment": _pay, "subscription": _begin}
     intent = steps[session["mode"]](world, session, customer, method)
@@ -386,10 +390,15 @@ def _details(customer: Body, payer: Payer) -> Body:
     }
 
 
-def _method(world: World, payer: Payer) -> Body:
+def method_of(world: World, payer: Payer) -> Body:
+    """Return a new payment method for what somebody typed in. Raises Refusal for no test card."""
     if payer.number[:2].isalpha():
         return payment_methods.make_debit(world, payer.number)
-    return payment_methods.make_card(world, payment_methods.read_card({"number": payer.number}))
+    card = payment_methods.read_card({"number": payer.number})
+    method = payment_methods.make_card(world, card)
+    if payer.expires is not None:
+        method["card"].update(exp_month=payer.expires[0], exp_year=payer.expires[1])
+    return method
 
 
 def _save(world: World, session: Body, customer: Body, method: Body) -> Body:

@@ -28,6 +28,7 @@ from apps.sandbox.resources import (  # noqa: F401 - imported to be registered
     subscriptions,
     tax_rates,
     test_clocks,
+    visits,
     webhook_endpoints,
 )
 
