@@ -388,6 +388,8 @@ STRIPE_WEBHOOK_SECRET_PREVIOUS = read("STRIPE_WEBHOOK_SECRET_PREVIOUS")
 STRIPE_API_BASE = read("STRIPE_API_BASE").rstrip("/") or (
     stand_in.address(SANDBOX_PORT) if SANDBOX_PORT else ""
 )
+# A form of the portal may end on a page of Stripe's: browsers judge the redirects after it, too.
+_strict["form-action"] += stand_in.hosted_pages(STRIPE_SECRET_KEY, STRIPE_API_BASE)
 STRIPE_API_VERSION = "2026-08-26.dahlia"
 STRIPE_REQUESTS_PER_SECOND = read_int("STRIPE_REQUESTS_PER_SECOND")
 STRIPE_LIVE_MODE = STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))

@@ -7,6 +7,7 @@ the web server does. A real key, another environment or port 0 mean that there i
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from billing_project.environment import data_dir, read
 
@@ -38,3 +39,13 @@ def noted_at() -> Path:
 def address(at: int) -> str:
     """Return the base of its API."""
     return f"http://127.0.0.1:{at}/_stripe"
+
+
+def hosted_pages(key: str, base: str) -> list[str]:
+    """Return the origins of the pages on which customers pay; none where nobody pays by card."""
+    if not key:
+        return []
+    if not base:
+        return [f"https://{name}.stripe.com" for name in ("checkout", "billing", "invoice")]
+    parts = urlsplit(base)
+    return [f"{parts.scheme}://{parts.netloc}"]
