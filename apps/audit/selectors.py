@@ -20,10 +20,10 @@ WITH chained AS (
     audit_entry_hash(previous, audit_auditentry) AS expected_hash
   FROM audit_auditentry WINDOW w AS (PARTITION BY coalesce(organization_id, 0) ORDER BY seq)
 ), tails AS (
-  SELECT h.chain, h.seq, h.hash,
-    (SELECT max(e.seq) FROM audit_auditentry e
-     WHERE coalesce(e.organization_id, 0) = h.chain) AS last
-  FROM audit_audithead h
+  SELECT h.chain, h.seq, e.last FROM audit_audithead h LEFT JOIN (
+    SELECT coalesce(organization_id, 0) AS chain, max(seq) AS last
+    FROM audit_auditentry GROUP BY 1
+  ) e ON e.chain = h.chain
 )
 SELECT chain, seq, public_id,
   CASE WHEN hash IS DISTINCT FROM expected_hash THEN 'was altered'
