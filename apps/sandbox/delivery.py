@@ -17,7 +17,7 @@ from apps.sandbox.store import Body, Store
 
 if TYPE_CHECKING:
     from apps.sandbox.engine.handling import Sandbox
-    from apps.sandbox.engine.world import World
+    from apps.sandbox.world.objects import World
 
 Post = Callable[[str, bytes, Mapping[str, str]], int]
 

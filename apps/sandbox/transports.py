@@ -61,7 +61,10 @@ class SandboxClient(stripe.HTTPClient):
 
 
 class Application:
-    """The sandbox as a WSGI application; `pages` draws everything that is not an API."""
+    """The sandbox as a WSGI application; `pages` draws everything that is not an API.
+
+    Before each request what is due by then happens, as with SandboxClient.
+    """
 
     def __init__(self, sandbox: Sandbox, pages: Page | None = None) -> None:
         self.sandbox = sandbox
@@ -84,6 +87,7 @@ class Application:
         return self._page(environ, start_response)
 
     def _answer(self, environ: Mapping[str, Any], path: str) -> Answer:
+        self.sandbox.tick()
         method = str(environ["REQUEST_METHOD"])
         body = _read_body(environ).decode()
         try:

@@ -14,8 +14,8 @@ import pytest
 
 from apps.sandbox.contract import current
 from apps.sandbox.contract.operations import operations
-from apps.sandbox.engine.kinds import ABSENT
 from apps.sandbox.resources.registered import OPERATIONS
+from apps.sandbox.world.kinds import ABSENT
 
 EXAMPLES: dict[str, Any] = json.loads(
     (Path(__file__).parent / "stripe_examples.json").read_text(encoding="utf-8")

@@ -17,14 +17,14 @@ from apps.sandbox.contract import Contract
 from apps.sandbox.contract.operations import Operation
 from apps.sandbox.engine import keys, passing
 from apps.sandbox.engine.faults import BEFORE, Kind, Script
-from apps.sandbox.engine.kinds import random_text
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import Body
-from apps.sandbox.engine.world import Asked, World
 from apps.sandbox.errors import ConnectionLost, LiveKey, Refusal
 from apps.sandbox.resources import account
 from apps.sandbox.resources.registered import DUE, OPERATIONS
 from apps.sandbox.store import Store
+from apps.sandbox.world.kinds import random_text
+from apps.sandbox.world.objects import Asked, World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import Body
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from apps.sandbox.engine import Sandbox
-from apps.sandbox.engine.kinds import random_text
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal
+from apps.sandbox.world.kinds import random_text
+from apps.sandbox.world.objects import World
 
 LARGEST_FORM = 100_000
 Found = TypeVar("Found")

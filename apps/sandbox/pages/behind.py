@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from apps.sandbox.cards import CARDS
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal
 from apps.sandbox.pages import paying
 from apps.sandbox.pages.asking import Visit
@@ -14,6 +12,8 @@ from apps.sandbox.pages.drawing import Answer, go, show
 from apps.sandbox.pages.routes import page
 from apps.sandbox.resources import payment_methods, portal, visits
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
 
 SHOWN = 100
 

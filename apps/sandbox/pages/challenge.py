@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import missing
 from apps.sandbox.pages.asking import Visit
 from apps.sandbox.pages.checkout import onward
@@ -10,6 +9,7 @@ from apps.sandbox.pages.drawing import Answer, go, show
 from apps.sandbox.pages.routes import page
 from apps.sandbox.resources import intents
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
 
 
 @page("/challenge/{intent}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal
 from apps.sandbox.pages import paying
 from apps.sandbox.pages.asking import Visit
@@ -12,6 +11,7 @@ from apps.sandbox.pages.drawing import Answer, go, is_web, show
 from apps.sandbox.pages.routes import page
 from apps.sandbox.resources import checkout
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
 
 VERBS = {"setup": "Save", "payment": "Pay", "subscription": "Subscribe"}
 REFUSED = {

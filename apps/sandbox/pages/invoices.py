@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, missing
 from apps.sandbox.pages import paying
 from apps.sandbox.pages.asking import Visit
@@ -13,6 +12,7 @@ from apps.sandbox.pages.drawing import Answer, go, show
 from apps.sandbox.pages.routes import page
 from apps.sandbox.resources import collecting, totals, visits
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
 
 ASKED = "invoice_payment_intent_requires_action"
 

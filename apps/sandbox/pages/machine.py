@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from apps.sandbox.calendar import DAY, HOUR
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal
 from apps.sandbox.pages.asking import Visit
 from apps.sandbox.pages.drawing import Answer, go, show
 from apps.sandbox.pages.routes import page
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
 
 STEPS = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 31 * DAY}
 HAPPENS = {

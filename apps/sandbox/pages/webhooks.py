@@ -7,12 +7,12 @@ from typing import Any
 
 from apps.sandbox import delivery
 from apps.sandbox.delivery import Chaos
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal
 from apps.sandbox.pages.asking import Visit
 from apps.sandbox.pages.drawing import Answer, go, pretty, show
 from apps.sandbox.pages.routes import page
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
 
 SHARES = ("duplicate", "reorder", "delay", "drop")
 SHOWN = 50

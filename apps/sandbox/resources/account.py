@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import operation
-from apps.sandbox.engine.world import World, listing
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import operation
 
 ACCOUNT_ID = "acct_1SandboxCountinghouse"
 NAME = "Simulated Stripe"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import missing
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import operation
 
 ALL = "/v1/customers/{customer}/balance_transactions"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apps.sandbox.calendar import HOUR
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import collecting, cycles, items, pricing, proration
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
 
 PENDING_FOR = 23 * HOUR
 

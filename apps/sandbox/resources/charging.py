@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from apps.sandbox.calendar import DAY
 from apps.sandbox.cards import AUTHENTICATION, Card, Decline
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import grown, operation
-from apps.sandbox.engine.world import World, listing
 from apps.sandbox.resources.fields import set_fields
-from apps.sandbox.resources.payment_methods import ACCOUNTS, card_of
+from apps.sandbox.resources.payment_methods import ACCOUNTS, Account, card_of
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import grown, operation
 
-DEBIT_TAKES = 5 * DAY
 _NETWORK_CODES = {"insufficient_funds": "51", "expired_card": "54", "generic_decline": "05"}
 _ADVICE = {
     "insufficient_funds": "try_again_later",
@@ -162,9 +160,9 @@ def error_of(why: Decline, method: Body, charge: Body | None) -> Body:
     return {**kept, "payment_method": shown}
 
 
-def debit_outcome(method: Body) -> str:
-    """Return what comes of a bank debit."""
-    return ACCOUNTS[method["_number"]].outcome
+def account_of(method: Body) -> Account:
+    """Return the test account behind a payment method: what comes of a debit, and when."""
+    return ACCOUNTS[method["_number"]]
 
 
 @operation("GET /v1/charges/{charge}")

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 from apps.sandbox.amounts import rounded
 from apps.sandbox.calendar import DAY
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import falls_due, grown, operation
-from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import (
     collecting,
@@ -28,6 +25,9 @@ from apps.sandbox.resources import (
 )
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import falls_due, grown, operation
 
 ONE = "/v1/checkout/sessions/{session}"
 OPEN_FOR = DAY

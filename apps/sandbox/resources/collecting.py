@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from apps.sandbox.amounts import SMALLEST
 from apps.sandbox.calendar import DAY, HOUR
-from apps.sandbox.engine.registry import falls_due
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import balances, intents, payment_methods, totals
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.registry import falls_due
 
 FINALIZES_AFTER = HOUR
 # Stripe chooses the moments of its "smart retries"; these are a fixed schedule in their place.

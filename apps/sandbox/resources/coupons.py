@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from apps.sandbox.calendar import add_interval
-from apps.sandbox.engine.kinds import random_text
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import drawn, grown, operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.kinds import random_text
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import drawn, grown, operation
 
 
 @operation("POST /v1/coupons")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from apps.sandbox.amounts import exact, rounded
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import drawn, operation
-from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import balances, collecting, refunds
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import drawn, operation
 
 
 @operation("POST /v1/credit_notes")

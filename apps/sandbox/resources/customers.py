@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.kinds import random_text
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import drawn, grown, operation
-from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import cycles, payment_methods
 from apps.sandbox.resources.fields import address, set_fields, shipping
 from apps.sandbox.resources.searching import read_query, search_result
 from apps.sandbox.store import Body
+from apps.sandbox.world.kinds import random_text
+from apps.sandbox.world.objects import World, listing
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import drawn, grown, operation
 
 PLAIN = (
     "description",
@@ -50,8 +50,11 @@ def create(world: World, params: Params) -> Body:
         test_clock=clock,
     )
     customer["created"] = world.time_of(customer)
-    method = params.get("payment_method")
-    _set(world, customer, params, {method} if method else set())
+    named = params.get("payment_method")
+    method = payment_methods.resolve(world, named)["id"] if named else None
+    _set(world, customer, params, {named, method})
+    if named and customer["invoice_settings"]["default_payment_method"] == named:
+        customer["invoice_settings"]["default_payment_method"] = method
     world.emit("customer.created", customer)
     if method is not None:
         payment_methods.attach(world, method, customer)
@@ -67,7 +70,7 @@ def update(world: World, params: Params, identity: str) -> Body:
     return customer
 
 
-def _set(world: World, customer: Body, params: Params, coming: set[str]) -> None:
+def _set(world: World, customer: Body, params: Params, coming: set[str | None]) -> None:
     set_fields(customer, params, *PLAIN)
     customer["tax_exempt"] = customer["tax_exempt"] or "none"
     given = params.take("address", "shipping", "balance", "invoice_settings")

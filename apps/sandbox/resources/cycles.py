@@ -6,8 +6,6 @@ from fractions import Fraction
 
 from apps.sandbox.amounts import exact, rounded
 from apps.sandbox.calendar import DAY, HOUR, add_interval
-from apps.sandbox.engine.registry import falls_due
-from apps.sandbox.engine.world import World
 from apps.sandbox.resources import (
     collecting,
     coupons,
@@ -19,6 +17,8 @@ from apps.sandbox.resources import (
     totals,
 )
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.registry import falls_due
 
 TRIAL_WARNING = 3 * DAY
 UPCOMING_WARNING = 7 * DAY

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from apps.sandbox.calendar import DAY
 from apps.sandbox.cards import CARDS
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import falls_due, operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import invalid
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import falls_due, operation
 
 ANSWER_WITHIN = 7 * DAY
 # Stripe's test mode decides by these words in `uncategorized_text`.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import drawn, operation
-from apps.sandbox.engine.world import World, listing, page_size
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing, page_size
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import drawn, operation
 
 
 @operation("GET /v1/events/{id}")

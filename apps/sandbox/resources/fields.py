@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.sandbox.engine.params import Params
 from apps.sandbox.store import Body
+from apps.sandbox.world.params import Params
 
 
 def set_fields(body: Body, params: Params, *names: str) -> Body:

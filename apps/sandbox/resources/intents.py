@@ -7,14 +7,14 @@ from typing import Any
 
 from apps.sandbox.amounts import SMALLEST
 from apps.sandbox.cards import AUTHENTICATION, NOT_AUTHENTICATED, Decline
-from apps.sandbox.engine.kinds import client_secret
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import falls_due, operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import charging, payment_methods
 from apps.sandbox.resources.fields import set_fields, shipping
 from apps.sandbox.store import Body
+from apps.sandbox.world.kinds import client_secret
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import falls_due, operation
 
 CONFIRMABLE = frozenset({"requires_payment_method", "requires_confirmation", "requires_action"})
 FIELDS = (
@@ -242,7 +242,7 @@ def _start_debit(world: World, intent: Body, method: Body) -> None:
         status="processing",
         next_action=None,
         processing=None,
-        _due=world.time_of(intent) + charging.DEBIT_TAKES,
+        _due=world.time_of(intent) + charging.account_of(method).takes,
     )
     world.emit("charge.pending", charge)
     world.emit("payment_intent.processing", intent)
@@ -254,7 +254,7 @@ def _finish_debit(world: World, intent: Body) -> None:
         return
     method = world.get("payment_method", intent["payment_method"])
     charge = world.get("charge", intent["latest_charge"])
-    if charging.debit_outcome(method) == "succeeded":
+    if charging.account_of(method).outcome == "succeeded":
         charge.update(status="succeeded", paid=True, amount_captured=intent["amount"])
         intent.update(status="succeeded", amount_received=intent["amount"])
         world.emit("charge.succeeded", charge)

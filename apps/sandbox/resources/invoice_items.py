@@ -6,13 +6,13 @@ from fractions import Fraction
 from typing import Any
 
 from apps.sandbox.amounts import exact, plain, rounded
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import drawn, operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import coupons, pricing, totals
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import drawn, operation
 
 MOST_ITEMS = 250
 

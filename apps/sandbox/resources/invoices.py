@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import drawn, grown, operation
-from apps.sandbox.engine.world import World, listing, page_size
 from apps.sandbox.errors import invalid
 from apps.sandbox.resources import collecting, coupons, invoice_items, totals
 from apps.sandbox.resources.account import NAME
 from apps.sandbox.resources.fields import set_fields, shipping
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing, page_size
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import drawn, grown, operation
 
 SHOWN_LINES = 10
 FIELDS = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.sandbox.engine.registry import drawn
-from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import coupons, pricing
 from apps.sandbox.resources.fields import merge_metadata
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing
+from apps.sandbox.world.registry import drawn
 
 MOST_ITEMS = 20
 

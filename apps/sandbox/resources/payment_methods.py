@@ -6,32 +6,36 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from apps.sandbox.calendar import DAY
 from apps.sandbox.cards import CARDS, READY_MADE, TOKENS, Card, Decline, by_number
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, invalid, missing
 from apps.sandbox.resources.fields import address, set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import operation
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A test bank account of SEPA: what comes of a debit, some days later."""
+    """A test bank account of SEPA: what comes of a debit, and after how many seconds."""
 
     iban: str
     outcome: str
+    takes: int = 5 * DAY  # as long as real ones do; Stripe's test mode is quicker
 
 
 ACCOUNTS = {
-    iban: Account(iban, outcome)
-    for iban, outcome in (
-        ("AT611904300234573201", "succeeded"),
-        ("DE89370400440532013000", "succeeded"),
-        ("FR1420041010050500013M02606", "succeeded"),
-        ("AT861904300235473202", "failed"),
-        ("DE62370400440532013001", "failed"),
-        ("FR8420041010050500013M02607", "failed"),
+    account.iban: account
+    for account in (
+        Account("AT611904300234573201", "succeeded"),
+        Account("AT321904300235473204", "succeeded", takes=180),
+        Account("DE89370400440532013000", "succeeded"),
+        Account("FR1420041010050500013M02606", "succeeded"),
+        Account("AT861904300235473202", "failed"),
+        Account("AT981904300235473205", "failed", takes=180),
+        Account("DE62370400440532013001", "failed"),
+        Account("FR8420041010050500013M02607", "failed"),
     )
 }
 NO_ADDRESS = address({"city": None})

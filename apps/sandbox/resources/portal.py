@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import operation
 
 FEATURES = (
     "customer_update",

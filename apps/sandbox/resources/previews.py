@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import operation
-from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import invalid
 from apps.sandbox.resources import (
     changing,
@@ -16,6 +13,9 @@ from apps.sandbox.resources import (
     totals,
 )
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import operation
 
 
 @operation("POST /v1/invoices/create_preview")

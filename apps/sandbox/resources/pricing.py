@@ -5,11 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 
 from apps.sandbox.amounts import exact
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import invalid
 from apps.sandbox.resources import products
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
 
 
 def cost(price: Body, quantity: Fraction | int) -> Fraction:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from apps.sandbox.amounts import exact, plain
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import grown, operation
-from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.resources.searching import read_query, search_result
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import grown, operation
 
 PRODUCT_FIELDS = (
     "active",

@@ -13,9 +13,9 @@ from fractions import Fraction
 
 from apps.sandbox.amounts import exact, rounded
 from apps.sandbox.calendar import said_day
-from apps.sandbox.engine.world import World
 from apps.sandbox.resources import coupons, invoice_items, items, pricing, totals
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
 
 
 def credit(world: World, subscription: Body, item: Body, *, at: int) -> Body | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from apps.sandbox.calendar import DAY
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import falls_due, operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import invalid
 from apps.sandbox.resources import payment_methods
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import falls_due, operation
 
 SETTLES_AFTER = 5 * DAY
 

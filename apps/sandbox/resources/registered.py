@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.registry import DUE, OPERATIONS
 from apps.sandbox.resources import (  # noqa: F401 - imported to be registered
     account,
     balances,
@@ -31,5 +30,6 @@ from apps.sandbox.resources import (  # noqa: F401 - imported to be registered
     visits,
     webhook_endpoints,
 )
+from apps.sandbox.world.registry import DUE, OPERATIONS
 
 __all__ = ["DUE", "OPERATIONS"]

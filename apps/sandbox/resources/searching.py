@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.world import listing
 from apps.sandbox.errors import Refusal
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import listing
 
 
 def read_query(query: str) -> tuple[str, str]:

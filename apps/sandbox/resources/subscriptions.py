@@ -6,9 +6,6 @@ from typing import Any
 
 from apps.sandbox.amounts import rounded
 from apps.sandbox.calendar import DAY
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import drawn, operation
-from apps.sandbox.engine.world import World, listing
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import (
     changing,
@@ -25,6 +22,9 @@ from apps.sandbox.resources import (
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.resources.searching import read_query, search_result
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World, listing
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import drawn, operation
 
 PLAIN = ("description", "metadata", "days_until_due")
 ONE = "/v1/subscriptions/{subscription_exposed_id}"

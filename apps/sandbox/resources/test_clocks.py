@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from apps.sandbox.calendar import DAY
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import items
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import operation
 
 KEPT_FOR = 30 * DAY
 MOST_INTERVALS = 2

@@ -9,8 +9,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from apps.sandbox.amounts import exact, rounded, spread
-from apps.sandbox.engine.world import World
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
 
 
 def refresh(world: World, invoice: Body) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import Refusal, invalid
 from apps.sandbox.resources import collecting, customers, intents, payment_methods, subscriptions
 from apps.sandbox.resources.checkout import Payer, method_of
 from apps.sandbox.store import Body
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
 
 
 def methods_of(world: World, customer: Body) -> list[Body]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from apps.sandbox.engine.kinds import random_text
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import operation
-from apps.sandbox.engine.world import World
 from apps.sandbox.errors import invalid
 from apps.sandbox.resources.fields import set_fields
 from apps.sandbox.store import Body
+from apps.sandbox.world.kinds import random_text
+from apps.sandbox.world.objects import World
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import operation
 
 MOST = 16
 

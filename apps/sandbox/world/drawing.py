@@ -6,11 +6,11 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from apps.sandbox.engine.registry import DRAWN, GROWN, Body
 from apps.sandbox.errors import Refusal
+from apps.sandbox.world.registry import DRAWN, GROWN, Body
 
 if TYPE_CHECKING:
-    from apps.sandbox.engine.world import World
+    from apps.sandbox.world.objects import World
 
 DEEPEST = 4
 

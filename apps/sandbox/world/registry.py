@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from apps.sandbox.engine.world import World
+    from apps.sandbox.world.objects import World
 
 Body = dict[str, Any]
 Handler = Callable[..., Body]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.sandbox.contract import Contract
-from apps.sandbox.engine import drawing
-from apps.sandbox.engine.kinds import ABSENT, new_id
-from apps.sandbox.engine.params import Params
-from apps.sandbox.engine.registry import Body
 from apps.sandbox.errors import Refusal, missing
 from apps.sandbox.store import Store
+from apps.sandbox.world import drawing
+from apps.sandbox.world.kinds import ABSENT, new_id
+from apps.sandbox.world.params import Params
+from apps.sandbox.world.registry import Body
 
 LARGEST_PAGE = 100
 

@@ -1,0 +1,1 @@
+"""What resources are made of: objects, events, parameters, names, and the registry."""
