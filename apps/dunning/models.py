@@ -214,6 +214,7 @@ class Entry(TenantRow):
 
     class Kind(models.TextChoices):
         REMIND = Action.REMIND.value, "Reminder"
+        RETRY = Action.RETRY.value, "Another attempt"
         NOTIFY_STAFF = Action.NOTIFY_STAFF.value, "Told staff"
         PAST_DUE = Action.PAST_DUE.value, "Past due"
         UNPAID = Action.UNPAID.value, "Unpaid"

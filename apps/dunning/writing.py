@@ -2,6 +2,7 @@
 
     0 remind reminder if failed
     1d past_due
+    3d retry
     7d remind urgent
     14d+2h unpaid
     30d downgrade free

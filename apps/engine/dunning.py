@@ -25,6 +25,7 @@ class Action(StrEnum):
     """What a step does."""
 
     REMIND = "remind"
+    RETRY = "retry"
     NOTIFY_STAFF = "notify_staff"
     PAST_DUE = "past_due"
     UNPAID = "unpaid"
@@ -48,7 +49,7 @@ class Verdict(StrEnum):
 
 TAKING = frozenset({Action.UNPAID, Action.CANCEL, Action.DOWNGRADE})
 """What takes something away from the customer."""
-ONCE = frozenset({Action.REMIND, Action.NOTIFY_STAFF})
+ONCE = frozenset({Action.REMIND, Action.RETRY, Action.NOTIFY_STAFF})
 """What loses its point where a later one of its kind is due as well."""
 
 
@@ -162,9 +163,9 @@ def next_step(
 def due(steps: Sequence[Step | None], pace: Pace, *, first: int, as_of: datetime) -> Batch:
     """Return what happens by `as_of` of the steps from position `first` on.
 
-    Of several mails that are due only the last is sent. Nothing is taken away in the same batch as
-    a mail that was still to be sent before, and one thing at a time: what follows keeps its
-    distance. Ask again until nothing is due.
+    Of several mails that are due only the last is sent, and of several attempts to collect one is
+    made. Nothing is taken away in the same batch as a mail that was still to be sent before, and
+    one thing at a time: what follows keeps its distance. Ask again until nothing is due.
     """
     times = instants(steps, pace)
     chosen = list(_chosen(steps, times, pace, first, as_of))

@@ -21,16 +21,16 @@ def run(world: World) -> Run:
 def test_a_customer_sees_what_has_happened_and_what_comes(api: Api, world: World, run: Run) -> None:
     [found] = api.get("dunning-runs", {"status": "running"}).json()["data"]
     assert (found["id"], found["because"], found["level"]) == (run.public_id, "failed", "")
-    assert (found["campaign"], found["version"]) == ("Standard", 1)
+    assert (found["campaign"], found["version"]) == ("Standard", 2)
     shown = api.get(f"dunning-runs/{run.public_id}").json()
     assert [(one["kind"], one["note"]) for one in shown["history"]] == [
-        ("begun", "Standard, version 1"),
+        ("begun", "Standard, version 2"),
         ("failed", "insufficient_funds"),
     ]
     assert [(one["at"], one["step"]) for one in shown["coming"]][:3] == [
         ("2023-12-10T12:00:00Z", "0 remind reminder if failed"),
         ("2023-12-11T09:00:00Z", "1d past_due"),
-        ("2023-12-13T09:00:00Z", "3d remind reminder if failed"),
+        ("2023-12-12T09:00:00Z", "2d retry if failed"),
     ]
 
 
@@ -58,7 +58,7 @@ def test_a_customer_decides_nothing(api: Api, world: World, run: Run) -> None:
 def test_what_would_come_is_shown_with_its_mails(platform: Api, world: World) -> None:
     path = f"invoices/{world.second_invoice}/dunning-preview"
     shown = platform.get(path, {"because": "failed", "decline_class": "method"}).json()
-    assert (shown["campaign"], len(shown["steps"])) == ("Standard", 7)
+    assert (shown["campaign"], len(shown["steps"])) == ("Standard", 11)
     first = shown["steps"][0]
     assert first["step"] == "0 remind reminder if failed"
     assert first["subject"].startswith("Reminder: ")

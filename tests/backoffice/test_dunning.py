@@ -29,7 +29,7 @@ def standard() -> Campaign:
 
 def test_a_run_shows_what_has_happened_and_what_comes(support: Client, run: Run) -> None:
     shown = text(support.get(page(run)))
-    for words in ("insufficient_funds", "A payment failed", "1d past_due", "Standard, version 1"):
+    for words in ("insufficient_funds", "A payment failed", "1d past_due", "Standard, version 2"):
         assert words in shown
     assert run.number in text(support.get(url(Run), {"standing": "open"}))
     assert run.number not in text(support.get(url(Run), {"standing": "over"}))

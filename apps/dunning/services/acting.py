@@ -15,11 +15,21 @@ from apps.dunning.events import ConsequenceCame, ReminderDue, StaffNeeded
 from apps.dunning.models import Entry, Run
 from apps.dunning.services.rows import Held, entry_of, give_back, save_entry
 from apps.engine.dunning import Action, Step, Verdict
+from apps.payments import services as payments
+from apps.payments.errors import AttemptUnderWay, NoPaymentMethod, NotConfigured
+from apps.payments.events import DeclineClass
 from apps.subscriptions import services as subscriptions
 from apps.subscriptions import states
 from apps.subscriptions.changes import NOW, Behaviour
 
-DONE, SKIPPED = Entry.Result.DONE, Entry.Result.SKIPPED
+DONE, SKIPPED = Entry.Result.DONE.value, Entry.Result.SKIPPED.value
+COLLECTED = "stripe_invoice"
+"""How invoices are collected whose attempts are ours to make."""
+HOPELESS = {
+    DeclineClass.METHOD.value: "The card is declined for good: another one is waited for.",
+    DeclineClass.ACTION.value: "The customer has to confirm the payment.",
+    DeclineClass.NEVER.value: "Nobody may try again.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,28 @@ def take(run: Run, held: Held, position: int, verdict: Verdict, moment: datetime
 
 def _remind(task: Task) -> None:
     task.tell(ReminderDue(task.entry.public_id, task.run.organization_id))
+
+
+def _retry(task: Task) -> None:
+    """Collect again, unless the last decline says that it makes no sense."""
+    task.result(*try_again(task.run, task.held))
+
+
+def try_again(run: Run, held: Held) -> tuple[str, str]:
+    """Ask for another attempt to collect the invoice; return what came of asking, and why.
+
+    What comes of the attempt itself is told by facts. A declined card is not tried again until
+    there is another one, and never where the network forbids it.
+    """
+    if held.invoice.collection != COLLECTED:
+        return SKIPPED, "Nothing is charged by itself for this invoice."
+    if run.decline_class in HOPELESS:
+        return SKIPPED, HOPELESS[run.decline_class]
+    try:
+        payments.collect(held.invoice.public_id, actor=held.actor, at=held.at)
+    except (AttemptUnderWay, NoPaymentMethod, NotConfigured) as refusal:
+        return SKIPPED, refusal.message
+    return DONE, ""
 
 
 def _notify_staff(task: Task) -> None:
@@ -141,6 +173,7 @@ def _downgrade(task: Task) -> None:
 _MOVABLE = {states.ACTIVE, states.PAST_DUE, states.UNPAID}
 ACTS: Mapping[Action, Callable[[Task], None]] = {
     Action.REMIND: _remind,
+    Action.RETRY: _retry,
     Action.NOTIFY_STAFF: _notify_staff,
     Action.PAST_DUE: _past_due,
     Action.UNPAID: _unpaid,

@@ -11,6 +11,7 @@ from apps.core.actor import Actor
 from apps.dunning import selectors
 from apps.dunning.events import ActionNeeded, StaffNeeded
 from apps.dunning.models import Entry, Run
+from apps.dunning.services.acting import SKIPPED, try_again
 from apps.dunning.services.beginning import begin
 from apps.dunning.services.rows import Held, add_entry, has_entry, hold, lock, settle
 from apps.engine.dunning import Cause
@@ -38,7 +39,8 @@ def note_failure(
     """
     held = hold(invoices.get(invoice).pk, actor=actor, at=at)
     run = _running(held, failed_at)
-    if run is None or has_entry(run, f"failed:{attempt}"):
+    cause = f"failed:{attempt}:{failed_at.isoformat()}"
+    if run is None or has_entry(run, cause):
         return run
     run.decline_class, run.attempts = decline_class, run.attempts + 1
     run.save(update_fields=["decline_class", "attempts"])
@@ -46,7 +48,7 @@ def note_failure(
         run,
         held,
         Entry.Kind.FAILED,
-        cause=f"failed:{attempt}",
+        cause=cause,
         note=decline_code,
         details={"attempt": attempt, "code": decline_code, "class": decline_class},
     )
@@ -81,8 +83,10 @@ def note_action(
 def note_method(
     organization_id: int, *, changed_at: datetime, actor: Actor, at: datetime
 ) -> list[Run]:
-    """Note that an organization pays by another method: what was declined by the old one is
-    forgotten, except where nobody may try again. Return the runs it concerns; safe to repeat.
+    """Note that an organization pays by another method: what the old one declined is tried again
+    at once, except where nobody may, and where the run is paused. Return the runs it concerns.
+
+    Safe to repeat: a change is noted once.
     """
     found = selectors.runs(organization_id).filter(
         status__in=("running", "paused"), decline_class__in=MOVED_BY_METHOD
@@ -98,7 +102,9 @@ def _forget(found: Run, cause: str, *, actor: Actor, at: datetime) -> bool:
         return False
     run.decline_class = ""
     run.save(update_fields=["decline_class"])
-    add_entry(run, held, Entry.Kind.METHOD, cause=cause)
+    paused = run.status == Run.Status.PAUSED
+    result, note = (SKIPPED, run.reason) if paused else try_again(run, held)
+    add_entry(run, held, Entry.Kind.METHOD, cause=cause, result=result, note=note)
     return True
 
 

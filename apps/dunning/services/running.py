@@ -26,6 +26,7 @@ from apps.dunning.services.deciding import take_up
 from apps.dunning.services.rows import Held, end, hold, lock, settle
 from apps.engine.dunning import Cause, due, instants
 from apps.invoicing import selectors as invoices
+from apps.payments import selectors as payments
 from apps.tenants import selectors as tenants
 
 log = logging.getLogger(__name__)
@@ -126,10 +127,10 @@ def _advance(ran: Ran, run_id: int, actor: Actor, at: datetime) -> None:
 @transaction.atomic
 def _take_batch(run_id: int, actor: Actor, at: datetime) -> int:
     """Take the steps that are due and go together; return how many. None of an invoice that is
-    settled: then the run ends.
+    settled: then the run ends; and none while money is on its way: then they wait for it.
     """
     held, run = _locked(run_id, actor, at)
-    if run.status != Run.Status.RUNNING or settle(run, held):
+    if run.status != Run.Status.RUNNING or settle(run, held) or _is_on_its_way(run):
         return 0
     batch = due(run.plan, run.pace, first=run.following, as_of=at)
     moments = instants(run.plan, run.pace)
@@ -142,6 +143,11 @@ def _take_batch(run_id: int, actor: Actor, at: datetime) -> int:
     if run.next_at is None:
         end(run, held, Run.Outcome.EXHAUSTED)
     return len(batch.steps)
+
+
+def _is_on_its_way(run: Run) -> bool:
+    """Whether an attempt was asked for, or a debit is under way: nobody reminds of that."""
+    return payments.attempt_under_way(run.invoice_id, besides="action") is not None
 
 
 def _locked(run_id: int, actor: Actor, at: datetime) -> tuple[Held, Run]:
