@@ -41,11 +41,15 @@ class ProgramFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A command line to keep running. With `tries`, so many failures in a row stop everything."""
+    """A command line to keep running. With `tries`, so many failures in a row stop everything.
+
+    One that is to be done `once` is left alone when it ends, however it ends.
+    """
 
     name: str
     command: Sequence[str]
     tries: int | None = None
+    once: bool = False
 
 
 @dataclass(slots=True)
@@ -58,6 +62,7 @@ class _Running:
     reader: threading.Thread
     failures: int = 0
     due: float | None = field(default=None)
+    is_over: bool = False
 
 
 class Supervisor:
@@ -104,7 +109,8 @@ class Supervisor:
             if self._hurry or time.monotonic() > give_up:
                 break
             time.sleep(0.05)
-        for one in self._running:
+        # What was over long ago is nobody's family any more: its number may be another's by now.
+        for one in (one for one in self._running if not one.is_over):
             _kill_family(one.process)
             one.process.wait()
             one.reader.join(timeout=1)
@@ -144,7 +150,11 @@ class Supervisor:
 
     def _looked_after(self, one: _Running) -> _Running:
         code = one.process.poll()
-        if code is None:
+        if code is None or one.is_over:
+            return one
+        if one.program.once:
+            _kill_family(one.process)
+            one.is_over = True
             return one
         if one.due is None:
             return self._put_off(one, code)

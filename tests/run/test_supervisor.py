@@ -35,8 +35,10 @@ with Supervisor(programs, logs=Path(sys.argv[1]), environment={}, terminal=sys.s
 """
 
 
-def python(name: str, code: str, mark: Path, *, tries: int | None = None) -> Program:
-    return Program(name, [sys.executable, "-c", code, str(mark)], tries=tries)
+def python(
+    name: str, code: str, mark: Path, *, tries: int | None = None, once: bool = False
+) -> Program:
+    return Program(name, [sys.executable, "-c", code, str(mark)], tries=tries, once=once)
 
 
 def supervisor(logs: Path, *programs: Program) -> tuple[Supervisor, io.StringIO]:
@@ -80,6 +82,16 @@ def test_a_program_that_ends_is_started_again(tmp_path: Path) -> None:
     with everything:
         assert everything.watch(until=lambda: terminal.getvalue().count("here") == 2)
     assert "brief ended with code 0; starting it again in 1 s." in terminal.getvalue()
+
+
+def test_what_is_done_once_is_not_started_again(tmp_path: Path) -> None:
+    single = python("single", "print('done'); raise SystemExit(3)", tmp_path, once=True)
+    brief = python("brief", "print('again')", tmp_path)
+    everything, terminal = supervisor(tmp_path, single, brief)
+    with everything:
+        assert everything.watch(until=lambda: terminal.getvalue().count("| again") == 2)
+    assert terminal.getvalue().count("| done") == 1
+    assert "single ended" not in terminal.getvalue()
 
 
 def test_a_program_out_of_tries_stops_the_others(tmp_path: Path) -> None:

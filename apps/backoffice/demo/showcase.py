@@ -154,9 +154,13 @@ def _monarch(teller: Teller, monarch: Organization) -> list[SubscriptionFacts]:
 
 
 def _mercy(teller: Teller, mercy: Organization) -> list[SubscriptionFacts]:
-    """Eight seats of HealOS, tried for two weeks and paid since; `seating` says who sits there."""
+    """Eight seats of HealOS, tried for two weeks and due since; `seating` says who sits there.
+
+    It pays by card: `cards` has it charged where there is a provider.
+    """
     start = teller.ago(mercy, months=2, days=3)
-    return [teller.subscribe(mercy, "healos-team", start=start, seats=8)]
+    by_card = {"collection": "stripe_invoice"}
+    return [teller.subscribe(mercy, "healos-team", start=start, seats=8, **by_card)]
 
 
 AGREEMENTS: dict[str, Callable[[Teller, Organization], list[SubscriptionFacts]]] = {

@@ -22,13 +22,19 @@ from apps.payments.services.inbox import (
     receive_event,
     replay_events,
 )
-from apps.payments.services.methods import choose_method, remove_method, tell_expiring
+from apps.payments.services.methods import (
+    attach_method,
+    choose_method,
+    remove_method,
+    tell_expiring,
+)
 from apps.payments.services.recording import record_payment, record_refund, reverse_payment
 from apps.payments.services.refunding import refund, refund_automatically
 
 __all__ = [
     "LARGEST_EVENT",
     "ReferenceUsed",
+    "attach_method",
     "backfill_events",
     "begin_payment",
     "begin_setup",

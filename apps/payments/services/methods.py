@@ -16,7 +16,7 @@ from apps.payments.gateway import Write
 from apps.payments.models import PaymentMethod
 from apps.payments.objects import Json, follows
 from apps.payments.projections import SeenMethod, see_method
-from apps.payments.services import calls
+from apps.payments.services import calls, customers
 from apps.subscriptions import selectors as subscriptions
 from apps.tenants import services as tenants
 
@@ -80,6 +80,28 @@ def keep_method(organization_id: int, *, seen: SeenMethod, at: datetime) -> Paym
         _record(row, "payment_method.added", ACTOR, at)
         _charge_from_now_on(row, ACTOR, at)
     return row
+
+
+def attach_method(
+    organization_id: int, *, method: str, actor: Actor, at: datetime
+) -> PaymentMethod:
+    """Save a payment method that exists at the provider (its id there) with the organization.
+
+    It is charged from now on. Never inside a transaction. Raises Forbidden, NotConfigured, and
+    ProviderRefused when the bank does not let it be saved.
+    """
+    with calls.scope(organization_id):
+        require("manage_billing", actor=actor, organization_id=organization_id)
+    customer = customers.ensure_customer(organization_id)
+    answer = calls.call(
+        Write.ATTACH_METHOD,
+        about=f"{customer}:{method}",
+        params={"customer": customer},
+        organization_id=organization_id,
+        target=method,
+    )
+    with calls.scope(organization_id):
+        return keep_method(organization_id, seen=see_method(answer), at=at)
 
 
 @follows("payment_method")

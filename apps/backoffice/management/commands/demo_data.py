@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from django.core.management.base import CommandParser
+
 from apps.backoffice import demo
 from apps.backoffice.commands import Command as BaseCommand
 from apps.backoffice.commands import now
+from apps.backoffice.demo import cards
+from apps.payments import gateway
 
 
 class Command(BaseCommand):
@@ -17,12 +21,23 @@ class Command(BaseCommand):
         "Make demo customers with agreements, usage, invoices and logins: three with people,"
         " limits, alerts and an hour of unusual usage, and six that each show something, such as"
         " reverse charge, a promotion code, credit, a draft that is held, a threshold, yen. Run"
-        " again it adds the usage of the days since, and on the same day nothing."
+        " again it adds the usage of the days since, and on the same day nothing. Where Stripe"
+        " answers (a test key, or the stand-in), one customer is charged by card."
     )
     examples = "  manage.py demo_data\n  manage.py demo_data --format json"
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take what to do only."""
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--cards-only", action="store_true", help="only charge the customer who pays by card"
+        )
+
     def run(self, **options: Any) -> None:
         """Build and say who can sign in."""
+        if options["cards_only"]:
+            self._charge()
+            return
         started = time.monotonic()
         done = demo.build(actor=self.actor, at=now())
         if self.as_json:
@@ -34,6 +49,13 @@ class Command(BaseCommand):
             self.note(f"The organization '{slug}' is not the demo's and stays as it is.")
         said = ", ".join(f"{count:,} {what}" for what, count in done.made.items())
         self.note(f"{said or 'Nothing new'} ({time.monotonic() - started:.1f} s).")
+        if gateway.configured():
+            self._charge()
+
+    def _charge(self) -> None:
+        charged = cards.charge(actor=self.actor, at=now())
+        if charged:
+            self.note(f"{charged} invoices of {cards.SLUG} were charged to a test card.")
 
 
 def _logins() -> list[dict[str, str]]:

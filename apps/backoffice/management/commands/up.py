@@ -56,9 +56,10 @@ class Command(BaseCommand):
                     refuse_busy_port(host, live_port, setting="LIVE_PORT")
                 if sandbox_port:
                     refuse_busy_port("127.0.0.1", sandbox_port, setting="SANDBOX_PORT")
-                self._prepare(demo_world=not (options["no_demo"] or settings.PRODUCTION))
+                demo_world = not (options["no_demo"] or settings.PRODUCTION)
+                self._prepare(demo_world=demo_world)
                 with _noted(sandbox_port):
-                    self._serve(host, port, live_port, sandbox_port)
+                    self._serve(host, port, live_port, sandbox_port, demo_world=demo_world)
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
 
@@ -72,10 +73,12 @@ class Command(BaseCommand):
         connections.close_all()
         settings.STATIC_ROOT.mkdir(exist_ok=True)  # the web server warns when it is missing
 
-    def _serve(self, host: str, port: int, live_port: int, sandbox_port: int) -> None:
+    def _serve(
+        self, host: str, port: int, live_port: int, sandbox_port: int, *, demo_world: bool
+    ) -> None:
         ports = {"PORT": port, "LIVE_PORT": live_port, "SANDBOX_PORT": sandbox_port}
         supervisor = Supervisor(
-            [*programs(host, port, live_port), *stand_in(sandbox_port)],
+            [*programs(host, port, live_port), *stand_in(sandbox_port, demo_world=demo_world)],
             logs=settings.DATA_DIR / "logs",
             environment={**os.environ, **{name: str(each) for name, each in ports.items()}},
             terminal=sys.stdout,
@@ -83,7 +86,7 @@ class Command(BaseCommand):
         try:
             with supervisor.listening_to_signals(), supervisor:
                 if supervisor.watch(until=lambda: is_healthy(host, port)):
-                    supervisor.say(welcome(host, port))
+                    supervisor.say(welcome(host, port, sandbox_port))
                     supervisor.watch()
                 supervisor.say("Stopping ...")
         except ProgramFailed as failure:
@@ -128,14 +131,19 @@ def programs(host: str, port: int, live_port: int) -> list[Program]:
     ]
 
 
-def stand_in(port: int) -> list[Program]:
-    """Return the stand-in for Stripe, where it has a port. One process: it has one store."""
+def stand_in(port: int, *, demo_world: bool = False) -> list[Program]:
+    """Return the stand-in for Stripe, where it has a port. One process: it has one store.
+
+    The demo world's cards are charged there, beside everything else: nobody waits for it.
+    """
     command = (sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws",
                "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
                "--blocking-threads", "8", "--backpressure", "64",
                "--respawn-failed-workers", "--workers-kill-timeout", "2",
                "apps.sandbox.wsgi:application")  # fmt: skip
-    return [Program("sandbox", command)] if port else []
+    cards = (sys.executable, str(settings.BASE_DIR / "manage.py"), "demo_data", "--cards-only")
+    charged = [Program("demo", cards, once=True)] if demo_world else []
+    return [Program("sandbox", command), *charged] if port else []
 
 
 def stand_in_port(port: int, asked: int | None) -> int:
@@ -189,7 +197,7 @@ def is_healthy(host: str, port: int) -> bool:
         return False
 
 
-def welcome(host: str, port: int) -> str:
+def welcome(host: str, port: int, sandbox_port: int = 0) -> str:
     """Return the block that says where everything is and who may sign in."""
     base = f"http://{_shown(host)}:{port}"
     places = {
@@ -199,6 +207,8 @@ def welcome(host: str, port: int) -> str:
         "Health": "/health",
     }
     lines = [f"  {name:<10} {base}{path}" for name, path in places.items()]
+    if sandbox_port:
+        lines += [f"  {'Stripe':<10} http://127.0.0.1:{sandbox_port}/_stripe/ (simulated)"]
     if not settings.PRODUCTION:
         lines += ["", f"  Sign in with the password {demo.PASSWORD} as"]
         lines += [_login(login) for login in demo.LOGINS]
