@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from apps.sandbox.delivery import Chaos
@@ -125,3 +128,19 @@ def test_lists_show_what_there_is(shop: Shop, visitor: Visitor) -> None:
     assert "12.34 USD" in listed
     assert str(draft.id) in listed
     assert opened.id in visitor.open("/_stripe/sessions")
+
+
+# The sandbox's process loads no app of Django's: nothing in a page may need one.
+BARE = """
+from apps.sandbox.engine import Sandbox
+from tests.sandbox.surfing import Visitor
+visitor = Visitor(Sandbox())
+for path in ("", "time", "events", "webhooks", "customers", "invoices", "sessions", "nothing"):
+    print(visitor.open(f"/_stripe/{path}").status)
+"""
+
+
+def test_pages_are_drawn_where_no_app_is_loaded() -> None:
+    command = [sys.executable, "-c", BARE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["200"] * 7 + ["404"], done.stderr

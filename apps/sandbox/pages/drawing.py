@@ -32,7 +32,9 @@ def show(
 ) -> Answer:
     """Return a page. `leads_to` are addresses elsewhere to which its forms may lead in the end."""
     common = {"base": visit.base, "path": visit.place(visit.path), "now": visit.sandbox.now}
-    text = ENGINE.get_template(f"sandbox/{template}.html").render(Context({**common, **context}))
+    # Without localization: that asks the apps for their languages, and here no app is loaded.
+    drawn = Context({**common, **context}, use_l10n=False)
+    text = ENGINE.get_template(f"sandbox/{template}.html").render(drawn)
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none';"
         f" frame-ancestors 'none'; form-action {' '.join(_targets(leads_to))}"
