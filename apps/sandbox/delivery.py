@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import random
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Post = Callable[[str, bytes, Mapping[str, str]], int]
 
 TIMEOUT_SECONDS = 10
+# A sender that took deliveries and is not heard of for so long has died.
+GIVEN_UP_AFTER = 1_200.0
 # Stripe goes on for three days; on a laptop an hour is enough to see it.
 PAUSES = (1, 2, 5, 15, 60, 300, 900, 3600)
 LONGEST_DELAY = 5.0
@@ -101,10 +104,11 @@ def deliver_due(
 ) -> int:
     """Send what is due, and return how many were sent; `at_once` does not wait for pauses.
 
-    Safe to call from several threads: a delivery may then go out twice, as Stripe's do.
+    Safe to call from several threads: each delivery is taken by one of them.
     """
-    until = float("inf") if at_once else time.time()
-    due = sandbox.store.due_deliveries(until, limit)
+    now = time.time()
+    until = sys.float_info.max if at_once else now
+    due = sandbox.store.take_deliveries(until, again_at=now + GIVEN_UP_AFTER, limit=limit)
     for row in due:
         _deliver(sandbox, send, dict(row))
     return len(due)

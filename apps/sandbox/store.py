@@ -207,10 +207,6 @@ class Store:
             (key, fingerprint, *answer),
         )
 
-    def forget_answers(self, before: int) -> None:
-        """Forget the answers saved before an instant; Stripe keeps them for a day at least."""
-        self._connection.execute("DELETE FROM answers WHERE at < ?", (before,))
-
     # --- deliveries ------------------------------------------------------------------------------
 
     def add_delivery(self, event: str, endpoint: str, due: float) -> None:
@@ -219,14 +215,24 @@ class Store:
             "INSERT INTO deliveries (event, endpoint, due) VALUES (?, ?, ?)", (event, endpoint, due)
         )
 
-    def due_deliveries(self, until: float, limit: int = 100) -> list[sqlite3.Row]:
-        """Return the deliveries that wait and are due, the earliest first."""
-        return self._all(
-            "SELECT * FROM deliveries WHERE state = 'waiting' AND due <= ?"
-            " ORDER BY due, number LIMIT ?",
-            until,
-            limit,
-        )
+    def take_deliveries(
+        self, until: float, *, again_at: float, limit: int = 100
+    ) -> list[sqlite3.Row]:
+        """Return the deliveries that wait and are due, the earliest first.
+
+        They are the caller's until `again_at`; then somebody else may take them, because the
+        caller has died.
+        """
+        with self.transaction():
+            found = self._all(
+                "SELECT * FROM deliveries WHERE state = 'waiting' AND due <= ?"
+                " ORDER BY due, number LIMIT ?",
+                until,
+                limit,
+            )
+            taken = [(again_at, row["number"]) for row in found]
+            self._connection.executemany("UPDATE deliveries SET due = ? WHERE number = ?", taken)
+        return found
 
     def settle_delivery(
         self, number: int, *, state: str, answer: str, due: float, attempts: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,6 +91,21 @@ def test_it_waits_before_it_tells_again(shop: Shop) -> None:
     assert delivery.deliver_due(shop.sandbox, Ear(status=500)) == 1
     assert delivery.deliver_due(shop.sandbox, Ear()) == 0
     assert shop.sandbox.store.waiting_deliveries() == 1
+
+
+def test_several_senders_never_send_the_same_delivery(shop: Shop) -> None:
+    endpoint(shop, "customer.created")
+    for _ in range(20):
+        shop.customer(card=None)
+    ear = Ear()
+    senders = [
+        threading.Thread(target=delivery.deliver_due, args=(shop.sandbox, ear)) for _ in range(4)
+    ]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert len(ear.ids) == len(set(ear.ids)) == 20
 
 
 def test_a_deleted_endpoint_is_told_nothing_more(shop: Shop) -> None:
