@@ -36,7 +36,7 @@ def show(
     drawn = Context({**common, **context}, use_l10n=False)
     text = ENGINE.get_template(f"sandbox/{template}.html").render(drawn)
     policy = (
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none';"
+        "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none';"
         f" frame-ancestors 'none'; form-action {' '.join(_targets(leads_to))}"
     )
     headers = [
