@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import stripe
 
-from tests.sandbox.shop import Shop
+from apps.sandbox.engine import Sandbox
+from apps.sandbox.store import Store
+from apps.sandbox.transports import SandboxClient
+from tests.sandbox.shop import KEY, Shop
 
 
 def test_an_invoice_of_amounts_is_paid_from_the_saved_card(shop: Shop) -> None:
@@ -121,3 +127,52 @@ def test_lines_beyond_the_first_ten_are_read_in_pages(shop: Shop) -> None:
     assert len(draft.lines.data) == 10
     pages = shop.client.v1.invoices.line_items.list(str(draft.id), {"limit": 5})
     assert [line.amount for line in pages.auto_paging_iter()] == amounts
+
+
+@pytest.mark.parametrize(
+    ("iban", "status"), [("DE89370400440532013000", "paid"), ("DE62370400440532013001", "open")]
+)
+def test_a_bank_debit_of_an_invoice_is_known_days_later(shop: Shop, iban: str, status: str) -> None:
+    ada = shop.customer(card=None)
+    wanted: Any = {"type": "sepa_debit", "sepa_debit": {"iban": iban}}
+    method = shop.client.v1.payment_methods.create(wanted)
+    shop.client.v1.payment_methods.attach(method.id, {"customer": ada.id})
+    invoice = shop.final(ada, 10_00)
+    waiting = shop.client.v1.invoices.pay(str(invoice.id), {"payment_method": method.id})
+    assert (waiting.status, waiting.amount_paid) == ("open", 0)
+    with pytest.raises(stripe.InvalidRequestError, match="being processed"):
+        shop.client.v1.invoices.pay(str(invoice.id))
+    shop.sandbox.advance(5 * 86_400)
+    assert shop.client.v1.invoices.retrieve(str(invoice.id)).status == status
+    assert ("invoice.payment_failed" in shop.told()) == (status == "open")
+
+
+def test_a_void_invoice_gives_the_customers_credit_back(shop: Shop) -> None:
+    ada = shop.customer()
+    credit: Any = {"amount": -4_00, "currency": "usd"}
+    shop.client.v1.customers.balance_transactions.create(ada.id, credit)
+    invoice = shop.final(ada, 10_00)
+    assert (invoice.amount_due, invoice.ending_balance) == (6_00, 0)
+    shop.client.v1.invoices.void_invoice(str(invoice.id))
+    assert shop.client.v1.customers.retrieve(ada.id).balance == -4_00
+
+
+def test_what_is_too_little_to_charge_is_owed_on_the_next_invoice(shop: Shop) -> None:
+    ada = shop.customer()
+    assert shop.final(ada, 30).status == "paid"
+    assert not shop.client.v1.charges.list().data
+    assert shop.final(ada, 10_00).amount_due == 10_30
+
+
+def test_nothing_is_forgotten_when_the_process_ends(tmp_path: Path) -> None:
+    for expected in (0, 1, 2):
+        sandbox = Sandbox(Store(tmp_path / "sandbox.sqlite"), strict=True)
+        client = stripe.StripeClient(KEY, http_client=SandboxClient(sandbox))
+        assert len(client.v1.customers.list().data) == expected
+        made = client.v1.customers.create({}, {"idempotency_key": f"key-{expected}"})
+        sandbox.store.close()
+        again = Sandbox(Store(tmp_path / "sandbox.sqlite"), strict=True)
+        client = stripe.StripeClient(KEY, http_client=SandboxClient(again))
+        repeated = client.v1.customers.create({}, {"idempotency_key": f"key-{expected}"})
+        assert repeated.id == made.id
+        again.store.close()

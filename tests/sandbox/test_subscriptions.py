@@ -375,3 +375,14 @@ def test_an_invoice_that_is_sent_is_overdue_after_its_days(club: Club) -> None:
     bill = club.again(made)["latest_invoice"]
     assert (bill.status, bill.due_date) == ("open", JANUARY + 3_600 + 7 * DAY)
     assert "invoice.overdue" in club.shop.told()
+
+
+def test_a_detached_card_fails_a_renewal_and_stops_nobody_elses_time(club: Club) -> None:
+    made = club.subscribe()
+    card = club.v1.customers.retrieve(club.customer.id).invoice_settings.default_payment_method
+    club.go_to(FEBRUARY + 60)
+    draft = club.again(made)["latest_invoice"].id
+    club.v1.invoices.update(draft, {"default_payment_method": card})
+    club.v1.payment_methods.detach(card)
+    club.go_to(FEBRUARY + 7_200)
+    assert club.again(made).status == "past_due"

@@ -156,15 +156,17 @@ def _saves_method(world: World, invoice: Body) -> bool:
 
 
 def method_for(world: World, invoice: Body) -> str | None:
-    """Return which payment method an invoice is charged to."""
+    """Return which payment method an invoice is charged to; one that was detached is none."""
     subscription = world.look(invoice["_subscription"]) or {}
     customer = world.get("customer", invoice["customer"])
-    method: str | None = (
-        invoice["default_payment_method"]
-        or subscription.get("default_payment_method")
-        or customer["invoice_settings"]["default_payment_method"]
+    named = (
+        invoice["default_payment_method"],
+        subscription.get("default_payment_method"),
+        customer["invoice_settings"]["default_payment_method"],
     )
-    return method
+    known = (world.look(each) for each in named)
+    usable = (each for each in known if each and each["customer"] == customer["id"])
+    return next((str(each["id"]) for each in usable), None)
 
 
 def attempt(world: World, invoice: Body, method: str | None = None) -> Refusal | None:
@@ -298,6 +300,7 @@ def void(world: World, invoice: Body) -> Body:
     invoice.update(status="void", next_payment_attempt=None, auto_advance=False)
     invoice["status_transitions"]["voided_at"] = at
     schedule(world, invoice)
+    _give_balance_back(world, invoice)
     for payment in world.find("invoice_payment", invoice=invoice["id"], status="open"):
         payment["status"] = "canceled"
         payment["status_transitions"]["canceled_at"] = at
@@ -307,6 +310,16 @@ def void(world: World, invoice: Body) -> Body:
     world.emit("invoice.voided", invoice)
     tell(world, invoice)
     return invoice
+
+
+def _give_balance_back(world: World, invoice: Body) -> None:
+    """Undo what finalizing did to the customer's balance."""
+    customer = world.get("customer", invoice["customer"])
+    moved = invoice["starting_balance"] - (invoice["ending_balance"] or 0)
+    currency, identity = invoice["currency"], invoice["id"]
+    balances.move(
+        world, customer, moved, "unapplied_from_invoice", currency=currency, invoice=identity
+    )
 
 
 @intents.follow
