@@ -101,7 +101,8 @@ class _Transport(stripe.HTTPClient):
         """Hold nothing open."""
 
 
-stripe.default_http_client = _Transport()
+TRANSPORT = _Transport()
+stripe.default_http_client = TRANSPORT
 
 
 @contextmanager

@@ -34,8 +34,24 @@ GROUPS = {
     "live_seen": "live",
     "live_look": "live",
     "verify_seat": "verify",
+    "webhook_ack": "webhooks",
+    "webhook_drain": "webhooks",
 }
-ALIASES = {"invoices": "invoice_run", "ingest": "ingest_1000", "verify": "verify_seat"}
+ALIASES = {
+    "invoices": "invoice_run",
+    "ingest": "ingest_1000",
+    "verify": "verify_seat",
+    "webhooks": "webhook_ack",
+}
+
+# What has to be known before the settings are read.
+SETTINGS = {
+    "webhooks": {
+        "STRIPE_SECRET_KEY": "sk_test_bench00000000000000000000",
+        "STRIPE_WEBHOOK_SECRET": "whsec_bench",
+        "STRIPE_REQUESTS_PER_SECOND": "0",
+    }
+}
 
 
 def main() -> int:
@@ -69,6 +85,7 @@ def _measured(group: str) -> list[dict[str, object]]:
     }
     for inherited in ("TEST_SERVER", "TEST_TEMPLATE", "DATABASE_URL"):
         environment.pop(inherited, None)
+    environment |= SETTINGS.get(group, {})
     command = [sys.executable, "-m", "tests.bench.run", group]
     result = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE)
     return list(json.loads(result.stdout))

@@ -23,10 +23,11 @@ OK = b"HTTP/1.1 200"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one client sends: its key, and the bodies of its requests."""
+    """What one client sends: its key, the bodies of its requests, and a header for each."""
 
     key: str
     bodies: Sequence[bytes]
+    headers: Sequence[str] = ()
 
 
 @contextlib.contextmanager
@@ -89,7 +90,9 @@ def _client(
     gate: threading.Barrier,
     took: list[float] | None = None,
 ) -> None:
-    requests = [_request(path, load.key, body) for body in load.bodies]
+    headers = load.headers or [f"Authorization: Bearer {load.key}"] * len(load.bodies)
+    sent_with = zip(headers, load.bodies, strict=True)
+    requests = [_request(path, header, body) for header, body in sent_with]
     with socket.create_connection((HOST, port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         gate.wait()
@@ -101,9 +104,9 @@ def _client(
                 took.append((time.perf_counter() - sent) * 1000)
 
 
-def _request(path: str, key: str, body: bytes) -> bytes:
+def _request(path: str, header: str, body: bytes) -> bytes:
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\n{header}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

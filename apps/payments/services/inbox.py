@@ -105,40 +105,44 @@ def _secrets(endpoint: str) -> Sequence[str]:
     return [settings.STRIPE_WEBHOOK_SECRET, settings.STRIPE_WEBHOOK_SECRET_PREVIOUS]
 
 
+# One event a statement: arrays of texts cost more to write out than a page of round trips.
 INSERT = """INSERT INTO payments_providerevent (event_id, type, object_type, object_id, livemode,
   api_version, happened_at, received_at, source, payload, state, tries, next_try_at, error)
-SELECT e.id, e.type, e.object_type, e.object_id, %(livemode)s, e.version, to_timestamp(e.created),
-  %(at)s, %(source)s, e.payload::jsonb,
-  CASE WHEN e.object_id <> '' AND e.object_type = ANY (%(kinds)s) THEN 'pending' ELSE 'skipped' END,
-  0, %(at)s, ''
-FROM unnest(%(ids)s::text[], %(types)s::text[], %(object_types)s::text[], %(objects)s::text[],
-  %(versions)s::text[], %(created)s::bigint[], %(payloads)s::text[])
-  AS e (id, type, object_type, object_id, version, created, payload)
+VALUES (%(id)s, %(type)s, %(object_type)s, %(object)s, %(livemode)s, %(version)s,
+  to_timestamp(%(created)s::bigint), %(at)s, %(source)s, %(payload)s::text::jsonb, %(state)s, 0,
+  %(at)s, '')
 ON CONFLICT (event_id) DO NOTHING RETURNING id"""
+Told = Sequence[tuple[_Event, str]]
 
 
-def _store(
-    events: Sequence[tuple[_Event, str]], *, source: ProviderEvent.Source, at: datetime
-) -> int:
+def _store(events: Told, *, source: ProviderEvent.Source, at: datetime) -> int:
     """Store events with their texts, those that are here already aside; return how many are new."""
-    values = {
-        "livemode": gateway.livemode(),
-        "at": at,
-        "source": source,
-        "kinds": list(KINDS),
-        "ids": [event.id for event, _ in events],
-        "types": [event.type for event, _ in events],
-        "object_types": [event.data.object.object for event, _ in events],
-        "objects": [event.data.object.id for event, _ in events],
-        "versions": [event.api_version or "" for event, _ in events],
-        "created": [event.created for event, _ in events],
-        "payloads": [text for _, text in events],
-    }
     try:
         with rls.ops_scope("webhook: store what the provider tells"):
-            return len(statements.rows(INSERT, values))
+            return sum(
+                len(statements.rows(INSERT, _values(event, text, source, at)))
+                for event, text in events
+            )
     except DataError:
         raise Invalid("The event has texts that no database stores.") from None
+
+
+def _values(event: _Event, text: str, source: ProviderEvent.Source, at: datetime) -> dict[str, Any]:
+    subject = event.data.object
+    is_known = bool(subject.id) and subject.object in KINDS
+    return {
+        "id": event.id,
+        "type": event.type,
+        "object_type": subject.object,
+        "object": subject.id,
+        "livemode": event.livemode,
+        "version": event.api_version or "",
+        "created": event.created,
+        "at": at,
+        "source": source.value,
+        "payload": text,
+        "state": (State.PENDING if is_known else State.SKIPPED).value,
+    }
 
 
 # --- handling -------------------------------------------------------------------------------------
