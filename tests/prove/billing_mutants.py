@@ -8,7 +8,7 @@ from functools import partial
 
 from apps.core.postgres import base
 from apps.invoicing.services import issuing, run
-from apps.payments import services as payments
+from apps.payments.services import recording as payments
 from apps.subscriptions import services as subscriptions
 from apps.tenants import services as tenants
 from tests.prove.mutation import mutate, mutate_text

@@ -22,7 +22,7 @@ from apps.core.errors import DomainError
 from apps.invoicing import services as invoicing
 from apps.invoicing.models import Invoice
 from apps.invoicing.services import issuing, run
-from apps.payments import services as payments
+from apps.payments.services import recording as payments
 from apps.subscriptions import selectors as subscription_selectors
 from apps.usage import services as usage
 from apps.usage.services import rollup
