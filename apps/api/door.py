@@ -64,6 +64,7 @@ class ApiView(APIView):
     schema = ApiSchema()
     http_method_names = ["get", "head", "post", "patch", "delete", "put"]
     passes_over_parameters = False  # that the operation does not declare
+    is_outside = False  # asks the payment provider: no transaction waits, handlers open the scope
     received_at: datetime
     raw: bytes
     media_type: str
@@ -96,6 +97,8 @@ class ApiView(APIView):
         self.raw, self.media_type = raw_body(
             self.request._request, media_types=declared.media_types
         )
+        if self.is_outside:
+            return handler()
         with self.caller.scope():
             if not declared.takes_key:
                 return handler()

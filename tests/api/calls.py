@@ -19,12 +19,25 @@ from apps.dunning.models import Run
 from apps.entitlements import services as entitlements
 from apps.entitlements.models import Reservation, SpendCap
 from apps.invoicing import services as billing
-from apps.invoicing.models import Charge, Correction, CreditGrant, CreditNote, InvoiceLine
+from apps.invoicing.models import (
+    Charge,
+    Correction,
+    CreditGrant,
+    CreditNote,
+    Invoice,
+    InvoiceLine,
+)
 from apps.invoicing.services import NewCharge
 from apps.licensing import services as licensing
 from apps.licensing.models import Instance, License
 from apps.payments import services as payments
-from apps.payments.models import Payment
+from apps.payments.models import (
+    CheckoutSession,
+    Dispute,
+    Payment,
+    PaymentAttempt,
+    PaymentMethod,
+)
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
 from apps.plans.offers import CouponRules
@@ -43,6 +56,7 @@ from tests import worlds
 from tests.api.client import operations
 from tests.conftest import STAFF
 from tests.dunning.rows import dunned
+from tests.payments.rows import collected
 from tests.watch.rows import watched
 from tests.worlds import NOW, World
 
@@ -57,6 +71,7 @@ SEAT = "seat"
 HEAD, MEMBER, INVITATION, API_KEY = "head", "member", "invitation", "api_key"
 RULE, ALERT, ANOMALY = "alert_rule", "alert", "anomaly"
 DUNNING = "dunning_run"
+METHOD, CHECKOUT, ATTEMPT, DISPUTE = "payment_method", "checkout_session", "attempt", "dispute"
 PREFIXES = {
     ORGANIZATION: "org",
     SUBSCRIPTION: "sub",
@@ -79,6 +94,10 @@ PREFIXES = {
     ALERT: "al",
     ANOMALY: "an",
     DUNNING: "dun",
+    METHOD: "pmt",
+    CHECKOUT: "cks",
+    ATTEMPT: "pat",
+    DISPUTE: "dsp",
     HEAD: "mem",
     MEMBER: "mem",
     INVITATION: "invt",
@@ -339,6 +358,18 @@ CALLS: dict[str, Call] = {
         {"/externalOrgId": ORGANIZATION},
         body={"userId": "u", "applicationSlug": "gateway", "externalOrgId": "nobody"},
     ),
+    "list_payment_methods": Call({"?organization": ORGANIZATION, "?starting_after": METHOD}),
+    "choose_payment_method": Call({"payment_method": METHOD}, body={}),
+    "remove_payment_method": Call({"payment_method": METHOD}, body={}),
+    # There is no provider in the tests of who may: whoever may is told that.
+    "create_checkout_session": Call(
+        {"/organization": ORGANIZATION}, body={"mode": "setup"}, ok=409
+    ),
+    "get_checkout_session": Call({"checkout_session": CHECKOUT}),
+    "pay_invoice": Call({"invoice": INVOICE}, body={}, ok=409),
+    "list_payment_attempts": Call({"invoice": INVOICE}),
+    "list_disputes": Call({"?organization": ORGANIZATION, "?starting_after": DISPUTE}),
+    "refund_credit_note": Call({"credit_note": NOTE}, body={}, ok=409),
     "list_refunds": Call({"credit_note": NOTE}),
     "record_refund": Call({"credit_note": NOTE}, body={}, ok=422),
 }
@@ -365,6 +396,10 @@ OTHERS: Mapping[str, type[Model]] = {
     ALERT: Alert,
     ANOMALY: Anomaly,
     DUNNING: Run,
+    METHOD: PaymentMethod,
+    CHECKOUT: CheckoutSession,
+    ATTEMPT: PaymentAttempt,
+    DISPUTE: Dispute,
 }
 AMONG = {HEAD: {"role": "OWNER"}, MEMBER: {"role": "MEMBER"}}  # whoever came first
 
@@ -420,6 +455,8 @@ def make(world: World) -> None:
     billing.heal_usage(organization_id=world.id, actor=STAFF, at=NOW)
     watched(world.id, meter="ai_requests", actor=STAFF, at=NOW)
     dunned(world.id, actor=STAFF, at=NOW)
+    invoice = Invoice.objects.filter(organization_id=world.id).order_by("id")[0]
+    collected(world.id, invoice, actor=STAFF, at=NOW)
     licensing.issue_license(world.id, instance="plant-1", actor=STAFF, at=NOW)
 
 

@@ -17,17 +17,7 @@ from apps.invoicing.services import NewCharge, Split
 from apps.licensing import services as licensing
 from apps.payments import services as payments
 from apps.payments.gateway import Write
-from apps.payments.models import (
-    CheckoutSession,
-    Collection,
-    Dispute,
-    Payment,
-    PaymentAttempt,
-    PaymentMethod,
-    ProviderCustomer,
-    Refund,
-    RefundOrder,
-)
+from apps.payments.models import ProviderCustomer
 from apps.payments.services import calls
 from apps.plans import services as plans
 from apps.plans.catalog import parse_catalog
@@ -43,6 +33,7 @@ from apps.usage.checking import NewEvent, Refusal, Unread
 from apps.usage.devices import NewReport
 from apps.usage.doubts import Doubt
 from tests.dunning.rows import dunned
+from tests.payments.rows import collected
 from tests.prove import world
 from tests.prove.ground import ask
 from tests.prove.world import ACTOR, NOW
@@ -246,7 +237,7 @@ def _settle_and_park(organization_id: int) -> None:
     payments.record_payment(str(invoice.number), amount=Decimal("1.00"), actor=ACTOR, at=NOW)
     _credited(organization_id, str(invoice.number))
     _known_at_the_provider(organization_id)
-    _collected_by_the_provider(organization_id, invoice)
+    collected(organization_id, invoice, actor=ACTOR, at=NOW)
     dunned(organization_id, actor=ACTOR, at=NOW)
     first = Subscription.objects.filter(organization_id=organization_id).order_by("id")[0]
     _changed_and_discounted(organization_id, first.pk)
@@ -277,54 +268,6 @@ def _credited(organization_id: int, number: str) -> None:
         at=NOW,
     )
     payments.record_refund(note.public_id, actor=ACTOR, at=NOW)
-
-
-def _collected_by_the_provider(organization_id: int, invoice: Invoice) -> None:
-    """A card, an invoice that was charged to it, a visit, money that went back, and a dispute."""
-    whose = {"organization_id": organization_id, "currency": invoice.currency}
-    asked = {"asked_by": ACTOR.id, "asked_at": NOW, "ended_at": NOW}
-    card = PaymentMethod.objects.create(
-        organization_id=organization_id,
-        provider_id=f"pm_{organization_id}",
-        kind="card",
-        last4="4242",
-        is_default=True,
-    )
-    collection = Collection.objects.create(
-        **whose, invoice_id=invoice.pk, provider_id=f"in_{organization_id}", status="closed"
-    )
-    PaymentAttempt.objects.create(
-        **whose,
-        **asked,
-        collection=collection,
-        invoice_id=invoice.pk,
-        number=1,
-        method=card,
-        amount=1_00,
-        status="failed",
-    )
-    CheckoutSession.objects.create(
-        organization_id=organization_id,
-        mode="setup",
-        purpose="setup",
-        status="expired",
-        back="/portal/",
-        **asked,
-    )
-    note = Refund.objects.filter(organization_id=organization_id)[0].credit_note_id
-    payment = Payment.objects.filter(organization_id=organization_id)[0]
-    RefundOrder.objects.create(
-        **whose, **asked, credit_note_id=note, payment=payment, amount=1, status="failed"
-    )
-    Dispute.objects.create(
-        **whose,
-        provider_id=f"dp_{organization_id}",
-        payment=payment,
-        amount=1_00,
-        reason="fraudulent",
-        status="needs_response",
-        opened_at=NOW,
-    )
 
 
 def _known_at_the_provider(organization_id: int) -> None:

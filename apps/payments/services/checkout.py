@@ -38,7 +38,8 @@ PLACE = "/portal/checkout"
 # --- beginning ------------------------------------------------------------------------------------
 @transaction.atomic
 def begin_setup(organization_id: int, *, back: str, actor: Actor, at: datetime) -> CheckoutSession:
-    """Begin a visit that saves a payment method; `back` is the path of ours to return to.
+    """Begin a visit that saves a payment method; `back` is where to return to: a path of the
+    portal, or an https address of the caller's.
 
     While one is open it is the one: two tabs do not save two cards. Raises Forbidden,
     NotConfigured.
@@ -74,8 +75,8 @@ def _begin(
 ) -> CheckoutSession:
     if not gateway.configured():
         raise NotConfigured("No payment provider is configured: payments are recorded by hand.")
-    if not back.startswith("/") or back.startswith("//"):
-        raise Invalid("Say which page of ours to return to, as a path.", param="back")
+    if not (back.startswith("https://") or (back.startswith("/") and back[:2] != "//")):
+        raise Invalid("Say where to return to: a path of ours or an https address.", param="back")
     session, _is_new = CheckoutSession.objects.get_or_create(
         organization_id=organization_id,
         purpose=purpose,
@@ -152,8 +153,8 @@ def _described(session: CheckoutSession, customer: str) -> dict[str, Any]:
         "mode": session.mode,
         "customer": customer,
         "client_reference_id": session.public_id,
-        "success_url": f"{place}/done/",
-        "cancel_url": f"{place}/left/",
+        "success_url": f"{place}/done/" if session.back.startswith("/") else session.back,
+        "cancel_url": f"{place}/left/" if session.back.startswith("/") else session.back,
     }
     organization = tenants_read.organization(session.organization_id)
     if session.mode == Mode.SETUP:
