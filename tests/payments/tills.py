@@ -129,8 +129,15 @@ class Till:
 def till(slug: str = "acme") -> Iterator[Till]:
     """Open a till: the catalogue is loaded, the organization is there, nothing is owed."""
     world.load()
+    with till_of(make_organization(slug)) as opened:
+        yield opened
+
+
+@contextmanager
+def till_of(organization: Organization) -> Iterator[Till]:
+    """Open a till for an organization."""
     sandbox = Sandbox(strict=True)
     transport = SandboxClient(sandbox)
     with gateway.use(transport, key=KEY):
         client = stripe.StripeClient(KEY, http_client=transport)
-        yield Till(sandbox, client, transport, make_organization(slug))
+        yield Till(sandbox, client, transport, organization)

@@ -120,7 +120,9 @@ class RefundOrderShape(Shape):
 class OfOrganization(ListQuery):
     """Whose."""
 
-    organization = Text(required=False, help_text="id, slug or `ext:` id; default: the key's own")
+    organization = serializers.CharField(
+        default="", help_text="id, slug or `ext:` id; default: the key's own"
+    )
 
 
 class WhoseBody(Body):
@@ -128,8 +130,8 @@ class WhoseBody(Body):
 
     replays = False
     mode = Choice(choices=[("setup", "Save a payment method"), ("payment", "Pay an invoice")])
-    organization = Text(required=False, help_text="of a setup: id, slug or `ext:` id")
-    invoice = Text(required=False, help_text="of a payment: id or number")
+    organization = Text(default="", allow_blank=True, help_text="of a setup: id, slug or `ext:` id")
+    invoice = Text(default="", allow_blank=True, help_text="of a payment: id or number")
     back = Text(
         max_length=LONGEST_ADDRESS,
         default="/portal/payment/",
@@ -141,7 +143,9 @@ class PayBody(Body):
     """What to charge."""
 
     replays = False
-    payment_method = Text(required=False, help_text="default: the organization's default")
+    payment_method = Text(
+        default="", allow_blank=True, help_text="default: the organization's default"
+    )
 
 
 class PaymentMethods(ApiView):
