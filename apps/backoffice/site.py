@@ -20,6 +20,13 @@ from apps.backoffice import access
 from apps.backoffice.access import is_staff
 from apps.backoffice.admin.audit import AuditScreen
 from apps.backoffice.admin.charges import ChargeScreen
+from apps.backoffice.admin.collecting import (
+    CollectionScreen,
+    DisputeScreen,
+    PaymentAttemptScreen,
+    PaymentMethodScreen,
+    RefundOrderScreen,
+)
 from apps.backoffice.admin.core import OutboxDeliveryScreen, OutboxEventScreen
 from apps.backoffice.admin.corrections import CorrectionScreen
 from apps.backoffice.admin.coupons import CouponScreen, PromotionCodeScreen
@@ -85,11 +92,16 @@ from apps.invoicing.models import (
 )
 from apps.licensing.models import Instance, License, SigningKey
 from apps.payments.models import (
+    Collection,
+    Dispute,
     Payment,
+    PaymentAttempt,
+    PaymentMethod,
     ProviderCall,
     ProviderCustomer,
     ProviderEvent,
     Refund,
+    RefundOrder,
 )
 from apps.plans.models import Coupon, Feature, Plan, PromotionCode, TaxRate
 from apps.seats.models import Pool, Seat
@@ -145,6 +157,11 @@ SCREENS: dict[type[Model], type[Screen]] = {
     Charge: ChargeScreen,
     Payment: PaymentScreen,
     Refund: RefundScreen,
+    PaymentMethod: PaymentMethodScreen,
+    Collection: CollectionScreen,
+    PaymentAttempt: PaymentAttemptScreen,
+    RefundOrder: RefundOrderScreen,
+    Dispute: DisputeScreen,
     CreditGrant: CreditGrantScreen,
     CreditNote: CreditNoteScreen,
     LedgerTransaction: LedgerScreen,

@@ -14,7 +14,7 @@ from apps.core.actor import system
 from apps.core.models import OutboxDelivery
 from apps.entitlements import services as entitlements
 from apps.invoicing import services as invoicing
-from apps.invoicing.models import Parked
+from apps.invoicing.models import Invoice, Parked
 from apps.invoicing.services import Split, run
 from apps.licensing import services as licensing
 from apps.payments import services as payments
@@ -34,6 +34,7 @@ from apps.usage.devices import NewReport
 from tests import worlds
 from tests.conftest import STAFF
 from tests.dunning.rows import dunned
+from tests.payments.rows import collected
 from tests.watch.rows import watched
 from tests.worlds import NOW, World
 from tests.write_guard import rooms_write_only_their_own
@@ -171,6 +172,8 @@ def everything(world: World, draft: str, parked: int, rejected: int, dead: int) 
         seats.assign_seat(seated, person=world.owner.email, actor=STAFF, at=NOW)
         seats.assign_seat(seated, person="guest@acme.example", actor=STAFF, at=NOW)
         speak_with_stripe(world.id)
+        invoice = Invoice.objects.filter(organization_id=world.id).order_by("id")[0]
+        collected(world.id, invoice, actor=STAFF, at=NOW)
 
 
 def speak_with_stripe(organization_id: int) -> None:

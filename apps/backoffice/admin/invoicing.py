@@ -37,6 +37,7 @@ from apps.invoicing.models import (
     LedgerTransaction,
     Parked,
 )
+from apps.payments import gateway as payments_gateway
 from apps.payments import selectors as payment_selectors
 from apps.payments import services as payments
 from apps.usage import selectors as usage
@@ -109,6 +110,7 @@ class InvoiceScreen(DraftActs, Screen):
         "finalize",
         {"title": "Draft", "icon": "edit_note", "items": ["hold", "refresh", "discard"]},
         "record_payment",
+        "charge",
         {"title": "Files", "icon": "download", "items": ["download", "xml"]},
         "rebill",
         {"title": "Give up", "icon": "block", "items": ["void", "uncollectible"]},
@@ -285,6 +287,35 @@ class InvoiceScreen(DraftActs, Screen):
                 row.public_id, **answers, actor=actor_of(request), at=time_of(row)
             )
             return f"{cells.money(paid.amount, paid.currency)} was recorded on {row}."
+
+        return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
+
+    @act(
+        "Charge now",
+        capability="manage_billing",
+        icon="credit_card",
+        applies=lambda row: row.amount_due > 0 and payments_gateway.configured(),
+        otherwise=lambda row: (
+            _why_not(row, "so there is nothing to charge.")
+            if payments_gateway.configured()
+            else "No payment provider is configured: record the payment by hand."
+        ),
+    )
+    def charge(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask whether the customer's payment method shall be charged."""
+        row = self.row(request, object_id)
+        method = payment_selectors.default_method(row.organization_id)
+        question = Ask(
+            f"Charge {row}",
+            f"{cells.money(row.amount_due, row.currency)} is charged to "
+            f"{method or 'no payment method: the customer has none'}. What comes of it stands "
+            "among the attempts within seconds.",
+            "Charge",
+        )
+
+        def run(answers: Answers) -> str:
+            payments.collect(row.public_id, actor=actor_of(request), at=time_of(row))
+            return f"{row} is being charged."
 
         return ask(self, request, question, run=run, back=cells.url_of(row), row=row)
 
