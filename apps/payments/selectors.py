@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Max, Min, Q
 
 from apps.payments.errors import (
     NoPaymentMethod,
@@ -22,6 +22,7 @@ from apps.payments.models import (
     PaymentMethod,
     ProviderCall,
     ProviderCustomer,
+    ProviderEvent,
     Refund,
 )
 
@@ -144,3 +145,27 @@ def checkout(reference: str, *, organization_id: int | None = None) -> CheckoutS
     if found is None:
         raise UnknownCheckout(f"There is no checkout session '{reference}'.")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class InboxState:
+    """How many events wait, since when the oldest has, how many were given up, and when the last
+    one came.
+    """
+
+    pending: int
+    oldest_at: datetime | None
+    dead: int
+    last_at: datetime | None
+
+
+def inbox_state() -> InboxState:
+    """Return how the inbox of the provider's events stands. Needs the ops scope."""
+    pending = Q(state=ProviderEvent.State.PENDING)
+    found = ProviderEvent.objects.aggregate(
+        pending=Count("id", filter=pending),
+        oldest_at=Min("received_at", filter=pending),
+        dead=Count("id", filter=Q(state=ProviderEvent.State.DEAD)),
+        last_at=Max("received_at"),
+    )
+    return InboxState(**found)

@@ -62,3 +62,26 @@ def test_without_stripe_the_commands_say_so() -> None:
     refused = run("backfill_stripe_events")
     assert refused.code == 1
     assert "No payment provider is configured" in refused.err
+
+
+def test_an_event_that_was_given_up_is_a_finding(there: There) -> None:
+    there.change("credit_note", "cn_1", at=clock.now())
+    run("backfill_stripe_events", "--handle")
+    assert checked()["state"] == "ok"
+    with rls.ops_scope("test: give it up"):
+        ProviderEvent.objects.update(state=ProviderEvent.State.PENDING)
+        ProviderEvent.objects.update(state=ProviderEvent.State.DEAD)
+        calls.enqueue(Write.VOID_INVOICE, about="inv_1", params={}, target="in_1")
+        ProviderCall.objects.update(state=ProviderCall.State.STUCK)
+    assert checked() == {
+        "check": "stripe",
+        "state": "fail",
+        "seen": "1 events given up",
+        "advice": "See the admin; replay_stripe_events.",
+    }
+
+
+def checked() -> dict[str, str]:
+    """What doctor found first about Stripe."""
+    found = run("doctor", "--format", "json").json["checks"]
+    return dict(next(row for row in found if row["check"] == "stripe"))

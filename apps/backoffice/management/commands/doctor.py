@@ -24,6 +24,8 @@ from apps.core import checks, outbox, rls
 from apps.invoicing import pdf
 from apps.invoicing import selectors as invoicing
 from apps.licensing import selectors as licensing
+from apps.payments import gateway
+from apps.payments import selectors as payments
 from apps.usage import selectors as usage
 from apps.usage.models import Event
 
@@ -199,6 +201,26 @@ def _outbox() -> Iterator[Finding]:
         yield Finding(OK, f"{backlog.pending} pending")
 
 
+def _stripe() -> Iterator[Finding]:
+    if not gateway.configured():
+        yield Finding(OK, "no key: payments are recorded by hand")
+        return
+    with rls.ops_scope("doctor: stripe"):
+        inbox, calls = payments.inbox_state(), payments.call_backlog()
+    mode = "live" if gateway.livemode() else "test"
+    if inbox.dead:
+        yield Finding(FAIL, f"{inbox.dead} events given up", "See the admin; replay_stripe_events.")
+    if calls.stuck:
+        yield Finding(FAIL, f"{calls.stuck} calls stuck", "See the admin: a key was used twice.")
+    waiting = [at for at in (inbox.oldest_at, calls.oldest_at) if at is not None]
+    said = f"{mode} mode, {inbox.pending} events and {calls.pending} calls wait"
+    if waiting and min(waiting) < now() - LATE:
+        yield Finding(WARN, f"{said}, late", "Is the worker running, and Stripe up?")
+    elif not (inbox.dead or calls.stuck):
+        last = f"; the last event came {inbox.last_at:%F %H:%M} UTC" if inbox.last_at else ""
+        yield Finding(OK, said + last)
+
+
 def _billing() -> Iterator[Finding]:
     with rls.ops_scope("doctor: billing"):
         aside = len(invoicing.parked())
@@ -253,6 +275,7 @@ CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "usage": _usage,
     "event store": _event_store,
     "outbox": _outbox,
+    "stripe": _stripe,
     "billing": _billing,
     "licences": _licences,
     "printing": _printing,
