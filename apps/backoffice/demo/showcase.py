@@ -156,11 +156,11 @@ def _monarch(teller: Teller, monarch: Organization) -> list[SubscriptionFacts]:
 def _mercy(teller: Teller, mercy: Organization) -> list[SubscriptionFacts]:
     """Eight seats of HealOS, tried for two weeks and due since; `seating` says who sits there.
 
-    It pays by card: `cards` has it charged where there is a provider.
+    `cards` has the invoices charged where there is a provider. The agreement itself is not
+    collected by card: a trial that ends with nobody to charge would pause it.
     """
     start = teller.ago(mercy, months=2, days=3)
-    by_card = {"collection": "stripe_invoice"}
-    return [teller.subscribe(mercy, "healos-team", start=start, seats=8, **by_card)]
+    return [teller.subscribe(mercy, "healos-team", start=start, seats=8)]
 
 
 AGREEMENTS: dict[str, Callable[[Teller, Organization], list[SubscriptionFacts]]] = {
