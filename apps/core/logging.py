@@ -101,6 +101,7 @@ def _dict_config(
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
+            "stripe": {"level": "WARNING"},  # every call is written down by payments
             "celery.beat": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
             "django_structlog.celery": {"level": "WARNING"},
