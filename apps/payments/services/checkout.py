@@ -122,28 +122,36 @@ def settle_checkout(checkout: str, *, organization_id: int) -> CheckoutSession:
     return session
 
 
-def cancel_checkout(checkout: str, *, actor: Actor, at: datetime) -> None:
-    """Give up a visit, so that another can begin; the provider closes its page.
+def cancel_checkout(
+    checkout: str, *, organization_id: int, actor: Actor, at: datetime
+) -> CheckoutSession:
+    """Give up a visit, so that another can begin; never inside a transaction.
 
-    Raises UnknownCheckout, Forbidden.
+    The provider closes its page first: what is done there until then counts. Where it does not
+    answer, it is asked again by the worker. Raises UnknownCheckout, Forbidden.
     """
-    with transaction.atomic():
-        session = selectors.checkout(checkout, organization_id=actor.organization_id)
-        require("manage_billing", actor=actor, organization_id=session.organization_id)
-        tenants.lock(session.organization_id)
-        session.refresh_from_db()
-        if session.status not in (Status.NEW, Status.OPEN):
-            return
-        if session.provider_id:
-            calls.enqueue(
-                Write.EXPIRE_CHECKOUT,
-                about=session.public_id,
-                params={},
-                organization_id=session.organization_id,
-                target=session.provider_id,
-            )
-        else:
-            _end(session, Status.EXPIRED, at)
+    with rls.tenant_scope(organization_id):
+        _give_up(checkout, organization_id, actor, at)
+    calls.deliver_lane(checkout)
+    with rls.tenant_scope(organization_id):
+        return selectors.checkout(checkout, organization_id=organization_id)
+
+
+@transaction.atomic
+def _give_up(checkout: str, organization_id: int, actor: Actor, at: datetime) -> None:
+    require("manage_billing", actor=actor, organization_id=organization_id)
+    tenants.lock(organization_id)
+    session = selectors.checkout(checkout, organization_id=organization_id)
+    if session.status == Status.NEW:
+        _end(session, Status.EXPIRED, at)
+    elif session.status == Status.OPEN:
+        calls.enqueue(
+            Write.EXPIRE_CHECKOUT,
+            about=session.public_id,
+            params={},
+            organization_id=organization_id,
+            target=session.provider_id,
+        )
 
 
 def _described(session: CheckoutSession, customer: str) -> dict[str, Any]:
@@ -180,6 +188,12 @@ def checkout_is_open(call: ProviderCall, answer: Answer, *, at: datetime) -> Non
     seen = see_checkout(answer)
     rows = CheckoutSession.objects.filter(public_id=call.about, status=Status.NEW)
     rows.update(status=Status.OPEN, provider_id=seen.id, url=seen.url)
+
+
+@calls.answered(Write.EXPIRE_CHECKOUT)
+def checkout_is_closed(call: ProviderCall, answer: Answer, *, at: datetime) -> None:
+    """Note that nothing can come of the visit any more."""
+    follow_checkout(answer, at=at)
 
 
 @follows("checkout.session")

@@ -97,16 +97,28 @@ def collect(invoice: str, *, actor: Actor, at: datetime, method: str = "") -> Pa
 def charge_now(invoice: str, *, actor: Actor, at: datetime, method: str = "") -> PaymentAttempt:
     """Do what `collect` does and wait for what comes of it; never inside a transaction.
 
-    Where the provider does not answer, the attempt goes on without the caller. Raises what
-    `collect` raises, but not that a card was refused: the attempt says so.
+    An attempt that is under way already is the one, unless another method is named. Where the
+    provider does not answer, it goes on without the caller. Raises what `collect` raises, but not
+    that a card was refused: the attempt says so.
     """
     with _scope(actor):
-        attempt = collect(invoice, actor=actor, at=at, method=method)
+        attempt = _asked(invoice, actor, at, method)
         lane, organization_id = attempt.collection.public_id, attempt.organization_id
     customers.deliver_wish(organization_id)
     calls.deliver_lane(lane)
     with rls.tenant_scope(organization_id):
         return PaymentAttempt.objects.select_related("method").get(pk=attempt.pk)
+
+
+def _asked(invoice: str, actor: Actor, at: datetime, method: str) -> PaymentAttempt:
+    try:
+        return collect(invoice, actor=actor, at=at, method=method)
+    except AttemptUnderWay:
+        row = invoices.get(invoice, organization_id=actor.organization_id)
+        running = selectors.attempt_under_way(row.pk)
+        if running is None or method not in {"", running.method and running.method.public_id}:
+            raise
+        return running
 
 
 def _scope(actor: Actor) -> AbstractContextManager[None]:

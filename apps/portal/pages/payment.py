@@ -166,11 +166,12 @@ def back(request: PortalRequest, session: str) -> HttpResponse:
     return redirect(row.back)
 
 
-@page("payment", "manage_billing")
+@page("payment", "manage_billing", outside=True)
 def left(request: PortalRequest, session: str) -> HttpResponse:
     """Come back from the provider's page without having done anything there."""
-    row = selectors.checkout(session, organization_id=request.organization.pk)
-    services.cancel_checkout(session, actor=request.actor, at=request.at)
+    row = services.cancel_checkout(
+        session, organization_id=request.organization.pk, actor=request.actor, at=request.at
+    )
     messages.info(request, _("Nothing was changed."))
     return redirect(row.back)
 
