@@ -133,7 +133,7 @@ class CampaignScreen(Screen):
             )
         ]
 
-    @act("New campaign", capability="manage_platform", icon="add")
+    @act("New campaign", capability="manage_invoices", icon="add")
     def create(self, request: HttpRequest) -> HttpResponse:
         """Ask whom for, and which steps."""
         standing = selectors.current(selectors.get_campaign_of_all())
@@ -150,7 +150,7 @@ class CampaignScreen(Screen):
 
     @act(
         "Change",
-        capability="manage_platform",
+        capability="manage_invoices",
         icon="edit",
         applies=lambda row: row.ended_at is None,
         otherwise=lambda row: "This campaign has ended; define another one.",
@@ -189,7 +189,7 @@ class CampaignScreen(Screen):
 
     @act(
         "End",
-        capability="manage_platform",
+        capability="manage_invoices",
         icon="block",
         danger=True,
         applies=lambda row: row.ended_at is None and not row.is_default,

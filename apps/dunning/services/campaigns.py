@@ -36,7 +36,7 @@ def define_campaign(
     Needs the ops scope. Raises Invalid with what is wrong, UnknownPlan, NotFound, and
     CampaignsClash when another one is for the same and no less specific.
     """
-    require("manage_platform", actor=actor)
+    require("manage_invoices", actor=actor)
     _lock()
     row = Campaign(name=_named(name, None), set_at=at)
     _say_whom(row, organizations, plans, billing_entity)
@@ -67,7 +67,7 @@ def change_campaign(  # noqa: PLR0913 - whom for, when, what, by whom
     Needs the ops scope. The default stays the default. Raises as `define_campaign` does, and
     UnknownCampaign.
     """
-    require("manage_platform", actor=actor)
+    require("manage_invoices", actor=actor)
     _lock()
     row = selectors.get_campaign(reference)
     if row.ended_at is not None:
@@ -92,7 +92,7 @@ def end_campaign(reference: str, *, actor: Actor, at: datetime) -> Campaign:
     """Begin no more runs of a campaign (its public id or name); those under way go on. Safe to
     repeat. Needs the ops scope. Raises UnknownCampaign, and Invalid for the default.
     """
-    require("manage_platform", actor=actor)
+    require("manage_invoices", actor=actor)
     _lock()
     row = selectors.get_campaign(reference)
     if row.is_default:
