@@ -55,22 +55,22 @@ def test_support_decides_nothing(support: Client, run: Run) -> None:
 
 
 def test_a_campaign_is_defined_changed_and_ended(
-    admin: Client, finance: Client, world: World
+    finance: Client, support: Client, world: World
 ) -> None:
     said = {"name": "Gateway", "steps": STEPS, "hour": "10", "plans": "gateway"}
-    assert post(finance, url(Campaign, "create"), **said).status_code == 403
-    wrong = post(admin, url(Campaign, "create"), **{**said, "steps": "1d sue"})
+    assert post(support, url(Campaign, "create"), **said).status_code == 403
+    wrong = post(finance, url(Campaign, "create"), **{**said, "steps": "1d sue"})
     assert (wrong.status_code, "is none of remind" in text(wrong)) == (400, True)
-    assert post(admin, url(Campaign, "create"), **said).status_code == 302
+    assert post(finance, url(Campaign, "create"), **said).status_code == 302
     [row] = [one for one in rows(Campaign) if one.name == "Gateway"]
     assert row.plans == ["gateway"]
     changed = {**said, "steps": f"{STEPS}\n30d cancel"}
-    assert post(admin, page(row, "edit"), **changed).status_code == 302
+    assert post(finance, page(row, "edit"), **changed).status_code == 302
     versions = [one for one in rows(CampaignVersion) if one.campaign_id == row.pk]
     assert [len(one.steps) for one in sorted(versions, key=lambda one: one.number)] == [2, 3]
-    assert post(admin, page(row, "end")).status_code == 302
+    assert post(finance, page(row, "end")).status_code == 302
     assert again(row).ended_at == NOW
-    assert admin.get(page(standard(), "end")).status_code == 409
+    assert finance.get(page(standard(), "end")).status_code == 409
 
 
 def test_a_preview_shows_every_date_and_mail_and_writes_nothing(
