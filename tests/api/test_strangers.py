@@ -99,7 +99,7 @@ def test_every_operation_has_a_row_here() -> None:
     served = {
         getattr(view, method).operation.id
         for entry in [*v1, *former, *rooted]
-        for view in [entry.callback.cls]  # type: ignore[attr-defined]
+        for view in [getattr(entry.callback, "cls", None)]  # Stripe's webhooks are no operation
         for method in ("get", "post", "patch", "put", "delete")
         if hasattr(getattr(view, method, None), "operation")
     }

@@ -179,6 +179,7 @@ class ChoosePaymentMethod(ApiView):
     def post(self, request: Request, payment_method: str) -> Response:
         """Charge a payment method for what becomes due from now on."""
         row = self.own(PaymentMethod.objects.all(), payment_method, "payment method")
+        self.body()
         made = services.choose_method(row.public_id, actor=self.actor, at=self.at)
         return self.answer(PaymentMethodShape, made)
 
@@ -199,6 +200,7 @@ class OnePaymentMethod(ApiView):
         The last one stays while a subscription is charged to it.
         """
         row = self.own(PaymentMethod.objects.all(), payment_method, "payment method")
+        self.body()
         services.remove_method(row.public_id, actor=self.actor, at=self.at)
         row.refresh_from_db()
         return self.answer(PaymentMethodShape, row)
@@ -337,5 +339,6 @@ class RefundCreditNote(ApiView):
         It is ordered by itself when the note is issued; safe to repeat.
         """
         note = own_note(self, credit_note)
+        self.body()
         made = services.refund(note.public_id, actor=self.actor, at=self.at)
         return self.envelope(RefundOrderShape, made)
