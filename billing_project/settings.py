@@ -266,6 +266,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "read lost provider events": {"task": "payments.backfill_events", "schedule": 3600.0},
     "forget old provider events": {"task": "payments.forget_events", "schedule": 86_400.0},
+    "tell of expiring cards": {"task": "payments.tell_expiring", "schedule": 86_400.0},
     "bill what is due": {
         "task": "invoicing.bill_due",
         "schedule": 60.0,

@@ -31,3 +31,10 @@ def forget_events() -> int:
     """Delete events that were handled long ago."""
     with rls.ops_scope("payments: forget old events"):
         return services.forget_events(at=clock.now())
+
+
+@shared_task(name="payments.tell_expiring")
+def tell_expiring() -> int:
+    """Tell of the cards that are charged and expire this month."""
+    with rls.ops_scope("payments: cards that expire"):
+        return services.tell_expiring(at=clock.now())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from apps.core import rls
+from apps.core import clock, rls
 from apps.core.actor import Actor
 from apps.core.errors import Forbidden, NotFound
 from apps.core.models import OutboxEvent
@@ -15,7 +16,7 @@ from apps.invoicing import books
 from apps.invoicing import services as invoicing
 from apps.invoicing.errors import NotPayable
 from apps.invoicing.services import Split
-from apps.payments import gateway, services
+from apps.payments import gateway, services, tasks
 from apps.payments.errors import AttemptUnderWay, NoPaymentMethod, NotConfigured
 from apps.payments.models import Refund
 from apps.sandbox.engine.faults import Kind
@@ -314,3 +315,14 @@ def test_a_credit_note_pays_back_to_the_card(shop: Till) -> None:
     shop.work()
     assert len(shop.client.v1.refunds.list().data) == 1
     assert books.verify().hold
+
+
+def test_a_card_that_expires_this_month_is_told_of_once(shop: Till) -> None:
+    card = shop.save_card()
+    at = datetime(card.exp_year or 0, card.exp_month or 0, 3, tzinfo=UTC)
+    with clock.frozen(at - timedelta(days=5)):
+        assert tasks.tell_expiring() == 0
+    with clock.frozen(at):
+        assert (tasks.tell_expiring(), tasks.tell_expiring()) == (1, 0)
+    [fact] = facts("PaymentMethodExpiring")
+    assert (fact["method"], fact["expires"]) == (card.public_id, f"{at:%Y-%m}")

@@ -129,12 +129,13 @@ def tell_expiring(*, at: datetime) -> int:
     found = PaymentMethod.objects.filter(
         is_default=True, exp_year=at.year, exp_month=at.month
     ).exclude(expiry_told=month)
-    for row in found.select_for_update():
+    rows = list(found.select_for_update())
+    for row in rows:
         row.expiry_told = month
         row.save(update_fields=["expiry_told"])
         fact = PaymentMethodExpiring(row.organization_id, row.public_id, month)
         outbox.emit(fact, at=at, organization_id=row.organization_id)
-    return len(found)
+    return len(rows)
 
 
 def _mine(method: str, actor: Actor) -> PaymentMethod:
